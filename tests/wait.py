@@ -1,0 +1,37 @@
+"""The one way a test waits: until something is so, or a deadline passes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+POLL_S = 0.02
+
+
+class NotInTimeError(AssertionError):
+    """What was waited for did not become so before the deadline."""
+
+
+def wait_until(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
+    """Return the first truthy value of `so()`, asked every 20 ms; raise NotInTimeError after `deadline_s` seconds.
+
+    An AssertionError raised by `so` counts as "not yet" and is shown if the deadline passes.
+    """
+    end_s = time.monotonic() + deadline_s
+    last: object = None
+    while True:
+        try:
+            value = so()
+        except AssertionError as error:
+            last, value = error, None
+        else:
+            last = value
+        if value:
+            return value
+        if time.monotonic() > end_s:
+            message = f"not within {deadline_s} s: {what} (last seen: {last!r})"
+            raise NotInTimeError(message)
+        time.sleep(POLL_S)
