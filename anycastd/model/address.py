@@ -1,0 +1,36 @@
+"""Addresses, prefixes and the names of things."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import NewType
+
+Address = IPv4Address | IPv6Address
+Prefix = IPv4Network | IPv6Network
+
+NeighborName = NewType("NeighborName", str)
+RegionName = NewType("RegionName", str)
+TunnelId = NewType("TunnelId", str)
+"""`region/tunnel`, as written in the configuration."""
+BackendId = NewType("BackendId", str)
+"""`region/backend`, as written in the configuration."""
+CheckId = NewType("CheckId", str)
+"""`tunnel/REGION/TUNNEL/CHECK`, `backend/REGION/BACKEND/CHECK@TUNNEL` or `self/NAME/CHECK`."""
+
+
+class Family(StrEnum):
+    """An address family and SAFI that a neighbor carries (RFC 4760)."""
+
+    IPV4_UNICAST = "ipv4-unicast"
+    IPV6_UNICAST = "ipv6-unicast"
+
+    @property
+    def version(self) -> int:
+        """Return 4 or 6."""
+        return 4 if self is Family.IPV4_UNICAST else 6
+
+
+def family_of(value: Address | Prefix) -> Family:
+    """Return the unicast family of an address or prefix."""
+    return Family.IPV4_UNICAST if value.version == 4 else Family.IPV6_UNICAST

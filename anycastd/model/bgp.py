@@ -1,0 +1,115 @@
+"""Routes as we want them at each neighbor and as ExaBGP says it sends them, and the actions between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from anycastd.model.address import Family, NeighborName, Prefix
+
+GRACEFUL_SHUTDOWN = "65535:0"
+"""RFC 8326. Written as numbers: the word makes ExaBGP 5.0.x run its own `shutdown` (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route to one neighbor, with every attribute explicit. Communities are sorted.
+
+    `as_path` is the whole path as sent (eBGP: our ASN at least once; iBGP: empty, and `local_preference` is set).
+    `next_hop` is an address in text, never `self`, so that wanted and observed compare equal.
+    """
+
+    prefix: Prefix
+    next_hop: str
+    as_path: tuple[int, ...] = ()
+    med: int | None = None
+    local_preference: int | None = None
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+
+
+Routes = Mapping[NeighborName, Mapping[Prefix, Route]]
+
+
+class Priority(IntEnum):
+    """Order in our own queue; a command behind others in ExaBGP's pipe waits for all of them (measured)."""
+
+    WITHDRAW = 0
+    FAILOVER = 1
+    NORMAL = 5
+    ASK = 7
+    BULK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Make `route` what `neighbor` is sent; replaces what was sent for the prefix."""
+
+    neighbor: NeighborName
+    route: Route
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Send `neighbor` the prefix no more. `next_hop` is needed by ExaBGP's grammar only."""
+
+    neighbor: NeighborName
+    prefix: Prefix
+    next_hop: str
+    priority: Priority = Priority.WITHDRAW
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """Send End-of-RIB (RFC 4724): the neighbor then drops what it kept as stale and we did not send again."""
+
+    neighbor: NeighborName
+    family: Family
+
+
+BgpAction = Announce | Withdraw | EndOfRib
+
+
+class SessionState(StrEnum):
+    """What ExaBGP says of a session."""
+
+    UNKNOWN = "unknown"
+    DOWN = "down"
+    CONNECTED = "connected"
+    ESTABLISHED = "established"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """One BGP session: its state, since when (monotonic s), and the last reason it went down."""
+
+    state: SessionState = SessionState.UNKNOWN
+    since_s: float = 0.0
+    reason: str = ""
+
+
+class SpeakerState(StrEnum):
+    """ExaBGP as a whole: absent, starting, synchronising (acks not aligned yet), ready, or wedged."""
+
+    ABSENT = "absent"
+    STARTING = "starting"
+    SYNCING = "syncing"
+    READY = "ready"
+    WEDGED = "wedged"
+
+
+@dataclass(frozen=True, slots=True)
+class BgpObserved:
+    """What ExaBGP says it sends. `routes` is the last dump plus what was acknowledged since; None = never dumped.
+
+    `in_flight` are the prefixes with a command not yet acknowledged. `foreign` are routes ExaBGP holds that we never
+    wanted: the list is empty, or it is an alarm.
+    """
+
+    speaker: SpeakerState = SpeakerState.ABSENT
+    routes: Routes | None = None
+    sessions: Mapping[NeighborName, SessionView] = field(default_factory=dict)
+    in_flight: frozenset[tuple[NeighborName, Prefix]] = frozenset()
+    dumped_at_s: float | None = None

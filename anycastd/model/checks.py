@@ -1,0 +1,100 @@
+"""What a check is: the kinds, their options, and their timing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from anycastd.model.address import Address, BackendId, CheckId, RegionName, TunnelId
+
+
+class CheckKind(StrEnum):
+    """The one list of check kinds; https is `http` with TLS."""
+
+    ICMP = "icmp"
+    TCP = "tcp"
+    HTTP = "http"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IcmpOptions:
+    """ICMP echo; `payload_bytes` follow the 8-byte header."""
+
+    payload_bytes: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpOptions:
+    """A TCP connection to `port` that is then closed."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpOptions:
+    """One HTTP/1.1 GET on a new connection; redirects are not followed, the body is read to `max_body_bytes`."""
+
+    path: str = "/"
+    port: int = 80
+    host: str | None = None
+    status: tuple[int, ...] = (200,)
+    contains: str | None = None
+    tls: bool = False
+    server_name: str | None = None
+    verify: bool = True
+    ca_file: str | None = None
+    max_body_bytes: int = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """The device is up, has carrier and, where the tunnel has a local address, still carries it."""
+
+    require_address: bool = True
+
+
+Options = IcmpOptions | TcpOptions | HttpOptions | LinkOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a check runs and how many results make a verdict; all times in seconds, 0.1 s <= interval <= 3600 s.
+
+    `fast_interval_s` is used while a change of verdict is pending. Probes overlap: one is started each interval
+    whether or not the last has ended, so a hanging target is found after fall x interval + timeout.
+    """
+
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    rise: int = 3
+    fall: int = 3
+    fast_interval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """A named check of the configuration, used by many targets."""
+
+    name: str
+    kind: CheckKind
+    options: Options
+    timing: Timing = field(default_factory=Timing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeSpec:
+    """One check bound to one target: what the probe engine runs.
+
+    `source` is the address to send from (the kernel's rule then chooses the tunnel), `device` the interface a link
+    check looks at. `tunnel`, `backend` and `region` say whose health the results feed; all None = self-test.
+    """
+
+    id: CheckId
+    check: CheckSpec
+    target: Address
+    source: Address | None = None
+    device: str | None = None
+    region: RegionName | None = None
+    tunnel: TunnelId | None = None
+    backend: BackendId | None = None

@@ -1,0 +1,81 @@
+"""The result of one probe: a value, whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anycastd.model.address import CheckId
+
+
+class Outcome(StrEnum):
+    """OK: the target answered as wanted. FAILED: the target's fault. BROKEN: our own fault, says nothing of it."""
+
+    OK = "ok"
+    FAILED = "failed"
+    BROKEN = "broken"
+
+
+class Why(StrEnum):
+    """Why a probe ended as it did; bounded, so that it can be a metric label."""
+
+    ANSWERED = "answered"
+    # the target's fault
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    RESET = "reset"
+    UNREACHABLE = "unreachable"
+    BAD_STATUS = "bad_status"
+    BAD_ANSWER = "bad_answer"
+    TLS_FAILED = "tls_failed"
+    LINK_DOWN = "link_down"
+    ADDRESS_GONE = "address_gone"
+    # our own
+    NO_PERMISSION = "no_permission"
+    NO_DEVICE = "no_device"
+    NO_ADDRESS = "no_address"
+    NO_DESCRIPTORS = "no_descriptors"
+    NO_ROUTE = "no_route"
+    LOOP_LATE = "loop_late"
+    INTERNAL = "internal"
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return whose fault this is."""
+        if self is Why.ANSWERED:
+            return Outcome.OK
+        return Outcome.BROKEN if self in _OUR_OWN else Outcome.FAILED
+
+
+_OUR_OWN = frozenset(
+    {
+        Why.NO_PERMISSION,
+        Why.NO_DEVICE,
+        Why.NO_ADDRESS,
+        Why.NO_DESCRIPTORS,
+        Why.NO_ROUTE,
+        Why.LOOP_LATE,
+        Why.INTERNAL,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people."""
+
+    check: CheckId
+    why: Why
+    started_s: float
+    ended_s: float
+    detail: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return whose fault this is."""
+        return self.why.outcome
+
+    @property
+    def latency_ms(self) -> float:
+        """Return how long the probe took, in milliseconds."""
+        return (self.ended_s - self.started_s) * 1000.0

@@ -1,0 +1,272 @@
+"""What the operator configured, checked and built: the POP, its neighbors, regions, tunnels, backends and prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+
+from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.checks import ProbeSpec
+
+
+class Scope(StrEnum):
+    """What an `announce_when` or `usable_when` condition counts."""
+
+    REGIONS = "regions"
+    TUNNELS = "tunnels"
+    BACKENDS = "backends"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """How many of `total` must be usable: any, all, at least N, or at least N percent (rounded up)."""
+
+    count: int | None = None
+    percent: int | None = None
+    all: bool = False
+
+    def of(self, total: int) -> int:
+        """Return the number needed of `total`; never less than one, so that nothing is not enough."""
+        if self.all:
+            return max(total, 1)
+        if self.percent is not None:
+            return max(-(-total * self.percent // 100), 1)
+        return self.count if self.count is not None else 1
+
+    def __str__(self) -> str:
+        if self.all:
+            return "all"
+        if self.percent is not None:
+            return f"at least {self.percent} %"
+        return "any" if self.count in (None, 1) else f"at least {self.count}"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`announce_when`: how many of which things. Empty `regions` means every region of the POP."""
+
+    scope: Scope = Scope.REGIONS
+    need: Need = field(default_factory=Need)
+    regions: tuple[RegionName, ...] = ()
+
+
+class LastResort(StrEnum):
+    """What a prefix does when this POP cannot serve and nobody else is known to: stay at DEPREF, or withdraw."""
+
+    STAY = "stay"
+    WITHDRAW = "withdraw"
+
+
+class DeadMan(StrEnum):
+    """What the bridge does when the daemon has been away for `after_s`: nothing, or the stored lines."""
+
+    KEEP = "keep"
+    DEPREF = "depref"
+    WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixTimers:
+    """Pacing of one prefix, in seconds.
+
+    `settle_s`: how long it waits at DEPREF before it asks to withdraw. `return_after_s`: how long it must be fine
+    before DEPREF becomes NORMAL; doubles with each relapse within `backoff_reset_s`, up to `return_max_s`.
+    `linger_s`: how long the kernel keeps forwarding after a withdrawal. `half_life_s`: of the RFC 2439 penalty.
+    """
+
+    settle_s: float = 2.0
+    return_after_s: float = 300.0
+    return_max_s: float = 1800.0
+    backoff_reset_s: float = 3600.0
+    linger_s: float = 300.0
+    half_life_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixSpec:
+    """One prefix that this POP may announce."""
+
+    prefix: Prefix
+    announce_when: Condition = field(default_factory=Condition)
+    min_announcers: int = 1
+    last_resort: LastResort = LastResort.STAY
+    depref_prepend: int = 3
+    dead_man: DeadMan = DeadMan.KEEP
+    dead_man_after_s: float = 30.0
+    timers: PrefixTimers = field(default_factory=PrefixTimers)
+    neighbors: tuple[NeighborName, ...] = ()
+    """The neighbors that carry it; filled by the build: every upstream neighbor with the prefix's family."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """How routes to a neighbor look. Communities are `65000:1`, large communities `65000:1:2`."""
+
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    depref_communities: tuple[str, ...] = ()
+    prepend: int = 0
+    med: int | None = None
+    next_hop_ipv4: IPv4Address | None = None
+    next_hop_ipv6: IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbor:
+    """One BGP session. `graceful_restart_s` 0 = off; `multihop` is a TTL; `ttl_security` hops (RFC 5082)."""
+
+    name: NeighborName
+    address: Address
+    asn: int
+    local_address: Address
+    local_asn: int
+    families: tuple[Family, ...] = (Family.IPV4_UNICAST,)
+    password_file: str | None = None
+    hold_time_s: int = 9
+    graceful_restart_s: int = 120
+    multihop: int | None = None
+    ttl_security: int | None = None
+    max_prefixes: int = 1000
+    export: Export = field(default_factory=Export)
+
+    @property
+    def is_ebgp(self) -> bool:
+        """Return whether the session leaves our AS."""
+        return self.asn != self.local_asn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """A backbone tunnel from this POP to a region: an existing device with our address and the far end's.
+
+    The IPv6 pair is optional; a prefix of a family without a pair cannot use the tunnel. `table` is the routing
+    table (and rule preference) that packets from our address use, so that checks run through this tunnel.
+    """
+
+    id: TunnelId
+    region: RegionName
+    device: str
+    local_ipv4: IPv4Address | None = None
+    far_end_ipv4: IPv4Address | None = None
+    local_ipv6: IPv6Address | None = None
+    far_end_ipv6: IPv6Address | None = None
+    priority: int = 1
+    table: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A server of a region, checked through each of the region's tunnels that carries its family."""
+
+    id: BackendId
+    region: RegionName
+    address: Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A place with backends; `usable_when` says how many of its backends must be healthy."""
+
+    name: RegionName
+    tunnels: tuple[TunnelId, ...]
+    backends: tuple[BackendId, ...]
+    usable_when: Need = field(default_factory=Need)
+    priority: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig:
+    """Where the API listens: a read-only TCP address and a unix socket that also takes writes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8179
+    socket: str = "/run/anycastd/api.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggingConfig:
+    """`level` is debug, info, warning or error; `format` is auto, json or text; at most `burst` lines a reason each 10 s."""
+
+    level: str = "info"
+    format: str = "auto"
+    burst: int = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpConfig:
+    """How ExaBGP is run. `user` is who it runs as when we are root; `listen` are local addresses it listens on.
+
+    `wedged_after_s`: the age of the oldest unacknowledged command at which ExaBGP counts as wedged.
+    """
+
+    user: str = "exabgp"
+    socket: str = "/run/anycastd/exabgp.sock"
+    directory: str = "/run/anycastd/bgp"
+    exabgp: str = ""
+    """Path of the exabgp program; empty = the one beside our interpreter."""
+    port: int = 179
+    listen: bool = True
+    window: int = 16
+    reactor_speed: float = 0.1
+    wedged_after_s: float = 2.0
+    idle_ask_s: float = 1.0
+    reconcile_s: float = 30.0
+    connect_within_s: float = 15.0
+    """How long a started ExaBGP may take until its bridge says hello before it is replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelConfig:
+    """What marks kernel state as ours: the route protocol number, metrics, and where our tables begin."""
+
+    protocol: int = 201
+    table_base: int = 1300
+    forward_metric: int = 100
+    blackhole_metric: int = 4294967000
+    reconcile_s: float = 10.0
+    switch_hysteresis_ms: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfTest:
+    """S4: when many targets fail together, these decide whether it is us. Empty probes = never suspected."""
+
+    probes: tuple[ProbeSpec, ...] = ()
+    window_s: float = 10.0
+    hold_s: float = 60.0
+    min_targets: int = 5
+    min_regions: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pop:
+    """This POP."""
+
+    name: str
+    asn: int
+    router_id: IPv4Address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """A whole checked configuration; `digest` identifies the text it came from."""
+
+    pop: Pop
+    neighbors: Mapping[NeighborName, Neighbor]
+    regions: Mapping[RegionName, Region]
+    tunnels: Mapping[TunnelId, Tunnel]
+    backends: Mapping[BackendId, Backend]
+    probes: tuple[ProbeSpec, ...]
+    """Every check of tunnels and backends, bound to its target (the self-test's are in `self_test`)."""
+    prefixes: Mapping[Prefix, PrefixSpec]
+    self_test: SelfTest = field(default_factory=SelfTest)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    bgp: BgpConfig = field(default_factory=BgpConfig)
+    kernel: KernelConfig = field(default_factory=KernelConfig)
+    state_dir: str = "/var/lib/anycastd"
+    digest: str = ""
+    path: str = ""
+    warnings: tuple[str, ...] = ()
