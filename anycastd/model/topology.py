@@ -187,7 +187,7 @@ class ApiConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggingConfig:
-    """`level` is debug, info, warning or error; `format` is auto, json or text; at most `burst` lines a reason each 10 s."""
+    """`level` is debug to error, `format` auto, json or text; at most `burst` lines a reason each 10 s."""
 
     level: str = "info"
     format: str = "auto"

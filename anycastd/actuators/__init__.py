@@ -1,0 +1,1 @@
+"""What acts on the world: BGP through ExaBGP, and the kernel."""

@@ -1,0 +1,1 @@
+"""The HTTP face of the daemon: read-only over TCP, writes over the unix socket."""

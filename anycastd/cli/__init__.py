@@ -1,0 +1,1 @@
+"""The command `anycastd`: one file a verb, loaded lazily."""

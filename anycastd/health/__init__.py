@@ -1,0 +1,1 @@
+"""From probe results to what is believed of tunnels, backends, regions and the POP. Pure."""

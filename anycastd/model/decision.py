@@ -1,0 +1,157 @@
+"""What was decided for each prefix, the rules that spoke, and the memory that the next decision needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from anycastd.model.address import NeighborName, Prefix, TunnelId
+
+
+class Level(IntEnum):
+    """How much a prefix is announced, least first, so that `min` is the milder claim."""
+
+    WITHDRAWN = 0
+    GSHUT = 1
+    DEPREF = 2
+    NORMAL = 3
+
+
+class PrefixState(StrEnum):
+    """The state of a prefix as the API names it."""
+
+    PENDING = "PENDING"
+    ANNOUNCED = "ANNOUNCED"
+    WITHDRAWING = "WITHDRAWING"
+    WITHDRAWN = "WITHDRAWN"
+    FAILED = "FAILED"
+
+
+class Truth(StrEnum):
+    """The value of a condition when some of what it counts is unknown."""
+
+    TRUE = "true"
+    FALSE = "false"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why a prefix is announced as it is, and why a wanted change is held. The log field, metric label and heading."""
+
+    # what health says
+    SERVING = "serving"
+    UNABLE_TO_SERVE = "unable_to_serve"
+    HEALTH_UNKNOWN = "health_unknown"
+    FIRST_CHECKS = "first_checks"
+    # what holds a change back
+    DATA_PLANE_NOT_READY = "data_plane_not_ready"
+    OBSERVATION_MISSING = "observation_missing"
+    SLOW_START = "slow_start"
+    CHANGE_BUDGET = "change_budget"
+    SETTLING = "settling"
+    CHECKER_SUSPECT = "checker_suspect"
+    STATIC_GUARD = "static_guard"
+    # what lets a withdrawal through
+    LAST_RESORT_WITHDRAW = "last_resort_withdraw"
+    STOPPING = "stopping"
+    NOT_CONFIGURED = "not_configured"
+
+    @property
+    def holds(self) -> bool:
+        """Return whether this reason keeps a wanted change from being made."""
+        return self in _HOLDS
+
+
+_HOLDS = frozenset(
+    {
+        Reason.HEALTH_UNKNOWN,
+        Reason.FIRST_CHECKS,
+        Reason.DATA_PLANE_NOT_READY,
+        Reason.OBSERVATION_MISSING,
+        Reason.SLOW_START,
+        Reason.CHANGE_BUDGET,
+        Reason.SETTLING,
+        Reason.CHECKER_SUSPECT,
+        Reason.STATIC_GUARD,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one rule said: the level it was given, the level it passed on, and why."""
+
+    rule: str
+    reason: Reason
+    before: Level
+    after: Level
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Penalty:
+    """RFC 2439 figure of merit of one prefix at one neighbor, at `at_s`, in the two readings that routers use.
+
+    `plain` counts a re-advertisement 0 (FRR, Cisco), `strict` counts it 1000 (some others).
+    """
+
+    plain: float = 0.0
+    strict: float = 0.0
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a prefix's next decision must know of the past. Times are monotonic seconds.
+
+    `level` is what was last decided; `level_since_s` when. `bad_since_s` / `fine_since_s` are set while the condition
+    is steadily false / true. `relapses` counts failures within the back-off window; `penalty` is the I7 budget.
+    """
+
+    level: Level = Level.WITHDRAWN
+    level_since_s: float = 0.0
+    was_announced: bool = False
+    bad_since_s: float | None = None
+    fine_since_s: float | None = None
+    relapses: int = 0
+    last_relapse_s: float | None = None
+    epoch: int = 0
+    penalty: Penalty = field(default_factory=Penalty)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict for one prefix: `wanted` is what health alone would do, `level` what is done, `hold` what parts them.
+
+    `wake_at_s` is when to decide again even if nothing happens. `would_change` are sentences for people.
+    """
+
+    prefix: Prefix
+    level: Level
+    wanted: Level
+    reason: Reason
+    hold: Reason | None
+    since_s: float
+    trail: tuple[Step, ...]
+    wake_at_s: float | None = None
+    condition: Truth = Truth.UNKNOWN
+    detail: str = ""
+    would_change: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PathChoice:
+    """Which tunnel carries a prefix's packets, and why this one."""
+
+    prefix: Prefix
+    tunnel: TunnelId | None
+    reason: str
+    since_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborFacts:
+    """What policy may know of a session: whether it is established."""
+
+    name: NeighborName
+    established: bool

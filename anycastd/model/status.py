@@ -1,0 +1,112 @@
+"""Everything the daemon can say of itself at one moment: what the API, the metrics and the CLI are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from anycastd.model.address import CheckId, Prefix
+from anycastd.model.bgp import BgpObserved, Routes
+from anycastd.model.decision import Decision, Memory, PathChoice, PrefixState
+from anycastd.model.health import CheckState, HealthView
+from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
+from anycastd.model.topology import Config
+
+
+class Alarm(StrEnum):
+    """Conditions that an operator must look at. The value is the metric label, log field and heading in the docs."""
+
+    UNWANTED_ROUTES = "unwanted_routes"
+    SPEAKER_ABSENT = "speaker_absent"
+    SPEAKER_WEDGED = "speaker_wedged"
+    SPEAKER_ONE_USER = "speaker_one_user"
+    COMMAND_REFUSED = "command_refused"
+    KERNEL_REFUSED = "kernel_refused"
+    KERNEL_NOT_AS_WANTED = "kernel_not_as_wanted"
+    CHECK_BROKEN = "check_broken"
+    CHECKER_SUSPECT = "checker_suspect"
+    SESSION_DOWN = "session_down"
+    CONFIG_REFUSED = "config_refused"
+    LOOP_LATE = "loop_late"
+    STATE_NOT_SAVED = "state_not_saved"
+    DEAD_MAN_FIRED = "dead_man_fired"
+    STAGE_FAILED = "stage_failed"
+    PREFIX_DARK = "prefix_dark"
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmView:
+    """One raised alarm; `since_s` is monotonic, `detail` says what to look at."""
+
+    alarm: Alarm
+    subject: str
+    since_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverTimer:
+    """One change followed through the daemon; monotonic seconds, None = not (yet) reached.
+
+    `seen_s` the probe result that tipped the verdict, `decided_s` the decision, `commanded_s` the line written to
+    ExaBGP, `acknowledged_s` its answer.
+    """
+
+    prefix: Prefix
+    change: str
+    seen_s: float
+    decided_s: float
+    commanded_s: float | None = None
+    acknowledged_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixView:
+    """One prefix as status and explain show it."""
+
+    prefix: Prefix
+    state: PrefixState
+    decision: Decision
+    memory: Memory
+    path: PathChoice
+    confirmed: tuple[str, ...] = ()
+    """Established neighbors to which it is acknowledged as wanted."""
+    carriers: tuple[str, ...] = ()
+    """All neighbors that should carry it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopView:
+    """The event loop's own health: lateness in milliseconds."""
+
+    lag_ms: float = 0.0
+    lag_max_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The daemon's whole state. `now_s` is monotonic, `wall_s` Unix time at the same moment (display only)."""
+
+    now_s: float
+    wall_s: float
+    started_s: float
+    version: str
+    config: Config
+    config_loaded_s: float
+    config_error: str
+    checks: Mapping[CheckId, CheckState]
+    health: HealthView
+    prefixes: Mapping[Prefix, PrefixView]
+    wanted_routes: Routes
+    bgp: BgpObserved
+    unwanted: tuple[str, ...]
+    """Routes in ExaBGP's adj-rib-out that are not wanted, in words; empty or an alarm."""
+    kernel: KernelObserved
+    wanted_kernel_routes: frozenset[KernelRoute]
+    wanted_kernel_rules: frozenset[KernelRule]
+    alarms: tuple[AlarmView, ...] = ()
+    timers: tuple[FailoverTimer, ...] = ()
+    loop: LoopView = field(default_factory=LoopView)
+    stopping: bool = False
+    guard: str = "static"

@@ -1,0 +1,1 @@
+"""From health to decisions, each with its reasons. Pure."""

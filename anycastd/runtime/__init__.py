@@ -1,0 +1,1 @@
+"""Where the stages meet: the only package that knows concrete classes."""

@@ -1,0 +1,1 @@
+"""Virtual time, and a world to run the whole daemon in."""
