@@ -104,12 +104,13 @@ class SpeakerState(StrEnum):
 class BgpObserved:
     """What ExaBGP says it sends. `routes` is the last dump plus what was acknowledged since; None = never dumped.
 
-    `in_flight` are the prefixes with a command not yet acknowledged. `foreign` are routes ExaBGP holds that we never
-    wanted: the list is empty, or it is an alarm.
+    `in_flight` are the prefixes with a command not yet ended: queued by us, written, or unacknowledged.
     """
 
     speaker: SpeakerState = SpeakerState.ABSENT
     routes: Routes | None = None
     sessions: Mapping[NeighborName, SessionView] = field(default_factory=dict)
     in_flight: frozenset[tuple[NeighborName, Prefix]] = frozenset()
+    eor_owed: frozenset[tuple[NeighborName, Family]] = frozenset()
+    """Sessions that came up (or a speaker that started) since the last End-of-RIB we sent for the family."""
     dumped_at_s: float | None = None

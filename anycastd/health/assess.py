@@ -1,0 +1,250 @@
+"""From check verdicts to tunnels, backends and regions, telling one's fault from the other's (I2).
+
+A backend is checked through every tunnel of its region, so that three cases part: it fails through all healthy
+tunnels (the backend), through one only (that path), or no tunnel is healthy (nothing is known of the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from anycastd.model.address import BackendId, CheckId, RegionName, TunnelId
+from anycastd.model.health import (
+    BackendView,
+    CheckState,
+    FaultScope,
+    Health,
+    HealthReason,
+    HealthView,
+    RegionView,
+    SelfTestView,
+    TunnelView,
+)
+from anycastd.model.topology import Config, Region
+
+_WORST_FIRST = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL)
+_REASON_OF = {
+    Health.UNHEALTHY: HealthReason.CHECK_FAILED,
+    Health.UNKNOWN: HealthReason.CHECK_BROKEN,
+    Health.INITIAL: HealthReason.CHECKS_PENDING,
+    Health.HEALTHY: HealthReason.CHECKS_PASS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Which checks feed whom; built once for a configuration."""
+
+    tunnel_checks: Mapping[TunnelId, tuple[CheckId, ...]] = field(default_factory=dict)
+    path_checks: Mapping[BackendId, Mapping[TunnelId, tuple[CheckId, ...]]] = field(default_factory=dict)
+
+
+def index_of(config: Config) -> Index:
+    """Return the index of a configuration's checks."""
+    tunnels: dict[TunnelId, tuple[CheckId, ...]] = dict.fromkeys(config.tunnels, ())
+    paths: dict[BackendId, dict[TunnelId, tuple[CheckId, ...]]] = {backend: {} for backend in config.backends}
+    for spec in config.probes:
+        if spec.tunnel is None:
+            continue
+        if spec.backend is None:
+            tunnels[spec.tunnel] = (*tunnels[spec.tunnel], spec.id)
+        else:
+            path = paths[spec.backend]
+            path[spec.tunnel] = (*path.get(spec.tunnel, ()), spec.id)
+    return Index(tunnels, paths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Combined:
+    health: Health
+    evidence: tuple[CheckId, ...]
+    latency_ms: float | None
+
+
+def _combine(ids: Iterable[CheckId], checks: Mapping[CheckId, CheckState]) -> _Combined:
+    states = [checks[id_] for id_ in ids if id_ in checks]
+    known = [state.latency_ms for state in states if state.latency_ms is not None]
+    latency_ms = max(known) if known else None
+    for health in _WORST_FIRST:
+        guilty = tuple(state.id for state in states if state.health is health)
+        if guilty:
+            return _Combined(health, guilty, latency_ms)
+    if not states:
+        return _Combined(Health.UNKNOWN, (), None)
+    return _Combined(Health.HEALTHY, tuple(state.id for state in states), latency_ms)
+
+
+def assess_region(
+    region: Region,
+    config: Config,
+    index: Index,
+    checks: Mapping[CheckId, CheckState],
+    now_s: float,
+    before: HealthView | None = None,
+) -> tuple[dict[TunnelId, TunnelView], dict[BackendId, BackendView], RegionView]:
+    """Return what is believed of one region and all in it; `before` lends the `since_s` of what did not change."""
+    tunnel_health = {id_: _combine(index.tunnel_checks[id_], checks) for id_ in region.tunnels}
+    backends = {
+        id_: _backend(id_, region, index, checks, {t: c.health for t, c in tunnel_health.items()}, now_s, before)
+        for id_ in region.backends
+    }
+    tunnels: dict[TunnelId, TunnelView] = {}
+    for id_, combined in tunnel_health.items():
+        old = before.tunnels.get(id_) if before else None
+        tunnels[id_] = TunnelView(
+            id=id_,
+            region=region.name,
+            device=config.tunnels[id_].device,
+            health=combined.health,
+            reason=_REASON_OF[combined.health] if combined.evidence else HealthReason.NO_CHECKS,
+            since_s=old.since_s if old and old.health is combined.health else now_s,
+            evidence=combined.evidence,
+            latency_ms=combined.latency_ms,
+            healthy_backends=sum(view.paths.get(id_) is Health.HEALTHY for view in backends.values()),
+        )
+    return tunnels, backends, _region(region, tunnels, backends, now_s, before)
+
+
+def _backend(
+    id_: BackendId,
+    region: Region,
+    index: Index,
+    checks: Mapping[CheckId, CheckState],
+    tunnels: Mapping[TunnelId, Health],
+    now_s: float,
+    before: HealthView | None,
+) -> BackendView:
+    combined = {tunnel: _combine(ids, checks) for tunnel, ids in index.path_checks[id_].items()}
+    through = {tunnel: path for tunnel, path in combined.items() if tunnels.get(tunnel) is Health.HEALTHY}
+    healthy = [path for path in through.values() if path.health is Health.HEALTHY]
+    if healthy:
+        best = min(healthy, key=lambda path: path.latency_ms if path.latency_ms is not None else float("inf"))
+        health, reason, evidence, latency_ms = (
+            Health.HEALTHY,
+            HealthReason.CHECKS_PASS,
+            best.evidence,
+            best.latency_ms,
+        )
+    elif through:
+        found = {path.health for path in through.values()}
+        # a path that is not decided yet may still turn out well: only when all are bad is it the backend
+        health = next(state for state in (Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY) if state in found)
+        reason, latency_ms = _REASON_OF[health], None
+        evidence = tuple(check for path in through.values() if path.health is health for check in path.evidence)
+    else:
+        undecided = any(state is Health.INITIAL for state in tunnels.values())
+        health = Health.INITIAL if undecided else Health.UNKNOWN
+        reason = HealthReason.CHECKS_PENDING if undecided else HealthReason.NO_USABLE_TUNNEL
+        evidence, latency_ms = (), None
+    old = before.backends.get(id_) if before else None
+    return BackendView(
+        id=id_,
+        region=region.name,
+        health=health,
+        reason=reason,
+        since_s=old.since_s if old and old.health is health else now_s,
+        evidence=evidence,
+        paths={tunnel: path.health for tunnel, path in combined.items()},
+        latency_ms=latency_ms,
+    )
+
+
+def _region(
+    region: Region,
+    tunnels: Mapping[TunnelId, TunnelView],
+    backends: Mapping[BackendId, BackendView],
+    now_s: float,
+    before: HealthView | None,
+) -> RegionView:
+    states = [view.health for view in tunnels.values()]
+    healthy_tunnels = states.count(Health.HEALTHY)
+    health, reason = (
+        _by_backends(region, [view.health for view in backends.values()])
+        if healthy_tunnels
+        else _without_tunnels(states)
+    )
+    old = before.regions.get(region.name) if before else None
+    return RegionView(
+        name=region.name,
+        health=health,
+        reason=reason,
+        since_s=old.since_s if old and old.health is health else now_s,
+        healthy_tunnels=healthy_tunnels,
+        healthy_backends=sum(view.health is Health.HEALTHY for view in backends.values()),
+        total_tunnels=len(region.tunnels),
+        total_backends=len(region.backends),
+    )
+
+
+def _without_tunnels(states: list[Health]) -> tuple[Health, HealthReason]:
+    if Health.INITIAL in states:
+        return Health.INITIAL, HealthReason.CHECKS_PENDING
+    if Health.UNKNOWN in states:
+        return Health.UNKNOWN, HealthReason.TUNNELS_UNKNOWN
+    return Health.UNHEALTHY, HealthReason.NO_USABLE_TUNNEL
+
+
+def _by_backends(region: Region, states: list[Health]) -> tuple[Health, HealthReason]:
+    need = region.usable_when.of(len(region.backends))
+    healthy = states.count(Health.HEALTHY)
+    if healthy >= need:
+        return Health.HEALTHY, HealthReason.ENOUGH_BACKENDS
+    if len(states) - states.count(Health.UNHEALTHY) < need:
+        return Health.UNHEALTHY, HealthReason.TOO_FEW_BACKENDS
+    if Health.INITIAL in states:
+        return Health.INITIAL, HealthReason.CHECKS_PENDING
+    return Health.UNKNOWN, HealthReason.CHECK_BROKEN
+
+
+def assess(
+    config: Config,
+    index: Index,
+    checks: Mapping[CheckId, CheckState],
+    now_s: float,
+    before: HealthView | None = None,
+    self_test: SelfTestView | None = None,
+    only: frozenset[RegionName] | None = None,
+) -> HealthView:
+    """Return the whole view; with `only`, just these regions are assessed anew and the rest is taken from `before`."""
+    tunnels: dict[TunnelId, TunnelView] = {}
+    backends: dict[BackendId, BackendView] = {}
+    regions: dict[RegionName, RegionView] = {}
+    if only is not None and before is not None:
+        tunnels.update(before.tunnels)
+        backends.update(before.backends)
+        regions.update(before.regions)
+    for name, region in config.regions.items():
+        if only is None or before is None or name in only:
+            its_tunnels, its_backends, regions[name] = assess_region(region, config, index, checks, now_s, before)
+            tunnels.update(its_tunnels)
+            backends.update(its_backends)
+    self_test = self_test or (before.self_test if before else SelfTestView())
+    scope, detail = fault_of(tunnels, backends, regions, self_test)
+    return HealthView(tunnels, backends, regions, self_test, scope, detail)
+
+
+def fault_of(
+    tunnels: Mapping[TunnelId, TunnelView],
+    backends: Mapping[BackendId, BackendView],
+    regions: Mapping[RegionName, RegionView],
+    self_test: SelfTestView,
+) -> tuple[FaultScope, str]:
+    """Return the widest fault there is, and a sentence about it."""
+    if self_test.suspect_until_s is not None:
+        return FaultScope.SELF, self_test.detail
+    bad_tunnels = [view.id for view in tunnels.values() if view.health is Health.UNHEALTHY]
+    if tunnels and len(bad_tunnels) == len(tunnels):
+        return FaultScope.POP, f"0 of {len(tunnels)} tunnels usable"
+    bad_regions = [view.name for view in regions.values() if view.health is Health.UNHEALTHY]
+    if bad_regions:
+        return FaultScope.REGION, "not usable: " + ", ".join(bad_regions)
+    if bad_tunnels:
+        return FaultScope.TUNNEL, "down: " + ", ".join(bad_tunnels)
+    bad_backends = [view.id for view in backends.values() if view.health is Health.UNHEALTHY]
+    if bad_backends:
+        return FaultScope.BACKEND, "down: " + ", ".join(bad_backends)
+    blind = [view.id for view in tunnels.values() if view.health is Health.UNKNOWN]
+    if blind:
+        return FaultScope.SELF, "cannot check: " + ", ".join(blind)
+    return FaultScope.NONE, ""

@@ -1,0 +1,137 @@
+"""From decisions to what each neighbor should be sent, and what the kernel should hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+
+from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
+from anycastd.model.decision import Level, PathChoice
+from anycastd.model.kernel import KernelRoute, KernelRule, RouteKind
+from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
+
+IBGP_PREFERENCE = {Level.NORMAL: 100, Level.DEPREF: 50, Level.GSHUT: 0}
+"""Inside our own AS a longer path with our own ASN in it would be dropped as a loop (RFC 4271 section 9.1.2)."""
+MED_STEP = 100
+"""Added to a configured MED while depreferenced, for neighbors that compare it before the path."""
+
+
+def next_hop_of(neighbor: Neighbor, prefix: Prefix) -> str:
+    """Return the next hop for a prefix: the configured one of its family, else our address of the session."""
+    export = neighbor.export
+    configured = export.next_hop_ipv4 if prefix.version == 4 else export.next_hop_ipv6
+    return str(configured if configured is not None else neighbor.local_address)
+
+
+def route_for(neighbor: Neighbor, spec: PrefixSpec, level: Level) -> Route | None:
+    """Return the route that `neighbor` should be sent at `level`, every attribute explicit; None when withdrawn."""
+    if level is Level.WITHDRAWN:
+        return None
+    export = neighbor.export
+    communities = set(export.communities)
+    prepend, med = export.prepend, export.med
+    if level is not Level.NORMAL:
+        prepend += spec.depref_prepend
+        communities |= set(export.depref_communities)
+        med = None if med is None else med + MED_STEP
+    if level is Level.GSHUT:
+        communities.add(GRACEFUL_SHUTDOWN)
+    ebgp = neighbor.is_ebgp
+    return Route(
+        prefix=spec.prefix,
+        next_hop=next_hop_of(neighbor, spec.prefix),
+        as_path=(neighbor.local_asn,) * (1 + prepend) if ebgp else (),
+        med=med,
+        local_preference=None if ebgp else IBGP_PREFERENCE[level],
+        communities=tuple(sorted(communities, key=_numbers)),
+        large_communities=tuple(sorted(set(export.large_communities), key=_numbers)),
+    )
+
+
+def _numbers(community: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in community.split(":"))
+
+
+def level_of(neighbor: Neighbor, spec: PrefixSpec, route: Route) -> Level:
+    """Return the level an observed route stands for: what a restarted daemon takes over.
+
+    A route that matches no level exactly (exported differently before an upgrade) is judged by its path length, or
+    its local preference inside the AS: longer than NORMAL means DEPREF.
+    """
+    for level in (Level.NORMAL, Level.DEPREF, Level.GSHUT):
+        if route_for(neighbor, spec, level) == route:
+            return level
+    if GRACEFUL_SHUTDOWN in route.communities:
+        return Level.GSHUT
+    if not neighbor.is_ebgp:
+        return Level.NORMAL if (route.local_preference or 0) >= IBGP_PREFERENCE[Level.NORMAL] else Level.DEPREF
+    return Level.DEPREF if len(route.as_path) > 1 + neighbor.export.prepend else Level.NORMAL
+
+
+def wanted_routes(config: Config, levels: Mapping[Prefix, Level]) -> dict[NeighborName, dict[Prefix, Route]]:
+    """Return every route every neighbor should be sent."""
+    wanted: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in config.neighbors}
+    for prefix, spec in config.prefixes.items():
+        level = levels.get(prefix, Level.WITHDRAWN)
+        for name in spec.neighbors:
+            route = route_for(config.neighbors[name], spec, level)
+            if route is not None:
+                wanted[name][prefix] = route
+    return wanted
+
+
+def blackhole(config: Config, prefix: Prefix) -> KernelRoute:
+    """Return the route that catches what no tunnel route takes: without it the packet loops with the upstream (I5)."""
+    return KernelRoute(prefix=prefix, kind=RouteKind.BLACKHOLE, metric=config.kernel.blackhole_metric)
+
+
+def forward(config: Config, choice: PathChoice) -> KernelRoute | None:
+    """Return the route of a prefix over its chosen tunnel, or None if there is none."""
+    if choice.tunnel is None or choice.tunnel not in config.tunnels:
+        return None
+    tunnel = config.tunnels[choice.tunnel]
+    via = tunnel.far_end_ipv4 if choice.prefix.version == 4 else tunnel.far_end_ipv6
+    if via is None:
+        return None
+    metric = config.kernel.forward_metric
+    return KernelRoute(prefix=choice.prefix, kind=RouteKind.UNICAST, metric=metric, via=via, device=tunnel.device)
+
+
+def wanted_kernel_routes(config: Config, choices: Iterable[PathChoice]) -> frozenset[KernelRoute]:
+    """Return every route of ours: blackhole and tunnel route of each prefix, and each tunnel's table for checks."""
+    routes = {blackhole(config, prefix) for prefix in config.prefixes}
+    routes |= {route for choice in choices if (route := forward(config, choice)) is not None}
+    for tunnel in config.tunnels.values():
+        routes |= set(_check_routes(config, tunnel))
+    return frozenset(routes)
+
+
+def _check_routes(config: Config, tunnel: Tunnel) -> Iterable[KernelRoute]:
+    for everything, far_end in (("0.0.0.0/0", tunnel.far_end_ipv4), ("::/0", tunnel.far_end_ipv6)):
+        if far_end is not None:
+            yield KernelRoute(
+                prefix=ip_network(everything),
+                kind=RouteKind.UNICAST,
+                metric=config.kernel.forward_metric,
+                table=tunnel.table,
+                via=far_end,
+                device=tunnel.device,
+            )
+            # without it a check would fall through to the main table and pass over another path
+            yield KernelRoute(
+                prefix=ip_network(everything),
+                kind=RouteKind.BLACKHOLE,
+                metric=config.kernel.blackhole_metric,
+                table=tunnel.table,
+            )
+
+
+def wanted_kernel_rules(config: Config) -> frozenset[KernelRule]:
+    """Return the rules that send packets from a tunnel's own address through that tunnel, whatever rp_filter says."""
+    return frozenset(
+        KernelRule(source=local, table=tunnel.table, preference=tunnel.table)
+        for tunnel in config.tunnels.values()
+        for local in (tunnel.local_ipv4, tunnel.local_ipv6)
+        if local is not None
+    )

@@ -1,0 +1,60 @@
+"""What a rule is given and hands on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from anycastd.model.decision import Level, Memory, Reason, Step, Truth
+from anycastd.model.topology import PrefixSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a decision on one prefix may know.
+
+    `condition` is announce_when's value; `first_checks`: verdicts are awaited for the first time; `data_plane_ready`:
+    its routes were read back from the kernel (I5); `bgp_observed`: we know what ExaBGP holds.
+    """
+
+    now_s: float
+    spec: PrefixSpec
+    condition: Truth
+    detail: str = ""
+    first_checks: bool = False
+    data_plane_ready: bool = True
+    bgp_observed: bool = True
+    checker_suspect: bool = False
+    suspect_detail: str = ""
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The decision so far. A rule leaves a Step only when it has something to say."""
+
+    level: Level
+    wanted: Level
+    reason: Reason
+    hold: Reason | None = None
+    detail: str = ""
+    trail: tuple[Step, ...] = ()
+    wake_at_s: float | None = None
+    would_change: tuple[str, ...] = ()
+
+    def say(self, rule: str, reason: Reason, level: Level, evidence: str = "") -> Draft:
+        """Return the draft at `level` for `reason`, with the step recorded; a reason that holds becomes the hold."""
+        step = Step(rule, reason, self.level, level, evidence)
+        hold = reason if reason.holds else self.hold
+        return replace(self, level=level, hold=hold, trail=(*self.trail, step))
+
+    def wake(self, at_s: float) -> Draft:
+        """Return the draft, to be looked at again no later than `at_s`."""
+        return replace(self, wake_at_s=at_s if self.wake_at_s is None else min(self.wake_at_s, at_s))
+
+    def hint(self, sentence: str) -> Draft:
+        """Return the draft with one more sentence on what would change it."""
+        return replace(self, would_change=(*self.would_change, sentence))
+
+
+Rule = Callable[[Facts, Memory, Draft], Draft]

@@ -1,0 +1,83 @@
+"""decide(): facts and memory in, a decision with its reasons and the next memory out. No clock, no I/O, no state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
+from anycastd.policy.budget import charged
+from anycastd.policy.draft import Draft, Facts, Rule
+from anycastd.policy.rules.health import health, stopping
+from anycastd.policy.rules.leaving import checker_suspect, settle, withdraw_budget, withdraw_guard
+from anycastd.policy.rules.readiness import data_plane, observation
+from anycastd.policy.rules.returning import return_budget, slow_start
+
+RULES: tuple[Rule, ...] = (
+    health, stopping, slow_start, return_budget, settle, checker_suspect, withdraw_guard, withdraw_budget,
+    data_plane, observation,
+)  # fmt: skip
+"""The whole order of policy. A later rule sees what the earlier ones made of it."""
+
+
+def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
+    """Return the decision on one prefix and what must be remembered for the next."""
+    memory = _timed(facts, memory)
+    draft = Draft(level=memory.level, wanted=memory.level, reason=Reason.HEALTH_UNKNOWN)
+    for rule in RULES:
+        draft = rule(facts, memory, draft)
+    after = _remember(facts, memory, draft.level)
+    decision = Decision(
+        prefix=facts.spec.prefix,
+        level=draft.level,
+        wanted=draft.wanted,
+        reason=draft.reason,
+        hold=draft.hold if draft.level is not draft.wanted or draft.reason.holds else None,
+        since_s=after.level_since_s,
+        trail=draft.trail,
+        wake_at_s=draft.wake_at_s,
+        condition=facts.condition,
+        detail=draft.detail,
+        would_change=draft.would_change,
+    )
+    return decision, after
+
+
+def _timed(facts: Facts, memory: Memory) -> Memory:
+    """Note since when the condition is steadily true or false; what is unknown is neither."""
+    if facts.condition is Truth.TRUE:
+        return replace(memory, bad_since_s=None, fine_since_s=_first(memory.fine_since_s, facts.now_s))
+    if facts.condition is Truth.FALSE:
+        return replace(memory, fine_since_s=None, bad_since_s=_first(memory.bad_since_s, facts.now_s))
+    return replace(memory, fine_since_s=None, bad_since_s=None)
+
+
+def _first(since_s: float | None, now_s: float) -> float:
+    return now_s if since_s is None else since_s
+
+
+def _remember(facts: Facts, memory: Memory, level: Level) -> Memory:
+    if level is memory.level:
+        return memory
+    timers = facts.spec.timers
+    penalty = charged(
+        memory.penalty,
+        memory.level,
+        level,
+        was_announced=memory.was_announced,
+        now_s=facts.now_s,
+        half_life_s=timers.half_life_s,
+    )
+    relapses, last_relapse_s = memory.relapses, memory.last_relapse_s
+    if memory.level is Level.NORMAL and not facts.stopping:
+        recent = last_relapse_s is not None and facts.now_s - last_relapse_s <= timers.backoff_reset_s
+        relapses, last_relapse_s = (relapses + 1 if recent else 1), facts.now_s
+    return replace(
+        memory,
+        level=level,
+        level_since_s=facts.now_s,
+        was_announced=memory.was_announced or level is not Level.WITHDRAWN,
+        relapses=relapses,
+        last_relapse_s=last_relapse_s,
+        epoch=memory.epoch + (level is Level.DEPREF),
+        penalty=penalty,
+    )

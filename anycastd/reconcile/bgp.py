@@ -1,0 +1,111 @@
+"""Wanted against observed routes -> commands for ExaBGP. Pure, level-triggered: correct after any loss.
+
+What is in flight is not known yet, so it is compared by what was last asked (`submitted`); once it has ended, by what
+is observed. A command that was lost or refused therefore shows up again as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from anycastd.model.address import Family, NeighborName, Prefix, family_of
+from anycastd.model.bgp import (
+    Announce,
+    BgpAction,
+    BgpObserved,
+    EndOfRib,
+    Priority,
+    Route,
+    Routes,
+    Withdraw,
+)
+
+Key = tuple[NeighborName, Prefix]
+
+BULK_ABOVE = 50
+"""More new routes than this to one neighbor travel as bulk, so that a failover behind them does not wait."""
+
+
+def diff(
+    wanted: Routes,
+    observed: BgpObserved,
+    submitted: Mapping[Key, Route | None],
+    next_hops: Mapping[NeighborName, Mapping[int, str]],
+    held: Container[Key] = (),
+) -> tuple[BgpAction, ...]:
+    """Return what must be said to make observed into wanted, most urgent first.
+
+    `next_hops` gives a next hop for each neighbor and IP version (ExaBGP's grammar wants one in a withdrawal too).
+    `held` are keys not to be retried yet (refused a moment ago). Nothing is said before the first dump.
+    """
+    if observed.routes is None:
+        return ()
+    actions: list[BgpAction] = []
+    for neighbor, have in sorted(_present(wanted, observed).items()):
+        routes = wanted.get(neighbor, {})
+        new = sum(prefix not in have for prefix in routes)
+        for prefix in sorted({*routes, *have}, key=_order):
+            key = (neighbor, prefix)
+            if key in held:
+                continue
+            now = submitted.get(key, have.get(prefix)) if key in observed.in_flight else have.get(prefix)
+            want = routes.get(prefix)
+            if now == want:
+                continue
+            if want is None:
+                hops = next_hops.get(neighbor, {})
+                hop = now.next_hop if now is not None else hops.get(prefix.version, "")
+                actions.append(Withdraw(neighbor, prefix, hop))
+            elif now is None:
+                actions.append(Announce(neighbor, want, Priority.BULK if new > BULK_ABOVE else Priority.NORMAL))
+            else:
+                milder = len(want.as_path) >= len(now.as_path)
+                actions.append(Announce(neighbor, want, Priority.FAILOVER if milder else Priority.NORMAL))
+    return tuple(sorted(actions, key=_urgency))
+
+
+def _present(wanted: Routes, observed: BgpObserved) -> dict[NeighborName, Mapping[Prefix, Route]]:
+    have = dict(observed.routes or {})
+    return {name: have.get(name, {}) for name in {*wanted, *have}}
+
+
+def _order(prefix: Prefix) -> tuple[int, int, int]:
+    return (prefix.version, int(prefix.network_address), prefix.prefixlen)
+
+
+def _urgency(action: BgpAction) -> int:
+    return Priority.BULK if isinstance(action, EndOfRib) else action.priority
+
+
+def ends_of_rib(
+    wanted: Routes, observed: BgpObserved, undecided: Mapping[NeighborName, frozenset[Family]], *, overdue: bool
+) -> tuple[EndOfRib, ...]:
+    """Return the End-of-RIBs that may be sent now (RFC 4724 section 4.1).
+
+    One waits until every prefix of its neighbor and family is decided and acknowledged: sent too early, the neighbor
+    drops the routes it kept for us over our restart. `overdue`: its restart time is nearly over, so waiting is useless.
+    """
+    if observed.routes is None:
+        return ()
+    ready = []
+    for neighbor, family in sorted(observed.eor_owed):
+        if not overdue and family in undecided.get(neighbor, frozenset()):
+            continue
+        if any(key[0] == neighbor and family_of(key[1]) is family for key in observed.in_flight):
+            continue
+        have = {p: r for p, r in observed.routes.get(neighbor, {}).items() if family_of(p) is family}
+        want = {p: r for p, r in wanted.get(neighbor, {}).items() if family_of(p) is family}
+        if have == want:
+            ready.append(EndOfRib(neighbor, family))
+    return tuple(ready)
+
+
+def unwanted(wanted: Routes, observed: BgpObserved, submitted: Mapping[Key, Route | None]) -> tuple[str, ...]:
+    """Return, in words, every route ExaBGP holds that is neither wanted nor just being withdrawn."""
+    found = []
+    for neighbor, have in sorted((observed.routes or {}).items()):
+        for prefix in sorted(have, key=_order):
+            leaving = (neighbor, prefix) in observed.in_flight and submitted.get((neighbor, prefix), ...) is None
+            if prefix not in wanted.get(neighbor, {}) and not leaving:
+                found.append(f"{prefix} to {neighbor}")
+    return tuple(found)
