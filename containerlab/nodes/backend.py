@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""A backend of the lab: a small real HTTP server whose illness can be chosen while it runs.
+
+    backend.py serve REGION NAME     listen on port 80, IPv4 and IPv6
+    backend.py set MODE              from inside the node: normal, refuse, silent, error500, slow:MS
+    backend.py show                  print the mode
+
+`/healthz` answers 200 and a line of text, every other path a JSON object: region, backend, client address and port.
+refuse: the listener is closed and open connections are reset. silent: accepts, never answers.
+Standard library only, so that any image with Python runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+from pathlib import Path
+
+CONTROL = Path("/run/backend.sock")
+MODES = ("normal", "refuse", "silent", "error500", "slow:MS")
+IDLE_S = 120.0
+MAX_SLOW_MS = 60_000
+
+
+def is_mode(text: str) -> bool:
+    """Tell whether a text names a mode."""
+    kind, _, ms = text.partition(":")
+    if kind == "slow":
+        return ms.isascii() and ms.isdigit() and int(ms) <= MAX_SLOW_MS
+    return text in MODES
+
+
+class Backend:
+    """The server and its present mode."""
+
+    def __init__(self, region: str, name: str, port: int = 80) -> None:
+        self.region = region
+        self.name = name
+        self.port = port
+        self.mode = "normal"
+        self._listener: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def listen(self) -> None:
+        """Open the listener, unless it is open."""
+        if self._listener is None:
+            sock = socket.create_server(("::", self.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
+            self._listener = await asyncio.start_server(self._connection, sock=sock)
+
+    async def change(self, mode: str) -> None:
+        """Take a new mode; connections of the old one are reset when the listener closes or silence ends."""
+        if mode == "refuse" or self.mode == "silent":
+            for writer in list(self._connections):
+                writer.transport.abort()
+        self.mode = mode
+        if mode != "refuse":
+            await self.listen()
+        elif self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
+            pass
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; tell whether the connection stays."""
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_S)).decode("latin-1")
+        line, _, fields = head.partition("\r\n")
+        path = (line.split(" ") + ["/"])[1]
+        stays = "connection: close" not in fields.lower() and line.endswith("HTTP/1.1")
+        mode = self.mode
+        if mode == "silent":
+            await asyncio.sleep(IDLE_S)
+            return False
+        if mode.startswith("slow:"):
+            await asyncio.sleep(int(mode.removeprefix("slow:")) / 1000)
+        status = "500 Internal Server Error" if mode == "error500" else "200 OK"
+        body, kind = self._body(path, writer)
+        answer = (
+            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+            f"Connection: {'keep-alive' if stays else 'close'}\r\n\r\n"
+        )
+        writer.write(answer.encode() + body)
+        await writer.drain()
+        return stays
+
+    def _body(self, path: str, writer: asyncio.StreamWriter) -> tuple[bytes, str]:
+        if path == "/healthz":
+            return f"{self.mode}\n".encode(), "text/plain"
+        address, port = writer.get_extra_info("peername")[:2]
+        seen = {
+            "region": self.region,
+            "backend": self.name,
+            "client": address.removeprefix("::ffff:"),
+            "port": port,
+        }
+        return json.dumps(seen).encode() + b"\n", "application/json"
+
+    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one line of the control socket: a mode to take, or nothing to be told the present one."""
+        wanted = (await reader.readline()).decode().strip()
+        if wanted and is_mode(wanted):
+            await self.change(wanted)
+        writer.write((self.mode if not wanted or is_mode(wanted) else f"error: modes: {' '.join(MODES)}").encode() + b"\n")
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+
+async def serve(region: str, name: str) -> None:
+    """Serve until SIGTERM."""
+    backend = Backend(region, name)
+    await backend.listen()
+    CONTROL.unlink(missing_ok=True)
+    control = await asyncio.start_unix_server(backend.control, str(CONTROL))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with control:
+        await stop.wait()
+
+
+def ask(wanted: str) -> int:
+    """Send one line to the running server and print its answer; exit code 1 when it refused."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(5)
+        sock.connect(str(CONTROL))
+        sock.sendall(f"{wanted}\n".encode())
+        answer = sock.makefile().readline().strip()
+    print(answer)
+    return 1 if answer.startswith("error") else 0
+
+
+def main(words: list[str]) -> int:
+    """Run one verb."""
+    match words:
+        case ["serve", region, name]:
+            asyncio.run(serve(region, name))
+            return 0
+        case ["set", mode]:
+            return ask(mode)
+        case ["show"]:
+            return ask("")
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 64
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""A client of the lab: a request each few milliseconds, each on a new connection, one JSON line per result.
+
+    client.py [--every-ms 50] [--timeout-ms 400] [--count N | --seconds S] [--keep] [--path /] ADDRESS...
+
+`sent_s` is CLOCK_MONOTONIC, the same clock for every node and test of one machine. Requests overlap: one that hangs
+does not hold up the next. Lines come in the order in which requests end. With --keep one connection per address
+carries all its requests, one after another, and its loss ends that stream: it shows whether established connections live on.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def ask(stream: Stream, address: str, path: str, keep: bool) -> tuple[int, dict[str, object]]:
+    """Send one request and read its answer: status and, of a 200, the JSON object."""
+    reader, writer = stream
+    host = f"[{address}]" if ":" in address else address
+    close = "" if keep else "Connection: close\r\n"
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{close}\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    status = int(head.split(" ", 2)[1])
+    length = next(int(f.split(":")[1]) for f in head.lower().split("\r\n") if f.startswith("content-length:"))
+    body = await reader.readexactly(length)
+    return status, json.loads(body) if status == 200 and body.startswith(b"{") else {}
+
+
+def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], error: str | None) -> str:
+    """Word one result."""
+    line: dict[str, object] = {
+        "sent_s": round(sent_s, 6),
+        "took_ms": round((time.monotonic() - sent_s) * 1000, 2),
+        "to": address,
+        "ok": error is None and status == 200,
+        "status": status or None,
+        "region": seen.get("region"),
+        "backend": seen.get("backend"),
+        "client": seen.get("client"),
+    }
+    return json.dumps({**line, "error": error})
+
+
+async def once(address: str, path: str, timeout_s: float, kept: Stream | None = None) -> bool:
+    """Make one request on a new or kept connection, print its result, tell whether it got an answer."""
+    sent_s = time.monotonic()
+    status, seen, error = 0, {}, None
+    stream = kept
+    try:
+        async with asyncio.timeout(timeout_s):
+            stream = stream or await asyncio.open_connection(address, 80)
+            status, seen = await ask(stream, address, path, kept is not None)
+    except TimeoutError:
+        error = "timeout"
+    except (OSError, asyncio.IncompleteReadError, ValueError, StopIteration) as problem:
+        error = type(problem).__name__
+    finally:
+        if stream and not kept:
+            stream[1].close()
+    print(outcome(address, sent_s, status, seen, error), flush=True)
+    return error is None
+
+
+async def on_new_connections(address: str, options: argparse.Namespace) -> bool:
+    """Start requests at their times, whether or not earlier ones have ended."""
+    begin_s, number = time.monotonic(), 0
+    tasks: list[asyncio.Task[bool]] = []
+    while more(options, begin_s, number):
+        tasks.append(asyncio.create_task(once(address, options.path, options.timeout_ms / 1000)))
+        number += 1
+        await asyncio.sleep(max(0.0, begin_s + number * options.every_ms / 1000 - time.monotonic()))
+    return all(await asyncio.gather(*tasks))
+
+
+async def on_one_connection(address: str, options: argparse.Namespace) -> bool:
+    """Ask on one connection until enough was asked or the connection is lost."""
+    begin_s, number = time.monotonic(), 0
+    stream = await asyncio.wait_for(asyncio.open_connection(address, 80), options.timeout_ms / 1000)
+    while more(options, begin_s, number):
+        if not await once(address, options.path, options.timeout_ms / 1000, stream):
+            return False
+        number += 1
+        await asyncio.sleep(options.every_ms / 1000)
+    stream[1].close()
+    return True
+
+
+def more(options: argparse.Namespace, begin_s: float, number: int) -> bool:
+    """Tell whether one more request is wanted."""
+    if options.count is not None:
+        return number < options.count
+    return time.monotonic() - begin_s < options.seconds
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Ask all addresses at once; exit code 0 when every request was answered."""
+    way = on_one_connection if options.keep else on_new_connections
+    return 0 if all(await asyncio.gather(*(way(address, options) for address in options.address))) else 1
+
+
+def main() -> int:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(description="Ask lab services again and again.")
+    parser.add_argument("address", nargs="+")
+    parser.add_argument("--every-ms", type=float, default=50)
+    parser.add_argument("--timeout-ms", type=float, default=400)
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--path", default="/")
+    parser.add_argument("--keep", action="store_true")
+    return asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
