@@ -69,10 +69,13 @@ def level_of(neighbor: Neighbor, spec: PrefixSpec, route: Route) -> Level:
     return Level.DEPREF if len(route.as_path) > 1 + neighbor.export.prepend else Level.NORMAL
 
 
-def wanted_routes(config: Config, levels: Mapping[Prefix, Level]) -> dict[NeighborName, dict[Prefix, Route]]:
-    """Return every route every neighbor should be sent."""
+def wanted_routes(
+    config: Config, levels: Mapping[Prefix, Level], prefixes: Iterable[Prefix]
+) -> dict[NeighborName, dict[Prefix, Route]]:
+    """Return the routes of `prefixes` that every neighbor should be sent."""
     wanted: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in config.neighbors}
-    for prefix, spec in config.prefixes.items():
+    for prefix in prefixes:
+        spec = config.prefixes[prefix]
         level = levels.get(prefix, Level.WITHDRAWN)
         for name in spec.neighbors:
             route = route_for(config.neighbors[name], spec, level)

@@ -1,0 +1,102 @@
+"""What the control loop believes of health: verdicts in, the view and the value of every `announce_when` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from anycastd.health.assess import Index, assess, index_of
+from anycastd.health.common_cause import CommonCause
+from anycastd.health.tracker import Tracker
+from anycastd.model.address import CheckId, Prefix, RegionName
+from anycastd.model.checks import ProbeSpec
+from anycastd.model.decision import Truth
+from anycastd.model.health import CheckState, Health, HealthView
+from anycastd.model.probe import ProbeResult
+from anycastd.model.topology import Condition, Config
+from anycastd.policy.condition import evaluate
+
+Group = tuple[Condition, int]
+"""Prefixes with the same condition and IP version share one evaluation."""
+Value = tuple[Truth, str, bool]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """One result's effect: the states around it, and the region to assess anew (None: a self-test)."""
+
+    before: CheckState
+    after: CheckState
+    region: RegionName | None
+
+
+class Beliefs:
+    """Health, kept up to date by the region; knows no clock and does no I/O."""
+
+    def __init__(self, config: Config, now_s: float) -> None:
+        self.tracker = Tracker()
+        self.common_cause = CommonCause(config.self_test)
+        self.values: dict[Group, Value] = {}
+        self.configure(config, now_s)
+
+    def configure(self, config: Config, now_s: float) -> None:
+        """Take a configuration; unchanged checks keep their verdicts."""
+        self.config = config
+        self.tracker.configure((*config.probes, *config.self_test.probes), now_s)
+        self._self_ids = tuple(spec.id for spec in config.self_test.probes)
+        if self.common_cause.spec != config.self_test:
+            self.common_cause = CommonCause(config.self_test)
+        self._index: Index = index_of(config)
+        self.groups: dict[Group, list[Prefix]] = {}
+        for prefix, spec in config.prefixes.items():
+            self.groups.setdefault((spec.announce_when, prefix.version), []).append(prefix)
+        self.view: HealthView = assess(config, self._index, self.tracker.states, now_s)
+        self.values = {group: self._value(group) for group in self.groups}
+
+    def _value(self, group: Group) -> Value:
+        return evaluate(self.config, self.groups[group][0], group[0], self.view)
+
+    def feed(self, result: ProbeResult) -> Verdict | None:
+        """Take one probe result; None for a check that is not configured."""
+        fed = self.tracker.feed(result)
+        spec = self.tracker.spec(result.check)
+        if fed is None or spec is None:
+            return None
+        before, after = fed
+        if after.health is Health.UNHEALTHY and before.health is not Health.UNHEALTHY and spec.region is not None:
+            self.common_cause = self.common_cause.saw_bad(result.ended_s, spec.target, spec.region)
+        return Verdict(before, after, spec.region)
+
+    def refresh(self, now_s: float, only: frozenset[RegionName] | None = None) -> set[Prefix]:
+        """Assess again (`only` these regions, or all); return the prefixes whose `announce_when` changed its value."""
+        self_checks = self.self_checks
+        self.common_cause = self.common_cause.wake(now_s, self_checks)
+        was_suspect = self.view.self_test.suspect_until_s is not None
+        test = self.common_cause.view(self_checks)
+        self.view = assess(self.config, self._index, self.tracker.states, now_s, self.view, test, only)
+        changed: set[Prefix] = set()
+        for group, prefixes in self.groups.items():
+            value = self._value(group)
+            if value != self.values[group]:
+                self.values[group] = value
+                changed.update(prefixes)
+        if was_suspect != (test.suspect_until_s is not None):
+            changed.update(self.config.prefixes)
+        return changed
+
+    @property
+    def self_checks(self) -> tuple[CheckState, ...]:
+        """Return the states of the self-test targets."""
+        states = self.tracker.states
+        return tuple(states[id_] for id_ in self._self_ids)
+
+    def value_for(self, prefix: Prefix) -> Value:
+        """Return the value of a prefix's `announce_when`."""
+        return self.values[(self.config.prefixes[prefix].announce_when, prefix.version)]
+
+    def broken(self) -> tuple[CheckId, ...]:
+        """Return the checks of which we cannot tell anything by our own fault."""
+        return tuple(id_ for id_, state in self.tracker.states.items() if state.health is Health.UNKNOWN)
+
+    def spec(self, check: CheckId) -> ProbeSpec | None:
+        """Return what a check is."""
+        return self.tracker.spec(check)

@@ -1,0 +1,162 @@
+"""Where the stages meet. Read this file first.
+
+    probe result -> verdict -> health view -> path and decision -> wanted -> diff with observed -> actions -> observed
+
+`on_result` is the fast way: one region, and the prefixes it touches. `on_observed` follows a change of what ExaBGP or
+the kernel hold. `step` goes the whole way over everything, at each tick. All are level-triggered: what was missed,
+lost or refused shows up as a difference the next time. The only clock is the `now_s` that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from anycastd.model.address import Prefix, RegionName
+from anycastd.model.bgp import BgpAction, Routes
+from anycastd.model.decision import Decision, Level, Memory, PathChoice
+from anycastd.model.probe import ProbeResult
+from anycastd.model.topology import Config
+from anycastd.policy.desired import wanted_routes
+from anycastd.policy.draft import Facts
+from anycastd.policy.engine import decide
+from anycastd.runtime.announcer import UNDECIDED, Announcer, adopted
+from anycastd.runtime.beliefs import Beliefs, Verdict
+from anycastd.runtime.forwarder import Forwarder
+from anycastd.runtime.ports import Bgp, KernelPort, Probes
+
+
+class Record(Protocol):
+    """Who is told of what happens: log, metrics, failover timers."""
+
+    def result(self, result: ProbeResult) -> None: ...
+    def verdict(self, verdict: Verdict) -> None: ...
+    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None: ...
+    def rerouted(self, before: PathChoice, after: PathChoice) -> None: ...
+    def acted(self, actions: Iterable[BgpAction]) -> None: ...
+
+
+class Control:
+    """Holds beliefs, decisions and memories; everything that acts is passed in. `wake` asks to be stepped at a time."""
+
+    def __init__(
+        self,
+        config: Config,
+        memories: Mapping[Prefix, Memory],
+        *,
+        probes: Probes,
+        bgp: Bgp,
+        kernel: KernelPort,
+        record: Record,
+        wake: Callable[[float], None],
+        now_s: float,
+    ) -> None:
+        self._probes, self._record, self._wake = probes, record, wake
+        self.announcer = Announcer(bgp, record.acted)
+        self.forwarder = Forwarder(kernel, record.rerouted)
+        self.beliefs = Beliefs(config, now_s)
+        self.memories = dict(memories)
+        self.decisions: dict[Prefix, Decision] = {}
+        self.levels: dict[Prefix, Level] = {}
+        self.adopted = self.stopping = False
+        self.config = config
+        self._configure(config, {}, now_s)
+
+    def configure(self, config: Config, now_s: float) -> None:
+        """Take a new configuration: what did not change keeps its verdicts, decisions and routes."""
+        gone = {p: spec.timers.linger_s for p, spec in self.config.prefixes.items() if p not in config.prefixes}
+        self.beliefs.configure(config, now_s)
+        self._configure(config, gone, now_s)
+        for prefix in gone:
+            self.decisions.pop(prefix, None)
+            self.levels.pop(prefix, None)
+            self.memories.pop(prefix, None)
+        new = {p: self.memories.get(p, Memory()) for p in config.prefixes if p not in self.decisions}
+        if self.adopted:
+            self.memories |= adopted(config, self.announcer.observed, new, now_s, only=new)
+        self.step(now_s)
+
+    def _configure(self, config: Config, gone_linger_s: dict[Prefix, float], now_s: float) -> None:
+        self.config = config
+        self.announcer.configure(config, now_s)
+        self.forwarder.configure(config, self.beliefs, gone_linger_s, now_s)
+        self._probes.set_probes((*config.probes, *config.self_test.probes))
+
+    def on_result(self, result: ProbeResult, now_s: float) -> None:
+        """Take one probe result; if it changed a verdict, act on it before anything else is done."""
+        self._record.result(result)
+        verdict = self.beliefs.feed(result)
+        if verdict is None:
+            return
+        if verdict.after.is_pending is not verdict.before.is_pending:
+            self._probes.pending(result.check, verdict.after.is_pending)
+        if verdict.after.health is verdict.before.health:
+            return
+        only = frozenset[RegionName]() if verdict.region is None else frozenset({verdict.region})
+        changed = self.beliefs.refresh(now_s, only)
+        self.forwarder.act(self.beliefs, now_s)
+        self._decide(changed, result.ended_s, now_s)
+        if self.adopted:
+            self.announcer.act(self.config, self.levels, changed, now_s)
+        self._record.verdict(verdict)
+
+    def on_observed(self, now_s: float) -> None:
+        """Follow a change of what is observed: take over what runs, decide what waited, put right what differs."""
+        if not self.adopted and self.announcer.observed.routes is not None:
+            self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
+            self.adopted = True
+            self._decide(self.config.prefixes, now_s, now_s)
+        self.forwarder.act(self.beliefs, now_s)
+        waiting = [p for p, d in self.decisions.items() if d.hold in UNDECIDED or _is_due(d, now_s)]
+        self._decide(waiting, now_s, now_s)
+        if self.adopted:
+            self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
+        for at_s in (self.announcer.next_s(), self.forwarder.next_s()):
+            if at_s is not None:
+                self._wake(at_s)
+
+    def step(self, now_s: float) -> None:
+        """Go the whole way over everything."""
+        self.beliefs.refresh(now_s)
+        self.forwarder.act(self.beliefs, now_s, anew=True)
+        self._decide(self.config.prefixes, now_s, now_s)
+        self.on_observed(now_s)
+
+    def stop(self, now_s: float) -> None:
+        """Ask every prefix to leave, as far as `may_withdraw()` lets it."""
+        self.stopping = True
+        self.step(now_s)
+
+    def _decide(self, prefixes: Iterable[Prefix], seen_s: float, now_s: float) -> None:
+        for prefix in prefixes:
+            before = self.decisions.get(prefix)
+            after, self.memories[prefix] = decide(self._facts(prefix, now_s), self.memories.get(prefix, Memory()))
+            self.decisions[prefix], self.levels[prefix] = after, after.level
+            if before is None or (before.level, before.reason, before.hold) != (after.level, after.reason, after.hold):
+                self._record.decided(before, after, seen_s, now_s)
+            if after.wake_at_s is not None:
+                self._wake(after.wake_at_s)
+
+    def _facts(self, prefix: Prefix, now_s: float) -> Facts:
+        value, detail, first = self.beliefs.value_for(prefix)
+        test = self.beliefs.view.self_test
+        return Facts(
+            now_s=now_s,
+            spec=self.config.prefixes[prefix],
+            condition=value,
+            detail=detail,
+            first_checks=first,
+            data_plane_ready=self.forwarder.ready(self.beliefs, prefix),
+            bgp_observed=self.adopted,
+            checker_suspect=test.suspect_until_s is not None,
+            suspect_detail=test.detail,
+            stopping=self.stopping,
+        )
+
+    def wanted_routes(self) -> Routes:
+        """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
+        return wanted_routes(self.config, self.levels, self.config.prefixes) if self.adopted else {}
+
+
+def _is_due(decision: Decision, now_s: float) -> bool:
+    return decision.wake_at_s is not None and decision.wake_at_s <= now_s

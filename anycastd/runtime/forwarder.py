@@ -1,0 +1,97 @@
+"""The kernel side of the control loop: which tunnel carries each prefix, and the routes and rules that make it so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from anycastd.model.address import Prefix
+from anycastd.model.decision import PathChoice
+from anycastd.model.kernel import MAIN_TABLE, KernelObserved, KernelRoute, KernelRule
+from anycastd.model.topology import Config
+from anycastd.policy.desired import blackhole, forward, wanted_kernel_routes, wanted_kernel_rules
+from anycastd.policy.path import choose
+from anycastd.reconcile.kernel import diff
+from anycastd.runtime.beliefs import Beliefs, Group
+from anycastd.runtime.ports import KernelPort
+
+
+class Forwarder:
+    """Chooses paths by the group of prefixes, and keeps the kernel as wanted."""
+
+    def __init__(self, kernel: KernelPort, rerouted: Callable[[PathChoice, PathChoice], None]) -> None:
+        self._kernel, self._rerouted = kernel, rerouted
+        self._paths: dict[Group, PathChoice] = {}
+        self._until_s: dict[KernelRoute, float] = {}
+        self._routes: frozenset[KernelRoute] = frozenset()
+        self._rules: frozenset[KernelRule] = frozenset()
+        self._seen: KernelObserved | None = None
+
+    @property
+    def observed(self) -> KernelObserved:
+        """Return what the kernel holds of ours."""
+        return self._kernel.observed
+
+    @property
+    def wanted(self) -> tuple[frozenset[KernelRoute], frozenset[KernelRule]]:
+        """Return the routes and rules that should be there, lingering ones included."""
+        return self._routes | frozenset(self._until_s), self._rules
+
+    def configure(self, config: Config, beliefs: Beliefs, gone_linger_s: dict[Prefix, float], now_s: float) -> None:
+        """Take a configuration; routes of prefixes that left it keep forwarding for their linger time (I5, S21)."""
+        for route in self._routes:
+            if route.prefix in gone_linger_s and route.table == MAIN_TABLE:
+                self._until_s[route] = now_s + gone_linger_s[route.prefix]
+        self._config, self._rules = config, wanted_kernel_rules(config)
+        self._paths = {group: path for group, path in self._paths.items() if group in beliefs.groups}
+        self._choose(beliefs, now_s)
+        self._build(beliefs)
+
+    def path(self, beliefs: Beliefs, prefix: Prefix) -> PathChoice:
+        """Return which tunnel carries a prefix."""
+        group = (beliefs.config.prefixes[prefix].announce_when, prefix.version)
+        return replace(self._paths[group], prefix=prefix)
+
+    def ready(self, beliefs: Beliefs, prefix: Prefix) -> bool:
+        """Return whether a prefix's blackhole and tunnel route were read back from the kernel (I5)."""
+        have = self._kernel.observed.routes or frozenset()
+        over = forward(self._config, self.path(beliefs, prefix))
+        return over is not None and over in have and blackhole(self._config, prefix) in have
+
+    def act(self, beliefs: Beliefs, now_s: float, *, anew: bool = False) -> None:
+        """Choose paths and put right what differs; costs nothing when neither wanted nor observed has changed."""
+        lingering = len(self._until_s)
+        keys = {route.key for route in self._routes} if lingering else set()
+        self._until_s = {r: end for r, end in self._until_s.items() if end > now_s and r.key not in keys}
+        if self._choose(beliefs, now_s):
+            self._build(beliefs)
+        elif not anew and self._seen is self._kernel.observed and lingering == len(self._until_s):
+            return
+        self._seen = self._kernel.observed
+        if self._seen.routes is not None:
+            actions = diff(*self.wanted, self._seen)
+            if actions:
+                self._kernel.apply(actions)
+
+    def _choose(self, beliefs: Beliefs, now_s: float) -> bool:
+        moved = False
+        for group, prefixes in beliefs.groups.items():
+            before = self._paths.get(group)
+            after = choose(self._config, prefixes[0], group[0], beliefs.view, before, now_s)
+            self._paths[group] = after
+            if before is None or before.tunnel != after.tunnel:
+                moved = True
+                if before is not None and before.tunnel is not None:
+                    for prefix in prefixes:
+                        self._rerouted(replace(before, prefix=prefix), replace(after, prefix=prefix))
+        return moved
+
+    def _build(self, beliefs: Beliefs) -> None:
+        choices = [
+            replace(self._paths[g], prefix=prefix) for g, prefixes in beliefs.groups.items() for prefix in prefixes
+        ]
+        self._routes = wanted_kernel_routes(self._config, choices)
+
+    def next_s(self) -> float | None:
+        """Return when a lingering route may go."""
+        return min(self._until_s.values(), default=None)

@@ -1,0 +1,103 @@
+"""What must outlive the daemon: each prefix's memory, in one small file that is replaced whole.
+
+Times in a Memory are monotonic seconds, which mean nothing after a reboot; the file says which boot they belong to
+and what the wall clock said, so that another boot can shift them. A file that cannot be read is as good as none: the
+daemon then begins with empty memories and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+from anycastd.model.address import Prefix
+from anycastd.model.decision import Level, Memory, Penalty
+
+FORMAT = 1
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Which boot this is, and both clocks at one moment."""
+
+    boot: str
+    monotonic_s: float
+    wall_s: float
+
+
+def clocks() -> Clocks:
+    """Return the clocks now."""
+    return Clocks(BOOT_ID.read_text(encoding="ascii").strip(), time.monotonic(), time.time())
+
+
+def encode(memories: Mapping[Prefix, Memory], at: Clocks) -> str:
+    """Return the file's text."""
+    body = {str(prefix): asdict(memory) | {"level": memory.level.name} for prefix, memory in memories.items()}
+    return json.dumps({"format": FORMAT, "clocks": asdict(at), "prefixes": body}, indent=1, sort_keys=True) + "\n"
+
+
+def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
+    """Return the memories with their times on the present clock; ValueError if the text is not what `encode` writes."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            message = f"format {document['format']!r} is not {FORMAT}"
+            raise ValueError(message)
+        saved = Clocks(**document["clocks"])
+        shift_s = 0.0
+        if saved.boot != now.boot:
+            away_s = max(now.wall_s - saved.wall_s, 0.0)
+            shift_s = now.monotonic_s - away_s - saved.monotonic_s
+        return {ip_network(key): _memory(value, shift_s) for key, value in document["prefixes"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"not a memory file: {error!r}"
+        raise ValueError(message) from error
+
+
+def _memory(value: dict[str, Any], shift_s: float) -> Memory:
+    penalty = Penalty(**value.pop("penalty"))
+    memory = Memory(**value | {"level": Level[value["level"]]})
+
+    def shifted(at_s: float | None) -> float | None:
+        return None if at_s is None else at_s + shift_s
+
+    return replace(
+        memory,
+        level_since_s=memory.level_since_s + shift_s,
+        bad_since_s=shifted(memory.bad_since_s),
+        fine_since_s=shifted(memory.fine_since_s),
+        last_relapse_s=shifted(memory.last_relapse_s),
+        penalty=replace(penalty, at_s=penalty.at_s + shift_s),
+    )
+
+
+def save(path: Path, text: str) -> None:
+    """Replace the file so that a reader, or a machine that lost power, sees the old text or the new; OSError if not."""
+    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        data = text.encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    new.replace(path)
+
+
+def load(path: Path) -> tuple[dict[Prefix, Memory], str]:
+    """Return the saved memories and, if there are none to be had, why (empty for a first start)."""
+    try:
+        return decode(path.read_text(encoding="utf-8"), clocks()), ""
+    except FileNotFoundError:
+        return {}, ""
+    except (OSError, ValueError) as error:
+        return {}, f"{path}: {error}"

@@ -1,0 +1,49 @@
+"""What the control loop needs of the world; the real ones live in probes and actuators, virtual ones in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from anycastd.model.address import CheckId
+from anycastd.model.bgp import BgpAction, BgpObserved
+from anycastd.model.checks import ProbeSpec
+from anycastd.model.kernel import KernelAction, KernelObserved
+
+
+class Probes(Protocol):
+    """Runs checks and gives each result to the control loop."""
+
+    def set_probes(self, specs: Iterable[ProbeSpec]) -> None:
+        """Run exactly these; what did not change is not disturbed."""
+        ...
+
+    def pending(self, check: CheckId, pending: bool, /) -> None:
+        """Say whether a change of the check's verdict is pending, so that it runs at its fast interval."""
+        ...
+
+
+class Bgp(Protocol):
+    """ExaBGP, or what stands for it."""
+
+    @property
+    def observed(self) -> BgpObserved:
+        """Return what it says it holds, as of now."""
+        ...
+
+    def apply(self, actions: Sequence[BgpAction], /) -> None:
+        """Take the actions in; what becomes of them shows in `observed`."""
+        ...
+
+
+class KernelPort(Protocol):
+    """The kernel's routes and rules of ours."""
+
+    @property
+    def observed(self) -> KernelObserved:
+        """Return what was read, as of now."""
+        ...
+
+    def apply(self, actions: Sequence[KernelAction], /) -> None:
+        """Take the actions in; what becomes of them shows in `observed`."""
+        ...

@@ -1,0 +1,58 @@
+"""The one place that catches everything: a stage that fails is reported and started again, and no route moves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+FIRST_DELAY_S = 0.2
+MAX_DELAY_S = 10.0
+CALM_AFTER_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Runs named stages for ever. Fail static (I3): what the stage left in the world stays as it is meanwhile."""
+
+    def __init__(self, failed: Callable[[str, str], None], recovered: Callable[[str], None]) -> None:
+        self._failed, self._recovered = failed, recovered
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, name: str, stage: Callable[[], Awaitable[None]]) -> None:
+        """Start a stage; it is started again when it ends or fails, unless it was cancelled."""
+        self._tasks[name] = asyncio.get_running_loop().create_task(self._keep(name, stage), name=name)
+
+    async def _keep(self, name: str, stage: Callable[[], Awaitable[None]]) -> None:
+        loop, delay_s = asyncio.get_running_loop(), FIRST_DELAY_S
+        while True:
+            begun_s = loop.time()
+            calm = loop.call_later(CALM_AFTER_S, self._recovered, name)
+            try:
+                await stage()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.exception("stage failed", extra={"reason": "stage_failed", "stage": name})
+                self._failed(name, f"{type(error).__name__}: {error}")
+            else:
+                return
+            finally:
+                calm.cancel()
+            delay_s = FIRST_DELAY_S if loop.time() - begun_s > CALM_AFTER_S else min(delay_s * 2, MAX_DELAY_S)
+            await asyncio.sleep(delay_s)
+
+    def loop_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Report an error that a callback raised; for `loop.set_exception_handler`."""
+        error = context.get("exception")
+        what = str(context.get("message", ""))
+        log.error("callback failed: %s", what, exc_info=error if isinstance(error, BaseException) else None)
+        self._failed("loop", f"{what}: {error!r}")
+
+    async def stop(self) -> None:
+        """Cancel every stage and wait until all have ended."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
