@@ -1,0 +1,56 @@
+# The commands of this project. `make demo` and `make test` install what they need (see README.md).
+SHELL := /bin/bash
+PY := .venv/bin/python
+ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
+
+.PHONY: help setup demo test check unit lab bench docs soak format clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## install Debian packages (root, only if missing) and .venv
+	@.ci/setup
+
+demo: ## three POPs with real routers: see traffic, break something, see it heal
+	$(ROOT)
+	@.ci/setup
+	@$(PY) -m anycastd.lab.demo
+
+test: ## everything CI runs: check, then the lab tests with real routers (root)
+	$(ROOT)
+	@.ci/setup
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory lab
+
+check: ## format, lint, types, imports, unit tests
+	@[ -x $(PY) ] || .ci/setup --no-system
+	@echo "== format, lint"; .venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
+	@echo "== types"; .venv/bin/mypy
+	@echo "== unit tests"; $(PY) -m pytest -q -m "not lab and not soak" tests
+
+unit: ## unit tests only
+	@$(PY) -m pytest -q -m "not lab and not soak" tests
+
+lab: ## lab tests: namespaces, FRR, BIRD, ExaBGP (root)
+	$(ROOT)
+	@[ -x $(PY) ] || .ci/setup
+	@echo "== lab tests"; $(PY) -m pytest -q -m "lab and not soak" -p no:randomly --timeout 180 tests
+
+soak: ## the long runs (root)
+	$(ROOT)
+	@$(PY) -m pytest -q -m soak -p no:randomly --timeout 7200 tests
+
+bench: ## measure, and write docs/benchmarks.md (root)
+	$(ROOT)
+	@[ -x $(PY) ] || .ci/setup
+	@$(PY) -m tests.bench.report
+
+docs: ## generate the reference pages
+	@$(PY) -m anycastd.config.reference > docs/configuration.md
+	@$(PY) -m anycastd.telemetry.reference docs
+
+format: ## put the code in the house format
+	@.venv/bin/ruff format -q . && .venv/bin/ruff check -q --fix .
+
+clean: ## remove what setup and tests made inside the checkout
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
