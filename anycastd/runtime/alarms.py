@@ -1,0 +1,106 @@
+"""The alarms that stand at a moment, from what is believed and observed. Pure; each keeps the time it was raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from anycastd.model.address import Prefix
+from anycastd.model.bgp import BgpObserved, SessionState, SpeakerState
+from anycastd.model.decision import PrefixState
+from anycastd.model.health import FaultScope, Health
+from anycastd.model.status import Alarm, AlarmView, PrefixView
+from anycastd.model.topology import Config
+from anycastd.runtime.beliefs import Beliefs
+from anycastd.runtime.forwarder import Forwarder
+
+LOOP_LATE_MS = 200.0
+LONGER_THAN_S = 3.0
+"""A difference shorter than this is work under way, not an alarm."""
+
+
+@dataclass(slots=True)
+class Reported:
+    """Conditions that events raise and clear, by alarm and subject."""
+
+    details: dict[tuple[Alarm, str], str] = field(default_factory=dict)
+
+    def raise_(self, alarm: Alarm, subject: str, detail: str) -> None:
+        """Raise an alarm, or renew what it says."""
+        self.details[alarm, subject] = detail
+
+    def clear(self, alarm: Alarm, subject: str | None = None) -> None:
+        """Clear an alarm for one subject, or for all."""
+        for key in [key for key in self.details if key[0] is alarm and subject in (None, key[1])]:
+            del self.details[key]
+
+
+Raised = tuple[Alarm, str, str]
+
+
+def standing(
+    config: Config,
+    beliefs: Beliefs,
+    bgp: BgpObserved,
+    forwarder: Forwarder,
+    prefixes: Mapping[Prefix, PrefixView],
+    unwanted: Iterable[str],
+    reported: Reported,
+    lag_ms: float,
+) -> Iterator[Raised]:
+    """Yield every condition that an operator should look at now: alarm, subject, detail."""
+    for (alarm, subject), detail in reported.details.items():
+        yield alarm, subject, detail
+    yield from _of_speaker(config, bgp)
+    for route in unwanted:
+        yield Alarm.UNWANTED_ROUTES, route, "in ExaBGP's adj-rib-out and not wanted"
+    for check in beliefs.broken():
+        state = beliefs.tracker.states[check]
+        why = f"{state.last.why}: {state.last.detail}" if state.last else "no result"
+        yield Alarm.CHECK_BROKEN, check, f"our own fault, says nothing of the target: {why}"
+    if beliefs.view.fault is FaultScope.SELF and beliefs.view.self_test.suspect_until_s is not None:
+        yield Alarm.CHECKER_SUSPECT, config.pop.name, beliefs.view.self_test.detail
+    wanted, rules = forwarder.wanted
+    have = forwarder.observed
+    # a route over a device that is down cannot be there: that is the tunnel's fault, and shown as such
+    up = {view.device for view in beliefs.view.tunnels.values() if view.health is Health.HEALTHY}
+    missing = [r for r in wanted - (have.routes or frozenset()) if r.device is None or r.device in up]
+    if missing or rules - have.rules:
+        count = len(missing) + len(rules - have.rules)
+        yield Alarm.KERNEL_NOT_AS_WANTED, config.pop.name, f"{count} routes or rules of ours are missing"
+    for view in prefixes.values():
+        if view.state is PrefixState.FAILED:
+            yield Alarm.PREFIX_DARK, str(view.prefix), "wanted, and no established neighbor has it"
+    if lag_ms > LOOP_LATE_MS:
+        yield Alarm.LOOP_LATE, config.pop.name, f"the event loop was {lag_ms:.0f} ms late"
+
+
+def _of_speaker(config: Config, bgp: BgpObserved) -> Iterator[Raised]:
+    if bgp.speaker is SpeakerState.WEDGED:
+        yield Alarm.SPEAKER_WEDGED, "exabgp", "a command is not answered"
+    elif bgp.speaker is not SpeakerState.READY:
+        yield Alarm.SPEAKER_ABSENT, "exabgp", f"ExaBGP is {bgp.speaker.value}"
+        return
+    for name in config.neighbors:
+        session = bgp.sessions.get(name)
+        if session is None or session.state is not SessionState.ESTABLISHED:
+            reason = session.reason if session and session.reason else "not established"
+            yield Alarm.SESSION_DOWN, name, reason
+
+
+class Alarms:
+    """Remembers since when each alarm stands."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[tuple[Alarm, str], float] = {}
+
+    def update(self, raised: Iterable[Raised], now_s: float) -> tuple[AlarmView, ...]:
+        """Return the standing alarms with their times; conditions younger than LONGER_THAN_S are not shown yet."""
+        raised = list(raised)
+        self._since_s = {(a, s): self._since_s.get((a, s), now_s) for a, s, _ in raised}
+        at_once = {Alarm.COMMAND_REFUSED, Alarm.KERNEL_REFUSED, Alarm.CONFIG_REFUSED, Alarm.DEAD_MAN_FIRED}
+        return tuple(
+            AlarmView(alarm, subject, self._since_s[alarm, subject], detail)
+            for alarm, subject, detail in raised
+            if alarm in at_once or now_s - self._since_s[alarm, subject] >= LONGER_THAN_S
+        )

@@ -1,0 +1,81 @@
+"""Who is told of what happens: the log, the metrics and the failover timers hear the same words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from anycastd.model.bgp import BgpAction
+from anycastd.model.decision import Decision, Level, PathChoice
+from anycastd.model.health import Health
+from anycastd.model.probe import ProbeResult
+from anycastd.runtime.beliefs import Verdict
+from anycastd.runtime.follow import Followed
+from anycastd.telemetry.logs import log_event
+from anycastd.telemetry.metrics import Metrics
+
+log = logging.getLogger("anycastd")
+
+
+class Recorder:
+    """Implements `control.Record`."""
+
+    def __init__(self, metrics: Metrics, followed: Followed) -> None:
+        self._metrics, self._followed = metrics, followed
+
+    def result(self, result: ProbeResult) -> None:
+        """Count one probe result."""
+        self._metrics.probe(result)
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Log a check that changed its verdict."""
+        after = verdict.after
+        last = after.last
+        self._metrics.verdict(after.health)
+        log_event(
+            log,
+            "verdict",
+            level=logging.INFO if after.health is Health.HEALTHY else logging.WARNING,
+            check=after.id,
+            before=verdict.before.health.value,
+            after=after.health.value,
+            why=last.why.value if last else "",
+            detail=last.detail if last else "",
+        )
+
+    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None:
+        """Log a decision, and follow it if the level changed."""
+        self._metrics.decision(after)
+        changed = before is not None and before.level is not after.level
+        if changed or (before is None and after.level is not Level.WITHDRAWN):
+            was = before.level.name if before else Level.WITHDRAWN.name
+            self._followed.decided(after.prefix, f"{was} -> {after.level.name}", seen_s, now_s)
+        log_event(
+            log,
+            "decision",
+            level=logging.WARNING if changed and after.level is not Level.NORMAL else logging.INFO,
+            prefix=str(after.prefix),
+            before=before.level.name if before else "",
+            after=after.level.name,
+            why=after.reason.value,
+            hold=after.hold.value if after.hold else "",
+            detail=after.detail,
+        )
+
+    def rerouted(self, before: PathChoice, after: PathChoice) -> None:
+        """Log a prefix whose packets take another tunnel."""
+        self._metrics.rerouted()
+        log_event(
+            log,
+            "rerouted",
+            level=logging.WARNING,
+            prefix=str(after.prefix),
+            before=before.tunnel or "",
+            after=after.tunnel or "",
+            detail=after.reason,
+        )
+
+    def acted(self, actions: Iterable[BgpAction]) -> None:
+        """Count what is said to ExaBGP."""
+        for action in actions:
+            self._metrics.action(action)

@@ -1,0 +1,100 @@
+"""The daemon's whole state at one moment, as a value: what every face of it is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
+from anycastd.model.decision import Decision, Level, PrefixState
+from anycastd.model.status import LoopView, PrefixView, Status
+from anycastd.runtime.alarms import Alarms, Reported, standing
+from anycastd.runtime.announcer import UNDECIDED
+from anycastd.runtime.control import Control
+from anycastd.runtime.follow import Followed
+
+
+@dataclass(slots=True)
+class Circumstances:
+    """What status shows beside the control loop's own state."""
+
+    version: str
+    started_s: float
+    config_loaded_s: float
+    config_error: str = ""
+    loop: LoopView = field(default_factory=LoopView)
+
+
+def state_of(
+    decision: Decision, wanted: dict[NeighborName, Route | None], bgp: BgpObserved
+) -> tuple[PrefixState, tuple[str, ...]]:
+    """Return a prefix's state, and the established neighbors to which it is acknowledged as wanted."""
+    have = {name: (bgp.routes or {}).get(name, {}).get(decision.prefix) for name in wanted}
+    if decision.level is Level.WITHDRAWN:
+        if any(have.values()):
+            return PrefixState.WITHDRAWING, ()
+        waiting = decision.hold in UNDECIDED or decision.wanted is not Level.WITHDRAWN
+        return (PrefixState.PENDING if waiting else PrefixState.WITHDRAWN), ()
+    up = {name for name, session in bgp.sessions.items() if session.state is SessionState.ESTABLISHED}
+    confirmed = tuple(sorted(n for n, route in wanted.items() if n in up and route is not None and have[n] == route))
+    if confirmed:
+        return PrefixState.ANNOUNCED, confirmed
+    moving = bgp.routes is None or bgp.speaker in (SpeakerState.STARTING, SpeakerState.SYNCING)
+    if moving or any((name, decision.prefix) in bgp.in_flight for name in wanted):
+        return PrefixState.PENDING, ()
+    return PrefixState.FAILED, ()
+
+
+def build(
+    control: Control,
+    circumstances: Circumstances,
+    followed: Followed,
+    alarms: Alarms,
+    reported: Reported,
+    now_s: float,
+    wall_s: float,
+) -> Status:
+    """Return the daemon's state now."""
+    config, bgp = control.config, control.announcer.observed
+    wanted = control.wanted_routes()
+    prefixes: dict[Prefix, PrefixView] = {}
+    for prefix, spec in config.prefixes.items():
+        decision = control.decisions.get(prefix)
+        if decision is None:
+            continue
+        state, confirmed = state_of(decision, {n: wanted.get(n, {}).get(prefix) for n in spec.neighbors}, bgp)
+        prefixes[prefix] = PrefixView(
+            prefix=prefix,
+            state=state,
+            decision=decision,
+            memory=control.memories[prefix],
+            path=control.forwarder.path(control.beliefs, prefix),
+            confirmed=confirmed,
+            carriers=tuple(spec.neighbors),
+        )
+    unwanted = control.announcer.unwanted(wanted) if control.adopted else ()
+    lag_ms = circumstances.loop.lag_ms
+    raised = standing(config, control.beliefs, bgp, control.forwarder, prefixes, unwanted, reported, lag_ms)
+    routes, rules = control.forwarder.wanted
+    return Status(
+        now_s=now_s,
+        wall_s=wall_s,
+        started_s=circumstances.started_s,
+        version=circumstances.version,
+        config=config,
+        config_loaded_s=circumstances.config_loaded_s,
+        config_error=circumstances.config_error,
+        checks=dict(control.beliefs.tracker.states),
+        health=control.beliefs.view,
+        prefixes=prefixes,
+        wanted_routes=wanted,
+        bgp=bgp,
+        unwanted=unwanted,
+        kernel=control.forwarder.observed,
+        wanted_kernel_routes=routes,
+        wanted_kernel_rules=rules,
+        alarms=alarms.update(raised, now_s),
+        timers=followed.timers,
+        loop=circumstances.loop,
+        stopping=control.stopping,
+    )
