@@ -78,7 +78,7 @@ class Backend:
         """Answer one request; tell whether the connection stays."""
         head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_S)).decode("latin-1")
         line, _, fields = head.partition("\r\n")
-        path = (line.split(" ") + ["/"])[1]
+        path = [*line.split(" "), "/"][1]
         stays = "connection: close" not in fields.lower() and line.endswith("HTTP/1.1")
         mode = self.mode
         if mode == "silent":
@@ -113,7 +113,8 @@ class Backend:
         wanted = (await reader.readline()).decode().strip()
         if wanted and is_mode(wanted):
             await self.change(wanted)
-        writer.write((self.mode if not wanted or is_mode(wanted) else f"error: modes: {' '.join(MODES)}").encode() + b"\n")
+        answer = self.mode if not wanted or is_mode(wanted) else f"error: modes: {' '.join(MODES)}"
+        writer.write(f"{answer}\n".encode())
         with contextlib.suppress(OSError):
             await writer.drain()
         writer.close()
@@ -123,7 +124,6 @@ async def serve(region: str, name: str) -> None:
     """Serve until SIGTERM."""
     backend = Backend(region, name)
     await backend.listen()
-    CONTROL.unlink(missing_ok=True)
     control = await asyncio.start_unix_server(backend.control, str(CONTROL))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -139,7 +139,7 @@ def ask(wanted: str) -> int:
         sock.connect(str(CONTROL))
         sock.sendall(f"{wanted}\n".encode())
         answer = sock.makefile().readline().strip()
-    print(answer)
+    sys.stdout.write(f"{answer}\n")
     return 1 if answer.startswith("error") else 0
 
 
@@ -147,6 +147,7 @@ def main(words: list[str]) -> int:
     """Run one verb."""
     match words:
         case ["serve", region, name]:
+            CONTROL.unlink(missing_ok=True)
             asyncio.run(serve(region, name))
             return 0
         case ["set", mode]:
@@ -154,7 +155,7 @@ def main(words: list[str]) -> int:
         case ["show"]:
             return ask("")
         case _:
-            print(__doc__, file=sys.stderr)
+            sys.stderr.write(f"{__doc__}\n")
             return 64
 
 

@@ -5,7 +5,7 @@
 
 `sent_s` is CLOCK_MONOTONIC, the same clock for every node and test of one machine. Requests overlap: one that hangs
 does not hold up the next. Lines come in the order in which requests end. With --keep one connection per address
-carries all its requests, one after another, and its loss ends that stream: it shows whether established connections live on.
+carries all its requests, one after another, and its loss ends them: it shows whether connections live on.
 Standard library only.
 """
 
@@ -51,7 +51,9 @@ def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], e
 async def once(address: str, path: str, timeout_s: float, kept: Stream | None = None) -> bool:
     """Make one request on a new or kept connection, print its result, tell whether it got an answer."""
     sent_s = time.monotonic()
-    status, seen, error = 0, {}, None
+    status = 0
+    seen: dict[str, object] = {}
+    error: str | None = None
     stream = kept
     try:
         async with asyncio.timeout(timeout_s):
@@ -64,7 +66,8 @@ async def once(address: str, path: str, timeout_s: float, kept: Stream | None = 
     finally:
         if stream and not kept:
             stream[1].close()
-    print(outcome(address, sent_s, status, seen, error), flush=True)
+    sys.stdout.write(f"{outcome(address, sent_s, status, seen, error)}\n")
+    sys.stdout.flush()
     return error is None
 
 
@@ -95,8 +98,8 @@ async def on_one_connection(address: str, options: argparse.Namespace) -> bool:
 def more(options: argparse.Namespace, begin_s: float, number: int) -> bool:
     """Tell whether one more request is wanted."""
     if options.count is not None:
-        return number < options.count
-    return time.monotonic() - begin_s < options.seconds
+        return number < int(options.count)
+    return time.monotonic() - begin_s < float(options.seconds)
 
 
 async def run(options: argparse.Namespace) -> int:
