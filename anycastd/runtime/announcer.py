@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
-from anycastd.model.bgp import Announce, BgpAction, BgpObserved, Route, Routes, Withdraw
+from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
 from anycastd.model.decision import Decision, Level, Memory, Reason
 from anycastd.model.topology import Config
 from anycastd.policy.desired import level_of, next_hop_of, wanted_routes
@@ -15,6 +15,7 @@ from anycastd.runtime.ports import Bgp
 
 UNDECIDED = frozenset({Reason.FIRST_CHECKS, Reason.OBSERVATION_MISSING, Reason.DATA_PLANE_NOT_READY})
 REFUSED_AGAIN_AFTER_S = 10.0
+ASKED_AGAIN_AFTER_S = 3.0
 
 
 class Announcer:
@@ -25,6 +26,7 @@ class Announcer:
         self._submitted: dict[Key, Route | None] = {}
         self._held_until_s: dict[Key, float] = {}
         self._eor_overdue_s = 0.0
+        self._eor_asked_s: dict[EndOfRib, float] = {}
         self._next_hops: dict[NeighborName, dict[int, str]] = {}
 
     def configure(self, config: Config, now_s: float) -> None:
@@ -41,7 +43,7 @@ class Announcer:
         """Return what ExaBGP says it holds."""
         return self._bgp.observed
 
-    def held(self, key: Key, now_s: float) -> None:
+    def refused(self, key: Key, now_s: float) -> None:
         """Do not repeat a refused command before some time has passed."""
         self._held_until_s[key] = now_s + REFUSED_AGAIN_AFTER_S
 
@@ -61,10 +63,17 @@ class Announcer:
         observed = self._bgp.observed
         if observed.routes is None:
             return
+        owed = observed.eor_owed
+        self._eor_asked_s = {e: at_s for e, at_s in self._eor_asked_s.items() if (e.neighbor, e.family) in owed}
         wanted = wanted_routes(config, levels, config.prefixes)
         if not self._say(wanted, observed, now_s) and observed.eor_owed:
-            undecided = _undecided(config, decisions)
-            self._bgp.apply(ends_of_rib(wanted, observed, undecided, overdue=now_s >= self._eor_overdue_s))
+            overdue = now_s >= self._eor_overdue_s
+            ready = ends_of_rib(wanted, observed, _undecided(config, decisions), overdue=overdue)
+            recent = {end for end, at_s in self._eor_asked_s.items() if now_s - at_s < ASKED_AGAIN_AFTER_S}
+            unasked = [end for end in ready if end not in recent]
+            self._eor_asked_s |= dict.fromkeys(unasked, now_s)
+            if unasked:
+                self._bgp.apply(unasked)
 
     def _say(self, wanted: Routes, observed: BgpObserved, now_s: float) -> bool:
         self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}

@@ -1,0 +1,210 @@
+"""The control loop, from probe results to what the neighbor is sent and the kernel forwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from anycastd.model.address import Family
+from anycastd.model.bgp import EndOfRib, SpeakerState, Withdraw
+from anycastd.model.decision import Level, Reason
+from anycastd.model.kernel import KernelObserved, RouteKind
+from anycastd.model.probe import ProbeResult, Why
+from anycastd.policy.desired import route_for
+from tests.unit.runtime.world import UP, A, B, Speaker, World, config
+
+
+def healthy_world() -> World:
+    world = World()
+    world.answer("")
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+    return world
+
+
+def test_nothing_is_announced_before_the_checks_have_risen() -> None:
+    world = World()
+    world.answer("", times=1)
+    assert world.speaker.holds(A) is None
+    assert world.control.decisions[A].hold is Reason.FIRST_CHECKS
+    world.answer("", times=1)
+    route = world.speaker.holds(A)
+    assert route is not None
+    assert route.as_path == (64500,)
+
+
+def test_the_blackhole_is_in_the_kernel_before_the_prefix_is_announced() -> None:
+    world = World()
+    world.kernel.refuses = True
+    world.kernel.observed = KernelObserved(routes=frozenset())
+    world.answer("")
+    assert world.speaker.said == []
+    assert world.control.decisions[A].hold is Reason.DATA_PLANE_NOT_READY
+    world.kernel.refuses = False
+    world.control.step(world.now_s)
+    world.settle()
+    assert world.speaker.holds(A) is not None
+    kinds = {route.kind for route in world.kernel.observed.routes or () if route.prefix == A}
+    assert kinds == {RouteKind.BLACKHOLE, RouteKind.UNICAST}
+
+
+def test_end_of_rib_waits_for_every_first_decision() -> None:
+    world = World()
+    world.answer("", times=1)
+    assert not any(isinstance(action, EndOfRib) for action in world.speaker.said)
+    world.answer("", times=1)
+    assert world.speaker.said[-1] == EndOfRib(UP, Family.IPV4_UNICAST)
+    assert world.speaker.observed.eor_owed == frozenset()
+
+
+def test_end_of_rib_is_sent_when_the_restart_time_is_nearly_over() -> None:
+    world = World()
+    world.now_s += 111.0
+    world.control.step(world.now_s)
+    world.settle()
+    assert world.speaker.said == [EndOfRib(UP, Family.IPV4_UNICAST)]
+
+
+def test_a_dead_tunnel_moves_packets_and_nothing_else() -> None:
+    world = healthy_world()
+    before = len(world.speaker.said)
+    assert world.kernel.device_of(A) == "eu-a"
+    world.answer("tunnel/eu/a", Why.TIMEOUT)
+    assert world.kernel.device_of(A) == "eu-b"
+    assert len(world.speaker.said) == before
+
+
+def test_a_dead_backend_moves_packets_to_the_other_region() -> None:
+    world = healthy_world()
+    before = len(world.speaker.said)
+    world.answer("backend/eu/", Why.REFUSED)
+    assert world.kernel.device_of(B) == "us-a"
+    assert len(world.speaker.said) == before
+
+
+def test_a_pop_that_cannot_serve_depreferences_at_once_and_only_a_may_go() -> None:
+    world = healthy_world()
+    world.answer("backend/", Why.BAD_STATUS)
+    for prefix in (A, B):
+        route = world.speaker.holds(prefix)
+        assert route is not None
+        assert route.as_path == (64500,) * 4
+    world.wait(3.0)
+    assert world.speaker.holds(A) is None
+    assert world.speaker.holds(B) is not None
+    assert world.control.decisions[B].hold is Reason.STATIC_GUARD
+    stays = world.speaker.holds(B)
+    assert stays is not None
+    assert "65535:0" not in stays.communities
+
+
+def test_with_nothing_usable_packets_keep_the_last_path() -> None:
+    world = healthy_world()
+    world.answer("tunnel/eu", Why.TIMEOUT)
+    assert world.kernel.device_of(A) == "us-a"
+    world.answer("us/a", Why.TIMEOUT)
+    assert world.kernel.device_of(A) == "us-b"
+    world.answer("us/b", Why.TIMEOUT)
+    assert world.kernel.device_of(A) == "us-b"
+
+
+def test_return_is_depreferenced_first_and_normal_after_the_hold_down() -> None:
+    world = healthy_world()
+    world.answer("backend/", Why.REFUSED)
+    world.wait(3.0)
+    assert world.speaker.holds(A) is None
+    world.answer("backend/")
+    route = world.speaker.holds(A)
+    assert route is not None
+    assert route.as_path == (64500,) * 4
+    world.wait(290.0)
+    assert world.control.levels == {A: Level.DEPREF, B: Level.DEPREF}
+    world.wait(20.0)
+    assert world.control.levels == {A: Level.DEPREF, B: Level.NORMAL}
+    assert world.control.decisions[A].hold is Reason.CHANGE_BUDGET, "a withdrawal costs more than a depreference"
+    world.wait(300.0)
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+
+
+def test_a_lost_command_is_said_again() -> None:
+    world = healthy_world()
+    world.answer("backend/", Why.REFUSED, times=2)
+    world.wait(1.0)
+    for id_ in [id_ for id_ in world.probes.specs if "backend/" in id_]:
+        world.control.on_result(ProbeResult(id_, Why.REFUSED, world.now_s - 0.01, world.now_s), world.now_s)
+    assert world.speaker.queue
+    world.speaker.lose()
+    world.settle()
+    held = world.speaker.holds(B)
+    assert held is not None
+    assert held.as_path == (64500,) * 4
+
+
+def test_a_route_nobody_wants_is_withdrawn() -> None:
+    world = healthy_world()
+    ours = world.speaker.holds(A)
+    assert ours is not None
+    stray = replace(ours, prefix=A.supernet())
+    routes = {UP: {**(world.speaker.observed.routes or {})[UP], stray.prefix: stray}}
+    world.speaker.observed = replace(world.speaker.observed, routes=routes)
+    assert world.control.announcer.unwanted(world.control.wanted_routes()) == (f"{A.supernet()} to {UP}",)
+    world.settle()
+    assert world.speaker.holds(A.supernet()) is None
+
+
+def test_a_restarted_daemon_takes_over_what_exabgp_holds() -> None:
+    its_config = config()
+    depref = route_for(its_config.neighbors[UP], its_config.prefixes[B], Level.DEPREF)
+    normal = route_for(its_config.neighbors[UP], its_config.prefixes[A], Level.NORMAL)
+    assert depref is not None
+    assert normal is not None
+    speaker = Speaker()
+    speaker.observed = replace(speaker.observed, routes={UP: {A: normal, B: depref}}, eor_owed=frozenset())
+    world = World(its_config, speaker=speaker)
+    world.answer("")
+    assert world.speaker.said == []
+    assert world.control.levels == {A: Level.NORMAL, B: Level.DEPREF}
+    world.wait(310.0)
+    assert world.control.levels[B] is Level.NORMAL
+
+
+def test_our_own_fault_changes_no_announcement() -> None:
+    world = healthy_world()
+    before = list(world.speaker.said)
+    world.answer("", Why.NO_PERMISSION, times=20)
+    world.wait(1000.0)
+    assert world.speaker.said == before
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+
+
+def test_a_stop_withdraws_everything() -> None:
+    world = healthy_world()
+    world.control.stop(world.now_s)
+    assert {action.prefix for action in world.speaker.queue if isinstance(action, Withdraw)} == {A, B}
+    world.settle()
+    assert world.speaker.holds(A) is None
+    assert world.speaker.holds(B) is None
+    assert world.kernel.device_of(A) == "eu-a"
+
+
+def test_exabgp_that_was_lost_and_came_back_is_told_everything_again() -> None:
+    world = healthy_world()
+    world.speaker.observed = replace(world.speaker.observed, speaker=SpeakerState.ABSENT, routes=None)
+    world.control.on_observed(world.now_s)
+    owed = frozenset({(UP, Family.IPV4_UNICAST)})
+    world.speaker.observed = replace(world.speaker.observed, speaker=SpeakerState.READY, routes={UP: {}}, eor_owed=owed)
+    world.settle()
+    assert world.speaker.holds(A) is not None
+    assert world.speaker.said[-1] == EndOfRib(UP, Family.IPV4_UNICAST)
+    assert world.control.levels[A] is Level.NORMAL
+
+
+def test_reload_touches_only_what_changed() -> None:
+    world = healthy_world()
+    before = len(world.speaker.said)
+    world.control.configure(config(prefixes=(B,)), world.now_s)
+    world.settle()
+    assert [type(action) for action in world.speaker.said[before:]] == [Withdraw]
+    assert world.speaker.holds(B) is not None
+    assert world.kernel.device_of(A) == "eu-a", "it lingers"
+    world.wait(310.0)
+    world.control.step(world.now_s)
+    assert world.kernel.device_of(A) is None
