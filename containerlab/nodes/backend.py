@@ -113,7 +113,7 @@ class Backend:
         wanted = (await reader.readline()).decode().strip()
         if wanted and is_mode(wanted):
             await self.change(wanted)
-        answer = self.mode if not wanted or is_mode(wanted) else f"error: modes: {' '.join(MODES)}"
+        answer = self.mode if not wanted or is_mode(wanted) else f"refused; modes: {' '.join(MODES)}"
         writer.write(f"{answer}\n".encode())
         with contextlib.suppress(OSError):
             await writer.drain()
@@ -140,7 +140,7 @@ def ask(wanted: str) -> int:
         sock.sendall(f"{wanted}\n".encode())
         answer = sock.makefile().readline().strip()
     sys.stdout.write(f"{answer}\n")
-    return 1 if answer.startswith("error") else 0
+    return 1 if answer.startswith("refused;") else 0
 
 
 def main(words: list[str]) -> int:

@@ -9,26 +9,42 @@ wait_links eth1 eth2
 make_tunnels
 
 # Answers go back through the tunnel that last brought a packet of the connection: mark = table = vni.
-return_table() {
-    echo "rule add pref $2 fwmark $2 lookup $2"
-    echo "route add default via $3 dev $1 table $2 metric 100"
-    # When the device itself is down its route is gone: the same POP's other tunnel, never another POP.
-    echo "route add default via $5 dev $4 table $2 metric 200"
-}
+return_rules() { echo "rule add pref $2 fwmark $2 lookup $2"; }
+each_tunnel return_rules | ip -4 -batch - || fail "return rules"
+each_tunnel return_rules | ip -6 -batch - || fail "return rules, IPv6"
+
+# When the device itself is down its route is gone: the same POP's other tunnel then, never another POP.
 return_tables() {
-    family=$1
     for entry in $TUNNELS; do
         dev=${entry%%,*}; vni=${entry#*,}; vni=${vni%%,*}
         for other in $TUNNELS; do
             odev=${other%%,*}; ovni=${other#*,}; ovni=${ovni%%,*}
-            [ "${odev%-*}" = "${dev%-*}" ] && [ "$odev" != "$dev" ] || continue
-            if [ "$family" = 4 ]; then return_table "$dev" "$vni" "10.200.$vni.1" "$odev" "10.200.$ovni.1"
-            else return_table "$dev" "$vni" "fd00:200:$vni::1" "$odev" "fd00:200:$ovni::1"; fi
+            [ "${odev%-*}" = "${dev%-*}" ] || continue
+            metric=200
+            [ "$odev" != "$dev" ] || metric=100
+            if [ "$1" = 4 ]; then via="10.200.$ovni.1"; else via="fd00:200:$ovni::1"; fi
+            echo "route replace default via $via dev $odev table $vni metric $metric"
         done
     done
 }
-return_tables 4 | ip -4 -batch - || fail "return tables"
-return_tables 6 | ip -6 -batch - || fail "return tables, IPv6"
+
+service_routes() {
+    hops=""; prefixes=$SERVICES4
+    [ "$1" = 4 ] || prefixes=$SERVICES6
+    for backend in $BACKENDS; do
+        if [ "$1" = 4 ]; then hops="$hops nexthop via ${backend%%,*}"; else hops="$hops nexthop via ${backend#*,}"; fi
+    done
+    for prefix in $prefixes; do echo "route replace $prefix$hops"; done
+}
+
+routes() { { return_tables "$1"; service_routes "$1"; } | ip -"$1" -force -batch -; }
+
+# Both families, whatever became of the first; true when all is in place.
+all_routes() {
+    routes 4 2> /dev/null
+    done4=$?
+    routes 6 2> /dev/null && [ "$done4" = 0 ]
+}
 
 marks=""
 for entry in $TUNNELS; do
@@ -56,25 +72,11 @@ table inet lab_return {
 N
 
 # The backends' links may come up after the tunnels.
-nexthops4=""; nexthops6=""
-for backend in $BACKENDS; do
-    nexthops4="$nexthops4 nexthop via ${backend%%,*}"
-    nexthops6="$nexthops6 nexthop via ${backend#*,}"
-    tries=0
-    until ip -4 route get "${backend%%,*}" fibmatch 2>/dev/null | grep -q link &&
-        ip -6 route get "${backend#*,}" fibmatch 2>/dev/null | grep -q kernel; do
-        tries=$((tries + 1))
-        [ "$tries" -le 1200 ] || fail "no link to $backend after 60 s"
-        sleep 0.05
-    done
-done
-for prefix in $SERVICES4; do
-    # shellcheck disable=SC2086
-    ip -4 route replace "$prefix" $nexthops4 || fail "route $prefix"
-done
-for prefix in $SERVICES6; do
-    # shellcheck disable=SC2086
-    ip -6 route replace "$prefix" $nexthops6 || fail "route $prefix"
+tries=0
+until all_routes; do
+    tries=$((tries + 1))
+    [ "$tries" -le 600 ] || { routes 4; routes 6; fail "no routes after 60 s"; }
+    sleep 0.1
 done
 ready
-exec sleep infinity
+after_link_changes all_routes

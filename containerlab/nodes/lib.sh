@@ -29,6 +29,17 @@ each_tunnel() {
     done
 }
 
+# Call "$1" after every change of a link, for ever: a device that goes down takes its routes with it and does not
+# bring them back. Twice, because IPv6 addresses come back a little after their device.
+after_link_changes() {
+    ip -o monitor link | while read -r _; do
+        for pause_s in 0.05 0.3; do
+            sleep "$pause_s"
+            "$1"
+        done
+    done
+}
+
 # Print the `ip -batch` lines of one tunnel. $SIDE is 1 at a POP and 2 at a region's gateway: the addresses follow.
 tunnel_lines() {
     # Without a lower device a vxlan gets MTU 1500, and full packets are then fragmented outside; nolearning: one peer.

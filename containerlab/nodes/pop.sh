@@ -9,16 +9,18 @@ SIDE=1
 wait_links eth1 eth2 eth3
 make_tunnels
 
-wait_gateway() {
-    tries=0
-    until ip -"$1" route replace default via "$2" dev eth1 2>/dev/null; do
-        tries=$((tries + 1))
-        [ "$tries" -le 1200 ] || fail "no way to $2 after 60 s"
-        sleep 0.05
-    done
+default_routes() {
+    ip -4 route replace default via "$GATEWAY4" dev eth1 2> /dev/null
+    done4=$?
+    ip -6 route replace default via "$GATEWAY6" dev eth1 2> /dev/null && [ "$done4" = 0 ]
 }
-wait_gateway 4 "$GATEWAY4"
-wait_gateway 6 "$GATEWAY6"
+tries=0
+until default_routes; do
+    tries=$((tries + 1))
+    [ "$tries" -le 600 ] || fail "no way to $GATEWAY6 after 60 s"
+    sleep 0.1
+done
+after_link_changes default_routes &
 
 id exabgp > /dev/null 2>&1 ||
     useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin exabgp ||
