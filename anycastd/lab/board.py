@@ -7,9 +7,11 @@ import time
 from collections.abc import Collection
 
 from anycastd.lab.errors import LabError
-from anycastd.lab.shape import Stage
 
-Step = tuple[str, Stage]
+# A node and a stage it has left, or AT_LINKS.
+Step = tuple[str, str]
+# A node has entered create-links: its waits and on-enter commands are done, its links may be made.
+AT_LINKS = "links may be made"
 
 
 class Stopped(LabError):
@@ -26,16 +28,16 @@ class Board:
         self._left: set[Step] = set()
         self._is_stopped = False
 
-    def leave(self, node: str, stage: Stage) -> None:
-        """Note that a node has left a stage."""
+    def leave(self, node: str, step: str) -> None:
+        """Note that a node has left a stage, or is AT_LINKS."""
         with self._changed:
-            self._left.add((node, stage))
+            self._left.add((node, step))
             self._changed.notify_all()
 
-    def has_left(self, node: str, stage: Stage) -> bool:
-        """Say whether a node has left a stage."""
+    def has_left(self, node: str, step: str) -> bool:
+        """Say whether a node has left a stage, or is AT_LINKS."""
         with self._changed:
-            return (node, stage) in self._left
+            return (node, step) in self._left
 
     def stop(self) -> None:
         """End all waiting, everywhere."""

@@ -75,7 +75,7 @@ def _refuse_if_up(name: str) -> None:
 def name_of(name_or_path: str | Path) -> str:
     """Give the lab's name from a name or from a topology file."""
     text = os.fspath(name_or_path)
-    return read_name(Path(text)) if "/" in text or text.endswith((".yml", ".yaml")) else text
+    return read_name(Path(text), os.environ) if "/" in text or text.endswith((".yml", ".yaml")) else text
 
 
 def down(name_or_path: str | Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from anycastd.lab import netns, node
-from anycastd.lab.board import Board
+from anycastd.lab.board import AT_LINKS, Board
 from anycastd.lab.errors import LabError
 from anycastd.lab.inside import run_inside
 from anycastd.lab.processes import Process
@@ -109,10 +109,11 @@ class Start:
         lab, board = self._topology.name, self._board
         ends = self._topology.ends_of(one.name)
         peers = {peer.node for end in ends if (peer := self._topology.peer_of(one.name, end.interface))}
-        board.wait_for(one.name, [(peer, Stage.CREATE) for peer in peers])
+        board.leave(one.name, AT_LINKS)
+        board.wait_for(one.name, [(peer, AT_LINKS) for peer in peers])
         with self._linking:
             # All that can be made by now, so that one request batch serves many nodes.
-            ready = [link for link in self._unlinked if all(board.has_left(e.node, Stage.CREATE) for e in link.ends())]
+            ready = [link for link in self._unlinked if all(board.has_left(end.node, AT_LINKS) for end in link.ends())]
             self._unlinked = [link for link in self._unlinked if link not in ready]
             netns.make_links(lab, ready)
         netns.configure_ends(lab, one.name, ends, is_bridge=one.kind is Kind.BRIDGE)
@@ -150,11 +151,11 @@ class Start:
     def _await_health(self, one: Node, check: HealthCheck, process: Process) -> None:
         said = "no answer yet"
         while (left_s := self._board.left_s()) > 0:
+            limit_s = min(float(check.timeout_s), left_s)
             try:
-                limit_s = min(float(check.timeout_s), left_s)
                 done = run_inside(process, self._env[one.name], check.argv, timeout_s=limit_s)
             except subprocess.TimeoutExpired:
-                said = f"no answer within {check.timeout_s} s"
+                said = f"no answer within {limit_s:.0f} s"
             else:
                 if done.returncode == 0:
                     return

@@ -32,9 +32,9 @@ def read_topology(path: Path, variables: Mapping[str, str]) -> Topology:
     return parse_topology(_text_of(path), path.resolve().parent, variables, source=path.name)
 
 
-def read_name(path: Path) -> str:
+def read_name(path: Path, variables: Mapping[str, str]) -> str:
     """Give the lab's name even if the rest of the file is wrong, so that a lab can always be taken down."""
-    raw = load(_text_of(path), Refusals())
+    raw = load(expand(_text_of(path), variables, Refusals()), Refusals())
     name = raw.get("name") if isinstance(raw, dict) else None
     if not isinstance(name, str) or not _LAB_NAME.match(name):
         raise TopologyRefused(path.name, ("name: cannot be read",))

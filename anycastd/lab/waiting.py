@@ -33,11 +33,18 @@ def cycle_in(topology: Topology) -> tuple[str, ...]:
 
 def _needed_by(topology: Topology, name: str, stage: Stage) -> list[tuple[str, Stage]]:
     """Give what must be done before `name` can have left `stage`."""
-    needed = [(wait.node, wait.stage) for wait in topology.nodes[name].waits if wait.at is stage]
+    needed = _waits(topology, name, stage)
     position = _ORDER.index(stage)
     if position:
         needed.append((name, _ORDER[position - 1]))
     if stage is Stage.CREATE_LINKS:
-        peers = (topology.peer_of(name, end.interface) for end in topology.ends_of(name))
-        needed += [(peer.node, Stage.CREATE) for peer in peers if peer]
+        # A link is made when both its nodes have entered this stage.
+        for end in topology.ends_of(name):
+            peer = topology.peer_of(name, end.interface)
+            if peer:
+                needed += [(peer.node, Stage.CREATE), *_waits(topology, peer.node, stage)]
     return needed
+
+
+def _waits(topology: Topology, name: str, stage: Stage) -> list[tuple[str, Stage]]:
+    return [(wait.node, wait.stage) for wait in topology.nodes[name].waits if wait.at is stage]
