@@ -21,24 +21,6 @@ def enter_argv(node: Process, argv: Sequence[str]) -> list[str]:
     return [*enter, tool("setpriv"), "--pdeathsig", "KILL", "--", *argv]
 
 
-def run_inside(
-    node: Process, env: Mapping[str, str], argv: Sequence[str], *, timeout_s: float, text: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a program inside a node to its end; raise subprocess.TimeoutExpired (and kill it) after `timeout_s`."""
-    full = enter_argv(node, argv)
-    stdin = subprocess.DEVNULL if text is None else None
-    return subprocess.run(
-        full,
-        env=dict(env),
-        stdin=stdin,
-        input=text,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=timeout_s,
-    )
-
-
 class NodeProcess(subprocess.Popen[str]):
     """A program running inside a node; signals go to the program itself, not to the nsenter before it."""
 
@@ -50,3 +32,23 @@ class NodeProcess(subprocess.Popen[str]):
         elif sig == signal.SIGCONT:
             # nsenter stops itself when its child is stopped, and would never wait for it again.
             super().send_signal(sig)
+
+
+def run_inside(
+    node: Process, env: Mapping[str, str], argv: Sequence[str], *, timeout_s: float, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program inside a node to its end; raise subprocess.TimeoutExpired (and kill it) after `timeout_s`."""
+    stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
+    pipe = subprocess.PIPE
+    full = enter_argv(node, argv)
+    with NodeProcess(
+        full, env=dict(env), stdin=stdin, stdout=pipe, stderr=pipe, text=True, errors="replace"
+    ) as program:
+        try:
+            stdout, stderr = program.communicate(text, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            # The program itself, so that nsenter reaps it: an orphan would go to the host's init.
+            program.kill()
+            program.wait()
+            raise
+    return subprocess.CompletedProcess(list(argv), program.returncode, stdout, stderr)

@@ -16,6 +16,9 @@ from anycastd.lab.errors import LabError
 MARK = "ANYCASTD_LAB_NODE"
 _PROC = Path("/proc")
 _POLL_S = 0.005
+# For programs entered from outside to end with the namespace they are in.
+_FOLLOW_GRACE_S = 0.2
+_EXIT_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +80,37 @@ def marked(lab: str) -> list[Process]:
 
 
 def end_all(lab: str, known: list[Process], deadline_s: float) -> None:
-    """Kill the known processes and all marked ones until none is left; raise LabError after `deadline_s` seconds."""
-    end_s = time.monotonic() + deadline_s
-    mine = os.getpid()
+    """Kill the known processes, then all marked ones, until none is left; raise LabError after `deadline_s` seconds.
+
+    The known ones (each a pid 1) take their whole namespace along. The others get a moment to end with them: a killed
+    nsenter would leave its dead child to the host's init, and the namespace ends only when that has reaped it.
+    """
+    begin_s = time.monotonic()
+    for process in known:
+        process.send(signal.SIGKILL)
     while True:
-        left = {process for process in [*known, *marked(lab)] if process.pid != mine and process.is_alive()}
+        age_s = time.monotonic() - begin_s
+        # A pid 1 that exits has left its network and mounts already; it may wait long for a slow init.
+        candidates = {*known, *marked(lab)} - {running(os.getpid())}
+        left = {one for one in candidates if one.is_alive() and not (age_s > _EXIT_GRACE_S and _is_exiting(one.pid))}
         if not left:
             return
-        for process in left:
-            process.send(signal.SIGKILL)
-        if time.monotonic() > end_s:
+        if age_s > _FOLLOW_GRACE_S or not known:
+            for process in left:
+                process.send(signal.SIGKILL)
+        if age_s > deadline_s:
             message = f"lab {lab}: processes do not end: {sorted(process.pid for process in left)}"
             raise LabError(message)
         time.sleep(_POLL_S)
+
+
+def _is_exiting(pid: int) -> bool:
+    """Say whether a process is past all of its own code (PF_EXITING, include/linux/sched.h)."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return bool(int(stat.rpartition(")")[2].split()[6]) & 0x4)
 
 
 def inside(node: Process, pid: int) -> Process:

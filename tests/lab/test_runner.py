@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_other_user_runs_python_from_the_checkout(tmp_path: Path, name: str) -> 
         code = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import anycastd.lab.shape, yaml; print('ran')"
         done = lab.exec("a", "setpriv", "--reuid", "nobody", "--clear-groups", sys.executable, "-c", code)
         assert done.stdout == "ran\n", done.stderr
+
+
+def test_other_user_runs_python_from_a_closed_checkout_below_tmp(tmp_path: Path, name: str) -> None:
+    closed = tmp_path / "home"
+    shutil.copytree(CHECKOUT / "anycastd", closed / "out" / "anycastd", ignore=shutil.ignore_patterns("__pycache__"))
+    closed.chmod(0o700)
+    path = written(tmp_path, name, f"topology: {{nodes: {{a: {LINUX}}}}}\n")
+    env = {**os.environ, "PYTHONPATH": str(closed / "out")}
+    done = subprocess.run(cli("up", str(path)), capture_output=True, text=True, timeout=40, cwd=closed / "out", env=env)
+    assert done.returncode == 0, done.stderr
+    code = f"import sys; sys.path.insert(0, {str(closed / 'out')!r}); import anycastd.lab.shape as s; print(s.__file__)"
+    done = runner.exec(name, "a", ("setpriv", "--reuid", "nobody", "--clear-groups", sys.executable, "-c", code))
+    assert done.stdout == f"{closed}/out/anycastd/lab/shape.py\n", done.stderr
+    assert closed.stat().st_mode & 0o777 == 0o700, "the host's own directory stays closed"
 
 
 def test_bridge_joins_three_nodes(tmp_path: Path, name: str) -> None:
