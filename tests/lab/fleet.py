@@ -1,0 +1,150 @@
+"""The lab as its oracles see it: what each transit router has from its POP, and what clients get."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from anycastd.lab.inside import NodeProcess
+from anycastd.lab.running import Lab
+from tests.lab.topology_facts import (
+    PREFIXES,
+    SERVICE,
+    UNDERLAY_DEVICE,
+    Answer,
+    Site,
+    answers,
+    asking,
+    from_pop,
+    heal_tunnels,
+    longest_gap_s,
+    make_backend,
+    route_log,
+)
+from tests.wait import wait_until
+
+NORMAL, DEPREF, ABSENT = "normal", "depref", "absent"
+BACKENDS = ("eu-b1", "eu-b2", "us-b1", "us-b2")
+Table = dict[tuple[str, str], str]
+"""(POP, prefix) -> NORMAL, DEPREF or ABSENT, as the transit router beside the POP has it."""
+
+
+@dataclass
+class Fleet:
+    """A running lab with some sites."""
+
+    lab: Lab
+    sites: tuple[Site, ...]
+    undo: list[Callable[[], object]] = field(default_factory=list)
+
+    def table(self) -> Table:
+        """Ask every router for every prefix."""
+        keys = [(site, prefix) for site in self.sites for prefix in PREFIXES]
+        with ThreadPoolExecutor(4) as pool:
+            states = pool.map(lambda key: self.state(*key), keys)
+        return {(site.pop, prefix): state for (site, prefix), state in zip(keys, states, strict=True)}
+
+    def state(self, site: Site, prefix: str) -> str:
+        """Ask one router what it has of a prefix from its POP; a stale path is a lie, and said so."""
+        way = from_pop(self.lab, site, prefix)
+        if way is None:
+            return ABSENT
+        stale = " stale" if way.is_stale else ""
+        if "65535:0" in way.communities:
+            return f"gshut{stale}"
+        return {1: NORMAL, 4: DEPREF}.get(len(way.as_path), f"path {way.as_path}") + stale
+
+    def expect(self, changed: Mapping[tuple[str, str], str], deadline_s: float = 15.0) -> None:
+        """Wait until every router has what is named here, and NORMAL of everything else."""
+        wanted = {(site.pop, prefix): NORMAL for site in self.sites for prefix in PREFIXES} | dict(changed)
+
+        def as_wanted() -> bool:
+            have = self.table()
+            wrong = {key: have[key] for key in wanted if have[key] != wanted[key]}
+            assert not wrong, wrong
+            return True
+
+        wait_until("the routers' tables", deadline_s, as_wanted)
+
+    def wait_normal(self, deadline_s: float = 40.0) -> None:
+        """Wait until every POP announces everything at normal preference and serves its client."""
+        self.expect({}, deadline_s)
+
+    def hurt(self, do: Callable[[], object], undo: Callable[[], object]) -> float:
+        """Do something bad, to be undone after the test; return the wall time at which it was done."""
+        self.undo.append(undo)
+        at_s = time.time()
+        do()
+        return at_s
+
+    def heal(self) -> None:
+        """Undo what was done, newest first."""
+        while self.undo:
+            self.undo.pop()()
+
+    def whole(self) -> None:
+        """Make every backend well and every link of every POP whole."""
+        for backend in BACKENDS:
+            make_backend(self.lab, backend, "normal")
+        for site in self.sites:
+            for underlay in UNDERLAY_DEVICE:
+                heal_tunnels(self.lab, site.pop, underlay)
+
+    def path_device(self, pop: str, prefix: str) -> str | None:
+        """Ask a POP's kernel which device carries a prefix now."""
+        family = "-6" if ":" in prefix else "-4"
+        said = self.lab.exec(pop, "ip", family, "route", "get", SERVICE[prefix]).stdout
+        found = re.search(r" dev (\S+)", said)
+        return found[1] if found else None
+
+    def told(self, site: Site, prefix: str, since_s: float) -> tuple[float, ...]:
+        """Return when the router logged something of a prefix from its POP: milliseconds after `since_s` (wall)."""
+        stamps = []
+        for line in route_log(self.lab, site, prefix):
+            stamp = datetime.strptime(line[:23].replace("/", "-"), "%Y-%m-%d %H:%M:%S.%f").astimezone()
+            stamps.append((stamp.timestamp() - since_s) * 1000.0)
+        return tuple(ms for ms in stamps if ms >= 0)
+
+    @contextmanager
+    def clients(self, *prefixes: str, seconds: float, every_ms: int = 50) -> Iterator[Watch]:
+        """Let every client ask for the services all the while; the answers are there when the block ends."""
+        options = ("--seconds", str(seconds), "--every-ms", str(every_ms), "--timeout-ms", "400")
+        addresses = [SERVICE[prefix] for prefix in prefixes]
+        running = {site.client: asking(self.lab, site.client, *addresses, options=options) for site in self.sites}
+        watch = Watch(running)
+        try:
+            yield watch
+        finally:
+            watch.end()
+
+
+@dataclass
+class Watch:
+    """What the clients saw."""
+
+    running: dict[str, NodeProcess]
+    seen: dict[str, tuple[Answer, ...]] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """Wait until every client has ended."""
+        for client, process in self.running.items():
+            said, _ = process.communicate(timeout=60)
+            self.seen[client] = answers(said)
+
+    def of(self, client: str, prefix: str) -> tuple[Answer, ...]:
+        """Return one client's answers for one prefix."""
+        return tuple(one for one in self.seen[client] if one.to == SERVICE[prefix])
+
+    def gap_ms(self, client: str, prefix: str) -> float:
+        """Return the longest time between two good answers."""
+        rows = self.of(client, prefix)
+        return longest_gap_s(rows, rows[0].sent_s, rows[-1].sent_s) * 1000.0
+
+    def lost(self, client: str, prefix: str) -> int:
+        """Return how many requests were not answered well."""
+        return sum(not one.ok for one in self.of(client, prefix))
