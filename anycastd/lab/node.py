@@ -46,7 +46,11 @@ class Waiting:
 
     def release(self) -> None:
         """Let the node run its cmd."""
-        self.go.write(b"go\n")
+        try:
+            self.go.write(b"go\n")
+        except BrokenPipeError:
+            message = f"process {self.process.pid} of the node ended before its cmd could start"
+            raise LabError(message) from None
         self.go.close()
 
 
@@ -67,7 +71,7 @@ def start(node: Node, directory: Path, env: Mapping[str, str], reach: Reach) -> 
     ]
     with (directory / "log").open("ab") as log:
         starter = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=dict(env), cwd="/"
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=dict(env), cwd="/", bufsize=0
         )
     if starter.stdin is None or starter.stdout is None:
         message = f"{node.name}: no pipes"
