@@ -1,0 +1,265 @@
+"""From a checked file to `model.topology.Config`. Pure; everything here relies on `check` having found nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterable
+
+from anycastd.config.expand import CheckBook, absolute, backend_probes, tunnel_probes
+from anycastd.config.schema.neighbors import ExportSection, NeighborSection
+from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection
+from anycastd.config.schema.regions import RegionSection
+from anycastd.config.schema.root import Root
+from anycastd.config.schema.self_test import SelfTestSection
+from anycastd.config.schema.timers import TimersSection
+from anycastd.errors import InvariantError
+from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
+from anycastd.model.checks import CheckKind, ProbeSpec
+from anycastd.model.topology import (
+    ApiConfig,
+    Backend,
+    BgpConfig,
+    Condition,
+    Config,
+    Export,
+    KernelConfig,
+    LoggingConfig,
+    Need,
+    Neighbor,
+    Pop,
+    PrefixSpec,
+    PrefixTimers,
+    Region,
+    Scope,
+    SelfTest,
+    Tunnel,
+)
+
+TABLE_SLOTS = 500
+
+
+def digest_of(text: str) -> str:
+    """Return what identifies a configuration text in logs and status."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def table_slots(tunnels: Iterable[str]) -> dict[str, int]:
+    """Return a slot below 500 for each tunnel, from its name alone unless two names fall on the same one.
+
+    Tables must not move when a tunnel is added: a rule would for a moment lead checks into another's table. Two
+    names that fall together are told apart in sorted order, so only their own later one can move.
+    """
+    slots: dict[str, int] = {}
+    taken: set[int] = set()
+    for name in sorted(tunnels):
+        slot = zlib.crc32(name.encode()) % TABLE_SLOTS
+        while slot in taken:
+            slot = (slot + 1) % TABLE_SLOTS
+        taken.add(slot)
+        slots[name] = slot
+    return slots
+
+
+def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple[str, ...]) -> Config:
+    """Return the configuration of a file without mistakes; `directory` is where relative names begin."""
+    if root.pop is None:
+        message = "a file without pop was not refused"
+        raise InvariantError(message)
+    book = CheckBook(root.checks, directory)
+    pop = Pop(name=root.pop.name, asn=root.pop.asn, router_id=root.pop.router_id)
+    neighbors = {
+        NeighborName(name): _neighbor(name, section, pop.asn, directory) for name, section in root.neighbors.items()
+    }
+    tunnels = _tunnels(root)
+    backends = {
+        backend.id: backend
+        for name, region in root.regions.items()
+        for backend in (
+            Backend(id=BackendId(f"{name}/{key}"), region=RegionName(name), address=one.address)
+            for key, one in region.backends.items()
+        )
+    }
+    return Config(
+        pop=pop,
+        neighbors=neighbors,
+        regions={RegionName(name): _region(name, region) for name, region in root.regions.items()},
+        tunnels=tunnels,
+        backends=backends,
+        probes=_probes(root, book, tunnels, backends),
+        prefixes={
+            prefix: _prefix(prefix, section, root.timers, neighbors.values())
+            for prefix, section in root.prefixes.items()
+        },
+        self_test=_self_test(root.self_test, book),
+        api=ApiConfig(host=root.api.host, port=root.api.port, socket=root.api.socket),
+        logging=LoggingConfig(
+            level=root.logging.level.value, format=root.logging.format.value, burst=root.logging.burst
+        ),
+        bgp=_bgp(root),
+        kernel=_kernel(root),
+        state_dir=root.state_dir,
+        digest=digest,
+        path=path,
+        warnings=warnings,
+    )
+
+
+def _neighbor(name: str, section: NeighborSection, asn: int, directory: str) -> Neighbor:
+    return Neighbor(
+        name=NeighborName(name),
+        address=section.address,
+        asn=section.asn,
+        local_address=section.local_address,
+        local_asn=section.local_asn or asn,
+        families=section.families or (family_of(section.address),),
+        password_file=absolute(section.password_file, directory),
+        hold_time_s=section.hold_time,
+        graceful_restart_s=section.graceful_restart,
+        multihop=section.multihop,
+        ttl_security=section.ttl_security,
+        max_prefixes=section.max_prefixes,
+        export=_export(section.export),
+    )
+
+
+def _export(section: ExportSection) -> Export:
+    return Export(
+        communities=section.communities,
+        large_communities=section.large_communities,
+        depref_communities=section.depref_communities,
+        prepend=section.prepend,
+        med=section.med,
+        next_hop_ipv4=section.next_hop4,
+        next_hop_ipv6=section.next_hop6,
+    )
+
+
+def _tunnels(root: Root) -> dict[TunnelId, Tunnel]:
+    written = {f"{name}/{key}": one for name, region in root.regions.items() for key, one in region.tunnels.items()}
+    slots = table_slots(written)
+    return {
+        TunnelId(id_): Tunnel(
+            id=TunnelId(id_),
+            region=RegionName(id_.partition("/")[0]),
+            device=one.device,
+            local_ipv4=one.local,
+            far_end_ipv4=one.far_end,
+            local_ipv6=one.local6,
+            far_end_ipv6=one.far_end6,
+            priority=one.priority,
+            table=root.kernel.table_base + slots[id_],
+        )
+        for id_, one in written.items()
+    }
+
+
+def _region(name: str, section: RegionSection) -> Region:
+    return Region(
+        name=RegionName(name),
+        tunnels=tuple(TunnelId(f"{name}/{key}") for key in section.tunnels),
+        backends=tuple(BackendId(f"{name}/{key}") for key in section.backends),
+        usable_when=section.usable_when,
+        priority=section.priority,
+    )
+
+
+def _probes(
+    root: Root, book: CheckBook, tunnels: dict[TunnelId, Tunnel], backends: dict[BackendId, Backend]
+) -> tuple[ProbeSpec, ...]:
+    probes: list[ProbeSpec] = []
+    for name, region in root.regions.items():
+        ours = [tunnels[TunnelId(f"{name}/{key}")] for key in region.tunnels]
+        for tunnel, section in zip(ours, region.tunnels.values(), strict=True):
+            probes += tunnel_probes(tunnel, book.specs(section.checks))
+        for key, written in region.backends.items():
+            probes += backend_probes(backends[BackendId(f"{name}/{key}")], ours, book.specs(written.checks))
+    return tuple(probes)
+
+
+def condition_of(section: AnnounceWhen) -> Condition:
+    """Return the condition of an `announce_when`."""
+    regions = tuple(RegionName(name) for name in section.of)
+    if not section.scopes:
+        return Condition(regions=regions)
+    scope = section.scopes[0]
+    need: Need = getattr(section, scope)
+    return Condition(scope=Scope(scope), need=need, regions=regions)
+
+
+def timers_of(own: TimersSection, general: TimersSection) -> PrefixTimers:
+    """Return the timers of a prefix: its own, else the global, else the defaults."""
+    written = general.model_dump(exclude_none=True) | own.model_dump(exclude_none=True)
+    return PrefixTimers(**{f"{name}_s": seconds for name, seconds in written.items()})
+
+
+def _prefix(
+    prefix: Prefix, section: PrefixSection, general: TimersSection, neighbors: Iterable[Neighbor]
+) -> PrefixSpec:
+    family = family_of(prefix)
+    return PrefixSpec(
+        prefix=prefix,
+        announce_when=condition_of(section.announce_when),
+        min_announcers=section.min_announcers,
+        last_resort=section.last_resort,
+        depref_prepend=section.depref_prepend,
+        dead_man=section.dead_man.action,
+        dead_man_after_s=section.dead_man.after,
+        timers=timers_of(section.timers, general),
+        neighbors=tuple(
+            neighbor.name
+            for neighbor in neighbors
+            if family in neighbor.families and (section.neighbors is None or neighbor.name in section.neighbors)
+        ),
+    )
+
+
+def _self_test(section: SelfTestSection, book: CheckBook) -> SelfTest:
+    probes = tuple(
+        ProbeSpec(
+            id=CheckId(f"self/{name}/{check.name}"),
+            check=check,
+            target=target.address,
+            source=target.source,
+            device=target.device if check.kind is CheckKind.LINK else None,
+        )
+        for name, target in section.targets.items()
+        for check in book.specs(target.checks)
+    )
+    return SelfTest(
+        probes=probes,
+        window_s=section.window,
+        hold_s=section.hold,
+        min_targets=section.min_targets,
+        min_regions=section.min_regions,
+    )
+
+
+def _bgp(root: Root) -> BgpConfig:
+    section = root.bgp
+    return BgpConfig(
+        user=section.user,
+        socket=section.socket,
+        directory=section.directory,
+        exabgp=section.exabgp or "",
+        port=section.port,
+        listen=section.listen,
+        window=section.window,
+        reactor_speed=section.reactor_speed,
+        wedged_after_s=section.wedged_after,
+        idle_ask_s=section.idle_ask,
+        reconcile_s=section.reconcile,
+        connect_within_s=section.connect_within,
+    )
+
+
+def _kernel(root: Root) -> KernelConfig:
+    section = root.kernel
+    return KernelConfig(
+        protocol=section.protocol,
+        table_base=section.table_base,
+        forward_metric=section.forward_metric,
+        blackhole_metric=section.blackhole_metric,
+        reconcile_s=section.reconcile,
+        switch_hysteresis_ms=section.switch_hysteresis_ms,
+    )

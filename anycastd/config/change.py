@@ -1,0 +1,172 @@
+"""What a new configuration changes, and the guard that nothing shrinks by accident (I4). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+from anycastd.errors import Problem
+from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.checks import ProbeSpec
+from anycastd.model.topology import Config
+
+K = TypeVar("K", bound=Hashable)
+
+# what lives as long as the process: sockets, who ExaBGP is, and the number that marks kernel state as ours
+_FIXED: Mapping[str, tuple[str, ...]] = {
+    "pop": ("name", "asn", "router_id"),
+    "api": ("host", "port", "socket"),
+    "bgp": ("user", "socket", "directory", "exabgp", "port", "listen", "reactor_speed"),
+    "kernel": ("protocol",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference(Generic[K]):
+    """Names of one kind of thing that came, went, or are there with another content; in the order of the file."""
+
+    added: tuple[K, ...] = ()
+    removed: tuple[K, ...] = ()
+    changed: tuple[K, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The difference between two configurations; `needs_restart` names settings that a reload leaves as they are."""
+
+    neighbors: Difference[NeighborName]
+    prefixes: Difference[Prefix]
+    regions: Difference[RegionName]
+    tunnels: Difference[TunnelId]
+    backends: Difference[BackendId]
+    probes: Difference[CheckId]
+    settings: tuple[str, ...] = ()
+    """Changed settings outside the lists above, such as `logging.level`, that a reload applies."""
+    needs_restart: tuple[str, ...] = ()
+
+    @property
+    def removals(self) -> int:
+        """Return how many prefixes, neighbors, regions, tunnels and backends went: what an operator confirms."""
+        return sum(len(part.removed) for _, part in self._counted())
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return the change in words, for the answer to a reload and for the log."""
+        words = [
+            f"{what} {verb}: {_listed(names)}"
+            for what, part in (*self._counted(), ("checks", self.probes))
+            for verb, names in (("added", part.added), ("removed", part.removed), ("changed", part.changed))
+            if names
+        ]
+        if self.settings:
+            words.append(f"settings changed: {', '.join(self.settings)}")
+        if self.needs_restart:
+            words.append(f"needs a restart, unchanged until then: {', '.join(self.needs_restart)}")
+        return tuple(words)
+
+    def _counted(self) -> tuple[tuple[str, Difference[Any]], ...]:
+        return (
+            ("prefixes", self.prefixes),
+            ("neighbors", self.neighbors),
+            ("regions", self.regions),
+            ("tunnels", self.tunnels),
+            ("backends", self.backends),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.sentences)
+
+
+def compare(old: Config, new: Config) -> Change:
+    """Return what changes from `old` to `new`."""
+    settings, fixed = _settings(old, new)
+    return Change(
+        neighbors=_difference(old.neighbors, new.neighbors),
+        prefixes=_difference(old.prefixes, new.prefixes),
+        regions=_difference(old.regions, new.regions),
+        tunnels=_difference(old.tunnels, new.tunnels),
+        backends=_difference(old.backends, new.backends),
+        probes=_difference(_probes(old), _probes(new)),
+        settings=settings,
+        needs_restart=fixed,
+    )
+
+
+def _probes(config: Config) -> dict[CheckId, ProbeSpec]:
+    return {probe.id: probe for probe in (*config.probes, *config.self_test.probes)}
+
+
+def _difference(old: Mapping[K, object], new: Mapping[K, object]) -> Difference[K]:
+    return Difference(
+        added=tuple(key for key in new if key not in old),
+        removed=tuple(key for key in old if key not in new),
+        changed=tuple(key for key in new if key in old and old[key] != new[key]),
+    )
+
+
+def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the changed settings that a reload applies, and those it cannot."""
+    applied: list[str] = []
+    fixed: list[str] = []
+    for section in ("pop", "self_test", "api", "logging", "bgp", "kernel"):
+        before, after = getattr(old, section), getattr(new, section)
+        for field in fields(before):
+            if field.name == "probes" or getattr(before, field.name) == getattr(after, field.name):
+                continue
+            target = fixed if field.name in _FIXED.get(section, ()) else applied
+            target.append(f"{section}.{field.name.removesuffix('_s')}")
+    if old.state_dir != new.state_dir:
+        fixed.append("state_dir")
+    return tuple(applied), tuple(fixed)
+
+
+def _listed(names: Iterable[object], limit: int = 10) -> str:
+    words = [str(name) for name in names]
+    rest = len(words) - limit
+    return ", ".join(words[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def refuse(old: Config, new: Config, change: Change, *, expected_removals: int | None = None) -> tuple[Problem, ...]:
+    """Return why a reload is refused whole, or nothing.
+
+    Refused: more than 10 % of the prefixes gone (more than one of fewer than ten), or all of a kind. An operator who
+    means it says how many removals there are; a number that is not exactly right refuses too, as the file is then
+    not the one that was looked at.
+    """
+    if expected_removals is not None:
+        if expected_removals == change.removals:
+            return ()
+        why = f"{expected_removals} removals were expected, this file makes {change.removals}"
+        return (Problem(1, 1, "", f"{why}: {_gone(change) or 'nothing is removed'}", new.path),)
+    reasons = _shrinks(old, change)
+    if not reasons:
+        return ()
+    how = f"if that is meant: anycastd reload --expect-removals {change.removals}"
+    return tuple(Problem(1, 1, section, f"{reason}; {how}", new.path) for section, reason in reasons)
+
+
+def _gone(change: Change) -> str:
+    return "; ".join(sentence for sentence in change.sentences if " removed: " in sentence)
+
+
+def _shrinks(old: Config, change: Change) -> list[tuple[str, str]]:
+    """Return the section and the reason of each way in which the new file is much smaller."""
+    reasons: list[tuple[str, str]] = []
+    had, gone = len(old.prefixes), len(change.prefixes.removed)
+    if gone and (gone == had or gone > max(had / 10, 1)):
+        reasons.append(("prefixes", f"{gone} of {had} prefixes are gone ({_listed(change.prefixes.removed)})"))
+    parts: tuple[tuple[str, int, tuple[object, ...]], ...] = (
+        ("neighbors", len(old.neighbors), change.neighbors.removed),
+        ("regions", len(old.regions), change.regions.removed),
+        ("tunnels", len(old.tunnels), change.tunnels.removed),
+        ("backends", len(old.backends), change.backends.removed),
+    )
+    for section, count, removed in parts:
+        if removed and len(removed) == count:
+            what = f"all {count} {section} are gone" if count > 1 else f"the only one of {section} is gone"
+            reasons.append((section, f"{what} ({_listed(removed)})"))
+    return reasons

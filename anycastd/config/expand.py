@@ -1,0 +1,149 @@
+"""From named and inline checks to the probes that are run: one for each target, way and family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from anycastd.config.schema.checks import (
+    CheckSection,
+    CheckUse,
+    HttpCheck,
+    HttpsCheck,
+    IcmpCheck,
+    LinkCheck,
+    TcpCheck,
+    TimedCheck,
+)
+from anycastd.config.schema.regions import TunnelSection
+from anycastd.model.address import Address, CheckId
+from anycastd.model.checks import (
+    CheckKind,
+    CheckSpec,
+    HttpOptions,
+    IcmpOptions,
+    LinkOptions,
+    Options,
+    ProbeSpec,
+    TcpOptions,
+    Timing,
+)
+from anycastd.model.topology import Backend, Tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class CheckBook:
+    """The named checks of a file; `directory` is where relative file names begin."""
+
+    named: Mapping[str, CheckSection]
+    directory: str
+
+    def specs(self, uses: Iterable[CheckUse]) -> Iterator[CheckSpec]:
+        """Yield the checks of one target; an inline check is named after its kind, with a number if that is taken."""
+        uses = tuple(uses)
+        taken = {use for use in uses if isinstance(use, str)}
+        for use in uses:
+            if isinstance(use, str):
+                yield self._spec(use, self.named[use])
+                continue
+            name, number = use.kinds[0], 1
+            while name in taken:
+                number += 1
+                name = f"{use.kinds[0]}-{number}"
+            taken.add(name)
+            yield self._spec(name, use)
+
+    def _spec(self, name: str, section: CheckSection) -> CheckSpec:
+        check = section.only
+        timing = Timing(
+            interval_s=check.interval,
+            timeout_s=check.timeout,
+            rise=check.rise,
+            fall=check.fall,
+            fast_interval_s=check.fast_interval,
+        )
+        return CheckSpec(name=name, kind=_kind(check), options=self._options(check), timing=timing)
+
+    def _options(self, check: TimedCheck) -> Options:
+        if isinstance(check, HttpCheck):
+            return self._http(check)
+        if isinstance(check, TcpCheck):
+            return TcpOptions(port=check.port)
+        if isinstance(check, LinkCheck):
+            return LinkOptions(require_address=check.require_address)
+        return IcmpOptions(payload_bytes=check.payload_bytes if isinstance(check, IcmpCheck) else 16)
+
+    def _http(self, check: HttpCheck) -> HttpOptions:
+        tls = check if isinstance(check, HttpsCheck) else None
+        return HttpOptions(
+            path=check.path,
+            port=check.port or (443 if tls else 80),
+            host=check.host,
+            status=check.status,
+            contains=check.contains,
+            tls=tls is not None,
+            server_name=(tls.server_name or tls.host) if tls else None,
+            verify=tls.verify if tls else True,
+            ca_file=absolute(tls.ca_file, self.directory) if tls else None,
+            max_body_bytes=check.max_body_bytes,
+        )
+
+
+def _kind(check: TimedCheck) -> CheckKind:
+    if isinstance(check, HttpCheck):
+        return CheckKind.HTTP
+    if isinstance(check, TcpCheck):
+        return CheckKind.TCP
+    return CheckKind.LINK if isinstance(check, LinkCheck) else CheckKind.ICMP
+
+
+def absolute(name: str | None, directory: str) -> str | None:
+    """Return a file name of the configuration as an absolute one."""
+    if name is None or name.startswith("/"):
+        return name
+    return f"{directory.rstrip('/')}/{name}"
+
+
+def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]:
+    """Return our and the far end's address of each family that the tunnel carries, IPv4 first."""
+    ours: tuple[tuple[IPv4Address | IPv6Address | None, IPv4Address | IPv6Address | None], ...]
+    if isinstance(tunnel, Tunnel):
+        ours = ((tunnel.local_ipv4, tunnel.far_end_ipv4), (tunnel.local_ipv6, tunnel.far_end_ipv6))
+    else:
+        ours = ((tunnel.local, tunnel.far_end), (tunnel.local6, tunnel.far_end6))
+    return tuple((local, far_end) for local, far_end in ours if local is not None and far_end is not None)
+
+
+def tunnel_probes(tunnel: Tunnel, checks: Iterable[CheckSpec]) -> Iterator[ProbeSpec]:
+    """Yield the probes to the far end, in each family; those of IPv6 end in `#6`."""
+    for check in checks:
+        for local, far_end in pairs(tunnel):
+            yield ProbeSpec(
+                id=CheckId(f"tunnel/{tunnel.id}/{check.name}{'#6' if far_end.version == 6 else ''}"),
+                check=check,
+                target=far_end,
+                source=local,
+                device=tunnel.device if check.kind is CheckKind.LINK else None,
+                region=tunnel.region,
+                tunnel=tunnel.id,
+            )
+
+
+def backend_probes(backend: Backend, tunnels: Iterable[Tunnel], checks: Iterable[CheckSpec]) -> Iterator[ProbeSpec]:
+    """Yield the probes of a backend through each tunnel that carries its family."""
+    checks = tuple(checks)
+    for tunnel in tunnels:
+        for local, _ in pairs(tunnel):
+            if local.version != backend.address.version:
+                continue
+            for check in checks:
+                yield ProbeSpec(
+                    id=CheckId(f"backend/{backend.id}/{check.name}@{tunnel.id.partition('/')[2]}"),
+                    check=check,
+                    target=backend.address,
+                    source=local,
+                    region=backend.region,
+                    tunnel=tunnel.id,
+                    backend=backend.id,
+                )

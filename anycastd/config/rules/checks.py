@@ -1,0 +1,149 @@
+"""Checks: one kind each, every name known, timing that can tell something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anycastd.config.document import Path
+from anycastd.config.fields import duration_text
+from anycastd.config.near import did_you_mean
+from anycastd.config.rules.findings import Findings
+from anycastd.config.schema.checks import CheckSection, HttpsCheck, TimedCheck
+from anycastd.model.checks import CheckKind
+
+KINDS = tuple(CheckSection.model_fields)
+MAX_ICMP_UNFRAGMENTED = 1472
+
+
+def _sections(found: Findings) -> Iterator[tuple[Path, CheckSection]]:
+    for name, section in found.root.checks.items():
+        yield ("checks", name), section
+    for path, use in found.uses():
+        if isinstance(use, CheckSection):
+            yield path, use
+
+
+def one_kind(found: Findings) -> None:
+    """A check is of exactly one kind."""
+    for path, section in _sections(found):
+        if len(section.kinds) > 1:
+            found.error(path, f"has {len(section.kinds)} kinds ({', '.join(section.kinds)}); a check has one")
+        elif not section.kinds and not any(empty[:-1] == path for empty in found.draft.document.empty):
+            found.error(path, f"has no kind; write one of {', '.join(KINDS)}")
+
+
+def names(found: Findings) -> None:
+    """Every check that is used exists, once for a target; every check that exists is used."""
+    written = found.draft.written("checks")
+    used: set[str] = set()
+    for path, use in found.uses():
+        if isinstance(use, CheckSection):
+            continue
+        if use not in written:
+            hint = did_you_mean(use, written)
+            if not hint and use in KINDS:
+                hint = f"; write {{{use}: {{}}}} for a check of that kind without a name"
+            found.error(path, f"no check is called '{use}'{hint}")
+        used.add(use)
+    _twice(found)
+    if found.whole("regions") and found.whole("self_test"):
+        for name in found.root.checks:
+            if name not in used:
+                found.warn(("checks", name), "is never used", at_key=True)
+
+
+def _twice(found: Findings) -> None:
+    seen: set[tuple[Path, str]] = set()
+    for path, use in found.uses():
+        if isinstance(use, str):
+            if (path[:-1], use) in seen:
+                found.error(path, f"'{use}' is listed twice")
+            seen.add((path[:-1], use))
+
+
+def something_is_checked(found: Findings) -> None:
+    """What has no check is never known to work."""
+    targets: list[tuple[Path, int]] = []
+    for region, section in found.root.regions.items():
+        targets += [(("regions", region, "tunnels", name), len(one.checks)) for name, one in section.tunnels.items()]
+        targets += [(("regions", region, "backends", name), len(one.checks)) for name, one in section.backends.items()]
+    tested = found.root.self_test.targets.items()
+    targets += [(("self_test", "targets", name), len(one.checks)) for name, one in tested]
+    for path, count in targets:
+        if not count:
+            found.error((*path, "checks"), "is empty: without a check nothing is ever known of it")
+
+
+def links(found: Findings) -> None:
+    """A link check looks at a device: tunnels have one, backends have none."""
+    for path, use in found.uses():
+        section = found.root.checks.get(use) if isinstance(use, str) else use
+        if section is None or section.link is None:
+            continue
+        if path[2] == "backends":
+            found.error(path, "a link check looks at a device; a backend has none")
+        if path[0] == "self_test" and found.root.self_test.targets[str(path[2])].device is None:
+            found.error(path, "a link check looks at a device; give the target one (device: NAME)")
+
+
+def only_links(found: Findings) -> None:
+    """A device can be up while nothing passes through it."""
+    for path, _, tunnel in found.tunnels():
+        sections = [found.root.checks.get(use) if isinstance(use, str) else use for use in tunnel.checks]
+        if sections and all(section is not None and section.kinds == (CheckKind.LINK.value,) for section in sections):
+            found.warn((*path, "checks"), "only looks at the device; add a check that a packet comes through")
+
+
+def timing(found: Findings) -> None:
+    """Intervals, timeouts and thresholds that fit together."""
+    for path, section in _sections(found):
+        for kind in section.kinds:
+            check: TimedCheck = getattr(section, kind)
+            _one_timing(found, (*path, kind), check)
+
+
+def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
+    if check.fast_interval is not None and check.fast_interval > check.interval:
+        found.error(
+            (*path, "fast_interval"),
+            f"{duration_text(check.fast_interval)} is slower than interval ({duration_text(check.interval)})",
+        )
+    if check.timeout > check.fall * check.interval:
+        found.warn(
+            (*path, "timeout"),
+            f"{duration_text(check.timeout)} is more than fall x interval "
+            f"({duration_text(check.fall * check.interval)}): the timeout, not the threshold, decides how soon "
+            "a silent target is found",
+        )
+    if check.fall == 1:
+        found.warn((*path, "fall"), "1 lets a single lost packet change the verdict")
+
+
+def http(found: Findings) -> None:
+    """Backends are addresses: a certificate needs a name to be compared with."""
+    for path, section in _sections(found):
+        check = section.https
+        if isinstance(check, HttpsCheck):
+            if check.verify and not check.server_name and not check.host:
+                found.error((*path, "https"), "needs host or server_name: the certificate is compared with that name")
+            if not check.verify:
+                found.warn((*path, "https", "verify"), "false: a wrong or expired certificate is not noticed")
+            if not check.verify and check.ca_file is not None:
+                found.error((*path, "https", "ca_file"), "has no effect with verify: false")
+        for kind in ("http", "https"):
+            one = getattr(section, kind)
+            if one is not None and not one.status:
+                found.error((*path, kind, "status"), "is empty: no answer would be good")
+
+
+def large_icmp(found: Findings) -> None:
+    """Echoes above the usual MTU travel in fragments."""
+    for path, section in _sections(found):
+        if section.icmp is not None and section.icmp.payload_bytes > MAX_ICMP_UNFRAGMENTED:
+            found.warn(
+                (*path, "icmp", "payload_bytes"),
+                f"{section.icmp.payload_bytes} does not fit in one packet of 1500 bytes: it is sent in fragments",
+            )
+
+
+RULES = (one_kind, names, something_is_checked, links, only_links, timing, http, large_icmp)

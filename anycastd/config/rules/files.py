@@ -1,0 +1,66 @@
+"""Files that the configuration names: there, readable by us alone where they hold a secret. Looked at, never read."""
+
+from __future__ import annotations
+
+import os
+import stat as mode
+from collections.abc import Callable
+from pathlib import Path as FilePath
+
+from anycastd.config.document import Path
+from anycastd.config.expand import absolute
+from anycastd.config.rules.findings import Findings
+from anycastd.config.schema.checks import CheckSection
+
+Stat = Callable[[FilePath], os.stat_result]
+
+# Linux TCP_MD5SIG_MAXKEYLEN is 80; a line end may follow
+MAX_PASSWORD_BYTES = 82
+
+
+def named_files(found: Findings, directory: str, stat: Stat) -> None:
+    """Look at every password and CA file."""
+    for name, neighbor in found.root.neighbors.items():
+        if neighbor.password_file is not None:
+            _password(found, ("neighbors", name, "password_file"), neighbor.password_file, directory, stat)
+    for check, section in found.root.checks.items():
+        _authorities(found, ("checks", check), section, directory, stat)
+    for path, use in found.uses():
+        if isinstance(use, CheckSection):
+            _authorities(found, path, use, directory, stat)
+
+
+def _authorities(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:
+    if section.https is None or section.https.ca_file is None:
+        return
+    status = _look(found, (*path, "https", "ca_file"), section.https.ca_file, directory, stat)
+    if status is not None and status.st_size == 0:
+        found.error((*path, "https", "ca_file"), f"{section.https.ca_file} is empty")
+
+
+def _password(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> None:
+    status = _look(found, path, name, directory, stat)
+    if status is None:
+        return
+    if status.st_size == 0:
+        found.error(path, f"{name} is empty")
+    elif status.st_size > MAX_PASSWORD_BYTES:
+        found.error(path, f"{name} holds {status.st_size} bytes; a TCP MD5 password has at most 80")
+    if status.st_mode & 0o077:
+        found.error(
+            path,
+            f"{name} can be used by group or others (mode {mode.S_IMODE(status.st_mode):04o}); chmod 600 it",
+        )
+
+
+def _look(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> os.stat_result | None:
+    try:
+        status = stat(FilePath(absolute(name, directory) or name))
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "").lower() if isinstance(error, OSError) else "not a file name"
+        found.error(path, f"{name} cannot be looked at: {why}")
+        return None
+    if not mode.S_ISREG(status.st_mode):
+        found.error(path, f"{name} is not a regular file")
+        return None
+    return status

@@ -1,0 +1,211 @@
+"""Prefixes: apart from each other, carried by somebody, with conditions and timers that make sense."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from anycastd.config.build import timers_of
+from anycastd.config.document import Path
+from anycastd.config.fields import duration_text
+from anycastd.config.near import did_you_mean
+from anycastd.config.rules.findings import Findings, versions
+from anycastd.config.rules.regions import too_many
+from anycastd.config.schema.neighbors import NeighborSection
+from anycastd.config.schema.prefixes import PrefixSection
+from anycastd.config.schema.timers import TimersSection
+from anycastd.model.address import Address, Prefix, family_of
+from anycastd.model.topology import DeadMan, LastResort
+
+LONGEST_ON_THE_INTERNET = {4: 24, 6: 48}
+
+
+def apart(found: Findings) -> None:
+    """No prefix is written twice in two spellings, and none lies in another."""
+    seen: dict[Prefix, str] = {}
+    for text, prefix in found.spellings():
+        if prefix in seen:
+            found.error(("prefixes", text), f"is the same prefix as {seen[prefix]}", at_key=True)
+        seen.setdefault(prefix, text)
+    for prefix, text in seen.items():
+        for length in range(1, prefix.prefixlen):
+            wider = prefix.supernet(new_prefix=length)
+            if wider in seen:
+                found.error(("prefixes", text), f"lies in {seen[wider]}; prefixes must not overlap", at_key=True)
+
+
+def carried(found: Findings) -> None:
+    """Every prefix has neighbors that exist and carry its family."""
+    for path, prefix, section in found.prefixes():
+        _names(found, path, prefix, section)
+        carriers = _carriers(found, prefix, section)
+        if carriers or not found.whole("neighbors"):
+            if len(carriers) == 1 and found.whole("neighbors"):
+                found.warn(path, f"only neighbor '{next(iter(carriers))}' carries it", at_key=True)
+        elif found.root.neighbors:
+            found.error(path, f"no neighbor carries it ({family_of(prefix)})", at_key=True)
+
+
+def _names(found: Findings, path: Path, prefix: Prefix, section: PrefixSection) -> None:
+    written = found.draft.written("neighbors")
+    for number, name in enumerate(section.neighbors or ()):
+        place = (*path, "neighbors", number)
+        neighbor = found.root.neighbors.get(name)
+        if name not in written:
+            found.error(place, f"no neighbor is called '{name}'{did_you_mean(name, written)}")
+        elif neighbor is not None and family_of(prefix) not in _families(neighbor):
+            found.error(place, f"'{name}' does not carry {family_of(prefix)}")
+        if name in (section.neighbors or ())[:number]:
+            found.error(place, f"'{name}' is listed twice")
+
+
+def _families(neighbor: NeighborSection) -> tuple[str, ...]:
+    return neighbor.families or (family_of(neighbor.address),)
+
+
+def _carriers(found: Findings, prefix: Prefix, section: PrefixSection) -> dict[str, NeighborSection]:
+    return {
+        name: neighbor
+        for name, neighbor in found.root.neighbors.items()
+        if family_of(prefix) in _families(neighbor) and (section.neighbors is None or name in section.neighbors)
+    }
+
+
+def within_max_prefixes(found: Findings) -> None:
+    """A neighbor that is sent more than it takes ends the session."""
+    counts: dict[str, int] = {}
+    for _, prefix, section in found.prefixes():
+        for name in _carriers(found, prefix, section):
+            counts[name] = counts.get(name, 0) + 1
+    for name, count in counts.items():
+        limit = found.root.neighbors[name].max_prefixes
+        if count > limit:
+            found.error(("neighbors", name, "max_prefixes"), f"{count} prefixes would be sent, {limit} are allowed")
+
+
+def conditions(found: Findings) -> None:
+    """`announce_when` counts one kind of thing, in regions that exist, and can be met."""
+    written = found.draft.written("regions")
+    for path, prefix, section in found.prefixes():
+        when, place = section.announce_when, (*path, "announce_when")
+        if len(when.scopes) > 1:
+            found.error(place, f"counts {' and '.join(when.scopes)}; write one of them")
+        elif not when.scopes and found.has(place) and found.whole("prefixes"):
+            found.error(place, "says not what to count; write one of regions, tunnels, backends")
+        for number, name in enumerate(when.of):
+            if name not in written:
+                found.error((*place, "of", number), f"no region is called '{name}'{did_you_mean(name, written)}")
+            elif name in when.of[:number]:
+                found.error((*place, "of", number), f"'{name}' is listed twice")
+        if found.has((*place, "of")) and not when.of:
+            found.error((*place, "of"), "is empty; leave it out for all regions")
+        elif found.whole("regions") and set(when.of) <= set(found.root.regions):
+            _countable(found, path, prefix, section)
+
+
+def _countable(found: Findings, path: Path, prefix: Prefix, section: PrefixSection) -> None:
+    """Only regions with a tunnel of the prefix's family count."""
+    when, version = section.announce_when, prefix.version
+    named = {name: found.root.regions[name] for name in (when.of or found.root.regions)}
+    reached = {n: r for n, r in named.items() if any(version in versions(t) for t in r.tunnels.values())}
+    if not named:
+        return
+    if not reached:
+        found.error(path, f"no tunnel{' of ' + ', '.join(named) if when.of else ''} carries IPv{version}", at_key=True)
+        return
+    if len(reached) < len(named):
+        rest = ", ".join(name for name in named if name not in reached)
+        found.warn(path, f"no tunnel of {rest} carries IPv{version}: not counted for this prefix", at_key=True)
+    totals = {
+        "regions": len(reached),
+        "tunnels": sum(version in versions(t) for r in reached.values() for t in r.tunnels.values()),
+        "backends": sum(len(r.backends) for r in reached.values()),
+    }
+    for scope in when.scopes:
+        if impossible := too_many(getattr(when, scope), totals[scope], scope):
+            found.error((*path, "announce_when", scope), impossible)
+
+
+def leaving(found: Findings) -> None:
+    """Who may leave, and what happens without the daemon."""
+    for path, _, section in found.prefixes():
+        if section.dead_man.action is DeadMan.WITHDRAW and section.last_resort is not LastResort.WITHDRAW:
+            found.error((*path, "dead_man", "action"), "withdraw is only allowed together with last_resort: withdraw")
+        if section.min_announcers > 1:
+            found.warn(
+                (*path, "min_announcers"),
+                f"{section.min_announcers}: there are no observers that could see the other POPs, "
+                "so last_resort alone decides",
+            )
+
+
+def timers(found: Findings) -> None:
+    """Timers that contradict each other, global or of one prefix."""
+    general = found.root.timers
+    _timers(found, ("timers",), TimersSection(), general)
+    for path, _, section in found.prefixes():
+        if section.timers != TimersSection():
+            _timers(found, (*path, "timers"), general, section.timers)
+
+
+def _timers(found: Findings, path: Path, general: TimersSection, own: TimersSection) -> None:
+    merged = timers_of(own, general)
+    if merged.return_max_s < merged.return_after_s:
+        key = "return_max" if own.return_max is not None else "return_after"
+        found.error(
+            (*path, key),
+            f"return_max ({duration_text(merged.return_max_s)}) is less than return_after "
+            f"({duration_text(merged.return_after_s)})",
+        )
+    if own.linger is not None and own.linger < 300:
+        found.warn(
+            (*path, "linger"),
+            f"{duration_text(own.linger)}: packets still come for minutes after a withdrawal; 5m or more loses none",
+        )
+
+
+def lengths(found: Findings) -> None:
+    """Most of the Internet takes nothing longer than /24 and /48 (private AS numbers are no Internet neighbors)."""
+    for path, prefix, section in found.prefixes():
+        longest = LONGEST_ON_THE_INTERNET[prefix.version]
+        if prefix.prefixlen <= longest or found.root.pop is None:
+            continue
+        own = found.root.pop.asn
+        public = [
+            name
+            for name, one in _carriers(found, prefix, section).items()
+            if one.asn != (one.local_asn or own) and not _is_private_asn(one.asn)
+        ]
+        if public:
+            found.warn(path, f"is longer than /{longest}: networks behind {', '.join(public)} drop it", at_key=True)
+
+
+def _is_private_asn(asn: int) -> bool:
+    """RFC 6996."""
+    return 64512 <= asn <= 65534 or 4200000000 <= asn <= 4294967294
+
+
+def not_our_own_way(found: Findings) -> None:
+    """An announced prefix is blackholed but for its tunnel: what we need ourselves must not lie in it."""
+    needed: list[tuple[Path, Address, str]] = []
+    for name, neighbor in found.root.neighbors.items():
+        needed.append((("neighbors", name, "address"), neighbor.address, "the session"))
+        for key in ("next_hop4", "next_hop6"):
+            if (hop := getattr(neighbor.export, key)) is not None:
+                needed.append((("neighbors", name, "export", key), hop, "the next hop"))
+    for path, _, tunnel in found.tunnels():
+        for key in ("far_end", "far_end6"):
+            if (far_end := getattr(tunnel, key)) is not None:
+                needed.append(((*path, key), far_end, "the tunnel"))
+    announced = set(found.root.prefixes)
+    for place, address, what in needed:
+        for length in range(1, address.max_prefixlen + 1):
+            inside = ip_network(f"{address}/{length}", strict=False)
+            if inside in announced:
+                found.warn(
+                    place, f"{address} lies in {inside}, which is announced and blackholed here: {what} may break"
+                )
+
+
+RULES = (
+    apart, carried, within_max_prefixes, conditions, leaving, timers, lengths, not_our_own_way,
+)  # fmt: skip

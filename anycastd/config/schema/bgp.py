@@ -1,0 +1,48 @@
+"""`bgp`: how ExaBGP is run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from anycastd.config.fields import AbsolutePath, Flag, SocketPath, UserName, decimal, duration, whole
+from anycastd.config.net_fields import Port
+from anycastd.config.schema.base import Section
+from anycastd.model.topology import BgpConfig
+
+_DEFAULT = BgpConfig()
+
+
+class BgpSection(Section):
+    """How ExaBGP is run. Changes other than of times and `window` need a restart."""
+
+    user: UserName = Field(default=_DEFAULT.user, description="Who ExaBGP runs as when the daemon is root.")
+    socket: SocketPath = Field(
+        default=_DEFAULT.socket, description="Unix socket between the daemon and ExaBGP's bridge."
+    )
+    directory: AbsolutePath = Field(default=_DEFAULT.directory, description="Where ExaBGP's own files are written.")
+    exabgp: AbsolutePath | None = Field(
+        default=None, description="The exabgp program; default: the one installed with us."
+    )
+    port: Port = Field(default=_DEFAULT.port, description="TCP port of BGP.")
+    listen: Flag = Field(default=_DEFAULT.listen, description="Whether neighbors may also connect to us.")
+    window: Annotated[int, whole(1, 1024)] = Field(
+        default=_DEFAULT.window, description="How many commands ExaBGP may have that it has not acknowledged."
+    )
+    reactor_speed: Annotated[float, decimal(0.01, 10)] = Field(
+        default=_DEFAULT.reactor_speed, description="ExaBGP's reactor.speed; lower is quicker and uses more CPU."
+    )
+    wedged_after: Annotated[float, duration(0.5, 600.0)] = Field(
+        default=_DEFAULT.wedged_after_s, description="A command unacknowledged for so long means that ExaBGP hangs."
+    )
+    idle_ask: Annotated[float, duration(0.2, 600.0)] = Field(
+        default=_DEFAULT.idle_ask_s, description="How often an idle ExaBGP is asked whether it lives."
+    )
+    reconcile: Annotated[float, duration(1.0, 3600.0)] = Field(
+        default=_DEFAULT.reconcile_s, description="How often what ExaBGP sends is read back and compared."
+    )
+    connect_within: Annotated[float, duration(1.0, 600.0)] = Field(
+        default=_DEFAULT.connect_within_s,
+        description="How long a started ExaBGP may take to report before it is replaced.",
+    )

@@ -1,0 +1,109 @@
+"""`checks`: how tunnels and backends are checked; named once, used many times, or written where they are used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Discriminator, Field, Tag
+
+from anycastd.config.fields import FileName, Flag, HostName, HttpPath, Name, Phrase, duration, whole
+from anycastd.config.net_fields import Port
+from anycastd.config.schema.base import Section
+
+MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
+NAME_TAG, INLINE_TAG = "<name>", "<inline>"
+
+
+class TimedCheck(Section):
+    """What every kind of check has."""
+
+    interval: Annotated[float, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
+        default=1.0, description="One probe is started each interval, whether or not the last has ended."
+    )
+    timeout: Annotated[float, duration(0.01, MAX_INTERVAL_S)] = Field(
+        default=1.0, description="A probe without an answer after this time has failed."
+    )
+    rise: Annotated[int, whole(1, 1000)] = Field(
+        default=3, description="Good probes in a row that make the target healthy."
+    )
+    fall: Annotated[int, whole(1, 1000)] = Field(default=3, description="Bad probes in a row that make it unhealthy.")
+    fast_interval: Annotated[float | None, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
+        default=None, description="Interval while a change of verdict is pending; default: `interval`."
+    )
+
+
+class IcmpCheck(TimedCheck):
+    """ICMP or ICMPv6 echo."""
+
+    payload_bytes: Annotated[int, whole(0, 65507)] = Field(
+        default=16, description="Bytes behind the 8-byte ICMP header; set it to see that large packets pass."
+    )
+
+
+class TcpCheck(TimedCheck):
+    """A TCP connection that is opened and closed."""
+
+    port: Port = Field(description="Port to connect to.")
+
+
+class HttpCheck(TimedCheck):
+    """One HTTP GET on a new connection; redirects are not followed."""
+
+    path: HttpPath = Field(default="/", description="What to ask for, with the query if there is one.")
+    port: Port | None = Field(default=None, description="Port to connect to; default: 80, for https 443.")
+    host: HostName | None = Field(default=None, description="The Host header; default: the target's address.")
+    status: tuple[Annotated[int, whole(100, 599)], ...] = Field(
+        default=(200,), description="Status codes that are good."
+    )
+    contains: Phrase | None = Field(default=None, description="Text that must be in the body.")
+    max_body_bytes: Annotated[int, whole(1, 16 * 1024 * 1024)] = Field(
+        default=65536, description="How much of the body is read."
+    )
+
+
+class HttpsCheck(HttpCheck):
+    """The same over TLS."""
+
+    server_name: HostName | None = Field(
+        default=None, description="Name sent (SNI) and looked for in the certificate; default: `host`."
+    )
+    verify: Flag = Field(default=True, description="Whether the certificate must be valid.")
+    ca_file: FileName | None = Field(default=None, description="Certificates to trust instead of the system's (PEM).")
+
+
+class LinkCheck(TimedCheck):
+    """The device of a tunnel is up, has carrier and still has our address."""
+
+    require_address: Flag = Field(default=True, description="Whether our address must be on the device.")
+
+
+class CheckSection(Section):
+    """Exactly one kind: `{icmp: {...}}`."""
+
+    icmp: IcmpCheck | None = Field(default=None, description="ICMP echo.")
+    tcp: TcpCheck | None = Field(default=None, description="TCP connection.")
+    http: HttpCheck | None = Field(default=None, description="HTTP request.")
+    https: HttpsCheck | None = Field(default=None, description="HTTP request over TLS.")
+    link: LinkCheck | None = Field(default=None, description="State of the tunnel's device; not for backends.")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds that were written; one in a valid check."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+    @property
+    def only(self) -> TimedCheck:
+        """Return the check of the one kind that was written."""
+        check: TimedCheck = getattr(self, self.kinds[0])
+        return check
+
+
+def _form(value: object) -> str:
+    return INLINE_TAG if isinstance(value, (dict, CheckSection)) else NAME_TAG
+
+
+CheckUse = Annotated[
+    Annotated[Name, Tag(NAME_TAG)] | Annotated[CheckSection, Tag(INLINE_TAG)],
+    Discriminator(_form),
+]
+Checks = dict[Name, CheckSection]

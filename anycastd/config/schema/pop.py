@@ -1,0 +1,17 @@
+"""`pop`: who this POP is."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from anycastd.config.fields import Name
+from anycastd.config.net_fields import Asn, Ipv4Field
+from anycastd.config.schema.base import Section
+
+
+class PopSection(Section):
+    """This POP. Changing `asn` or `router_id` needs a restart."""
+
+    name: Name = Field(description="Its name, unique among your POPs; shown in status, logs and metrics.")
+    asn: Asn = Field(description="Your AS number.")
+    router_id: Ipv4Field = Field(description="BGP identifier, unique in your AS: usually an IPv4 address of this POP.")

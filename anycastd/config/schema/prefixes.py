@@ -1,0 +1,67 @@
+"""`prefixes`: what this POP may announce, and when."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from anycastd.config.fields import Name, NeedField, choice, duration, whole
+from anycastd.config.net_fields import PrefixField
+from anycastd.config.schema.base import Section
+from anycastd.config.schema.timers import TimersSection
+from anycastd.model.topology import DeadMan, LastResort
+
+
+class AnnounceWhen(Section):
+    """How many of one kind of thing must be usable: `{regions: any}`, `{tunnels: 2}`, `{backends: 50%}`."""
+
+    regions: NeedField | None = Field(default=None, description="Count usable regions.")
+    tunnels: NeedField | None = Field(default=None, description="Count healthy tunnels.")
+    backends: NeedField | None = Field(default=None, description="Count healthy backends.")
+    of: tuple[Name, ...] = Field(default=(), description="Regions that are looked at; default: all.")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Return the scopes that were written; one in a valid condition."""
+        return tuple(name for name in ("regions", "tunnels", "backends") if getattr(self, name) is not None)
+
+
+class DeadManSection(Section):
+    """What happens when the daemon itself is away and does not come back."""
+
+    action: Annotated[DeadMan, choice(DeadMan)] = Field(
+        default=DeadMan.KEEP,
+        description="`keep` the announcement as it is, `depref` it, or `withdraw` it (only with `last_resort: "
+        "withdraw`).",
+    )
+    after: Annotated[float, duration(5.0, 86400.0)] = Field(
+        default=30.0, description="How long the daemon must be away."
+    )
+
+
+class PrefixSection(Section):
+    """One prefix; `{}` takes every default."""
+
+    announce_when: AnnounceWhen = Field(
+        default=AnnounceWhen(), description="What must be usable for a normal announcement; default: `{regions: any}`."
+    )
+    min_announcers: Annotated[int, whole(1, 1000)] = Field(
+        default=1, description="How many other POPs must be seen announcing it before this one may leave."
+    )
+    last_resort: Annotated[LastResort, choice(LastResort)] = Field(
+        default=LastResort.STAY,
+        description="When this POP cannot serve and knows of nobody else: `stay` announced but depreferenced, or "
+        "`withdraw`. Choose `withdraw` only if other POPs announce the prefix as well.",
+    )
+    depref_prepend: Annotated[int, whole(1, 10)] = Field(
+        default=3, description="How often our AS number is added while depreferenced."
+    )
+    dead_man: DeadManSection = Field(default=DeadManSection(), description="What happens without the daemon.")
+    neighbors: tuple[Name, ...] | None = Field(
+        default=None, description="Neighbors that get it; default: all that carry its family."
+    )
+    timers: TimersSection = Field(default=TimersSection(), description="Pacing of this prefix.")
+
+
+Prefixes = dict[PrefixField, PrefixSection]

@@ -1,0 +1,60 @@
+"""`regions`: where the backends are, and the tunnels that lead there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from anycastd.config.fields import DeviceName, Name, NeedField, whole
+from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field
+from anycastd.config.schema.base import Section
+from anycastd.config.schema.checks import CheckUse
+from anycastd.model.topology import Need
+
+
+class TunnelSection(Section):
+    """A tunnel: an existing device, our address on it and the far end's, for IPv4, IPv6 or both."""
+
+    device: DeviceName = Field(description="The network device; it must exist, anycastd does not create it.")
+    local: Ipv4Field | None = Field(
+        default=None, description="Our IPv4 address on the device; checks are sent from it."
+    )
+    far_end: Ipv4Field | None = Field(
+        default=None, description="The far end's IPv4 address: the next hop of IPv4 packets."
+    )
+    local6: Ipv6Field | None = Field(default=None, description="Our IPv6 address on the device (not link-local).")
+    far_end6: Ipv6Field | None = Field(
+        default=None, description="The far end's IPv6 address: the next hop of IPv6 packets."
+    )
+    priority: Annotated[int, whole(1, 100)] = Field(
+        default=1, description="Healthy tunnels of the lowest number are used first; among equals the quickest."
+    )
+    checks: tuple[CheckUse, ...] = Field(
+        description="Names of checks, or checks written here. They go to the far end, of each family it has."
+    )
+
+
+class BackendSection(Section):
+    """A server, checked through every tunnel of its region that carries its family."""
+
+    address: AddressField = Field(description="Its address, as seen from the far ends of the tunnels.")
+    checks: tuple[CheckUse, ...] = Field(description="Names of checks, or checks written here.")
+
+
+class RegionSection(Section):
+    """One region."""
+
+    tunnels: dict[Name, TunnelSection] = Field(description="The ways into the region; at least one.")
+    backends: dict[Name, BackendSection] = Field(description="Its servers; at least one.")
+    usable_when: NeedField = Field(
+        default=Need(),
+        description="How many backends must be healthy. A region whose gateway spreads packets over all its backends "
+        "without checking them wants `all`: with `any`, a dead backend would still get its share.",
+    )
+    priority: Annotated[int, whole(1, 100)] = Field(
+        default=1, description="Usable regions of the lowest number are used first; among equals the nearest."
+    )
+
+
+Regions = dict[Name, RegionSection]

@@ -1,0 +1,38 @@
+"""The whole file."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from anycastd.config.fields import AbsolutePath
+from anycastd.config.schema.api import ApiSection
+from anycastd.config.schema.base import Section
+from anycastd.config.schema.bgp import BgpSection
+from anycastd.config.schema.checks import Checks
+from anycastd.config.schema.kernel import KernelSection
+from anycastd.config.schema.logging import LoggingSection
+from anycastd.config.schema.neighbors import Neighbors
+from anycastd.config.schema.pop import PopSection
+from anycastd.config.schema.prefixes import Prefixes
+from anycastd.config.schema.regions import Regions
+from anycastd.config.schema.self_test import SelfTestSection
+from anycastd.config.schema.timers import TimersSection
+
+
+class Root(Section):
+    """The file. `pop`, `neighbors`, `regions` and `prefixes` must be there (told by `check`, with all else)."""
+
+    pop: PopSection | None = Field(default=None, description="Who this POP is.")
+    neighbors: Neighbors = Field(default={}, description="The BGP sessions, by name.")
+    checks: Checks = Field(default={}, description="Named checks.")
+    regions: Regions = Field(default={}, description="Where the backends are, by name.")
+    prefixes: Prefixes = Field(default={}, description="What this POP may announce.")
+    timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")
+    self_test: SelfTestSection = Field(default=SelfTestSection(), description="Whether it is us.")
+    api: ApiSection = Field(default=ApiSection(), description="Where the daemon listens.")
+    logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
+    bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")
+    kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
+    state_dir: AbsolutePath = Field(
+        default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."
+    )

@@ -1,0 +1,38 @@
+"""`timers`: pacing, for all prefixes at the top of the file and for one below it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from anycastd.config.fields import duration
+from anycastd.config.schema.base import Section
+
+DAY_S = 86400.0
+
+
+class TimersSection(Section):
+    """Pacing; what is not written is taken from the global `timers`, then from the defaults."""
+
+    settle: Annotated[float | None, duration(0.0, 3600.0)] = Field(
+        default=None, description="How long a prefix waits depreferenced before it asks to withdraw."
+    )
+    return_after: Annotated[float | None, duration(0.0, DAY_S)] = Field(
+        default=None,
+        description="How long it must be fine before it is announced normally again; doubles with each relapse.",
+    )
+    return_max: Annotated[float | None, duration(0.0, DAY_S)] = Field(
+        default=None, description="The most that `return_after` grows to."
+    )
+    backoff_reset: Annotated[float | None, duration(1.0, 30 * DAY_S)] = Field(
+        default=None, description="Failures further apart than this do not count as relapses."
+    )
+    linger: Annotated[float | None, duration(0.0, DAY_S)] = Field(
+        default=None,
+        description="How long packets are still carried after a withdrawal; the Internet needs minutes to follow.",
+    )
+    half_life: Annotated[float | None, duration(1.0, DAY_S)] = Field(
+        default=None,
+        description="Half-life of the change budget, as the neighbors' route-flap damping has it (RFC 2439).",
+    )
