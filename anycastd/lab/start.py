@@ -98,10 +98,16 @@ class Start:
         lab = self._topology.name
         self._board.left_s()
         waiting = node.start(one, directory_of(lab, one.name), self._env[one.name], self._reach)
-        write_process(lab, one.name, waiting.process)
-        # iproute2 prepares /run/netns at the first use and does not do so twice at a time.
-        with self._naming:
-            netns.attach(lab, one.name, waiting.process.pid)
+        is_named = False
+        try:
+            write_process(lab, one.name, waiting.process)
+            # iproute2 prepares /run/netns at the first use and does not do so twice at a time.
+            with self._naming:
+                netns.attach(lab, one.name, waiting.process.pid)
+            is_named = True
+        finally:
+            if not is_named:
+                waiting.go.close()
         return waiting
 
     def _link(self, one: Node) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from anycastd.lab.processes import Process
 from anycastd.lab.shape import Endpoint, Kind, Link, Topology
 
 STATE = Path("/run/anycastd-lab")
+_LOCK_GRACE_S = 1.0
+_LOCK_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +120,25 @@ def locked(lab: str) -> Iterator[None]:
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
     handle = os.open(STATE / f"{lab}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"lab {lab}: another up or down is at work on it"
-            raise LabBusy(message) from None
+        _take(handle, lab)
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, lab: str) -> None:
+    """Take the lock; a child that a killed runner had not yet turned into a tool may hold it for a moment."""
+    end_s = time.monotonic() + _LOCK_GRACE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                message = f"lab {lab}: another up or down is at work on it"
+                raise LabBusy(message) from None
+            time.sleep(_LOCK_POLL_S)
+        else:
+            return
 
 
 def _replace(path: Path, text: str) -> None:
