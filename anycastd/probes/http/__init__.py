@@ -1,0 +1,1 @@
+"""HTTP and HTTPS check: one GET on a new connection."""

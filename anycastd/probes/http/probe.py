@@ -1,0 +1,135 @@
+"""The HTTP attempt: connect, TLS if asked, send, read until the verdict stands."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+
+from anycastd.model.address import Address
+from anycastd.model.checks import HttpOptions, ProbeSpec
+from anycastd.model.probe import Why
+from anycastd.probes.attempt import Attempt, Owner, Reactor
+from anycastd.probes.http.response import ResponseReader
+from anycastd.probes.http.tls import Contexts
+from anycastd.probes.stream import Endpoint, StreamAttempt
+
+READ_BYTES = 16384
+_DEFAULT_PORT = {False: 80, True: 443}
+
+
+def request_bytes(target: Address, options: HttpOptions) -> bytes:
+    """Return the GET request; the host is the target's address where none is configured."""
+    host = options.host
+    if host is None:
+        host = f"[{target}]" if target.version == 6 else str(target)
+        if options.port != _DEFAULT_PORT[options.tls]:
+            host += f":{options.port}"
+    lines = (
+        f"GET {options.path} HTTP/1.1",
+        f"Host: {host}",
+        "User-Agent: anycastd",
+        "Accept: */*",
+        "Accept-Encoding: identity",
+        "Connection: close",
+    )
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+
+class HttpAttempt(StreamAttempt):
+    """One GET. Reads until the socket has no more, since events are edge-triggered."""
+
+    __slots__ = ("plan", "reader", "secured", "unsent")
+
+    def __init__(self, owner: Owner, order: int, started_s: float, plan: HttpPlan) -> None:
+        super().__init__(owner, order, started_s, plan.reactor, plan.endpoint)
+        self.plan = plan
+        self.unsent = plan.request
+        self.secured = not plan.tls
+        self.reader = ResponseReader(plan.status, plan.contains, plan.max_body_bytes)
+
+    def on_connected(self, sock: socket.socket, mask: int, now_s: float) -> None:
+        """Begin TLS, or send at once."""
+        if self.plan.tls:
+            descriptor = sock.fileno()
+            try:
+                sock = self.sock = self.plan.wrap(sock)
+            except (OSError, ValueError) as error:
+                self.reactor.forget(descriptor)
+                self.end(Why.INTERNAL, f"TLS set-up: {error}", now_s)
+                return
+        self.on_ready(sock, mask, now_s)
+
+    def on_ready(self, sock: socket.socket, mask: int, now_s: float) -> None:
+        """Go on as far as the socket allows."""
+        try:
+            if not self.secured and isinstance(sock, ssl.SSLSocket):
+                sock.do_handshake()
+                self.secured = True
+            if self.unsent:
+                self.unsent = self.unsent[sock.send(self.unsent) :]
+            if mask & ~select.EPOLLOUT:
+                self._read(sock, mask, now_s)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except ssl.SSLError as error:
+            self._tls_failed(error, now_s)
+        except OSError as error:
+            self.fail(error.errno, now_s)
+
+    def _read(self, sock: socket.socket, mask: int, now_s: float) -> None:
+        while True:
+            data = sock.recv(READ_BYTES)
+            verdict = self.reader.feed(data) if data else self.reader.closed()
+            if verdict is not None:
+                self.end(verdict[0], verdict[1], now_s)
+                return
+            # a short read emptied the socket (epoll(7)); the end of the stream, if it is not in this event, is the next
+            if len(data) < READ_BYTES and not mask & select.EPOLLRDHUP and not self.plan.tls:
+                return
+
+    def _tls_failed(self, error: ssl.SSLError, now_s: float) -> None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self.end(Why.TLS_FAILED, error.verify_message, now_s)
+        else:
+            self.end(Why.TLS_FAILED, error.reason or "TLS failed", now_s)
+
+    def doing(self) -> str:
+        """Return what is being waited for."""
+        if not self.connected:
+            return "connecting"
+        if not self.secured:
+            return "TLS handshake"
+        return "reading the answer" if self.reader.begun else "waiting for the answer"
+
+
+class HttpPlan:
+    """An HTTP check of one target."""
+
+    def __init__(self, spec: ProbeSpec, options: HttpOptions, reactor: Reactor, contexts: Contexts) -> None:
+        self.reactor, self._contexts, self._options = reactor, contexts, options
+        self.endpoint = Endpoint(spec.target, options.port, spec.source)
+        self.request = request_bytes(spec.target, options)
+        self.tls, self.status, self.max_body_bytes = options.tls, options.status, options.max_body_bytes
+        self.contains = options.contains.encode("utf-8") if options.contains else None
+        self._name = options.server_name or _without_port(options.host) or str(spec.target)
+
+    def wrap(self, sock: socket.socket) -> ssl.SSLSocket:
+        """Return the socket with TLS on it, handshake not begun. Raise OSError (ssl.SSLError is one) or ValueError."""
+        context = self._contexts.get(self._options.ca_file, verify=self._options.verify)
+        return context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=self._name)
+
+    def attempt(self, owner: Owner, order: int, now_s: float) -> Attempt:
+        """Return a probe that was not started yet."""
+        return HttpAttempt(owner, order, now_s, self)
+
+    def close(self) -> None:
+        """Release nothing: nothing is shared."""
+
+
+def _without_port(host: str | None) -> str | None:
+    if host is None:
+        return None
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

@@ -1,0 +1,1 @@
+"""ICMP check: echo request and reply (RFC 792, RFC 4443)."""

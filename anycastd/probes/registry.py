@@ -1,0 +1,77 @@
+"""The one list of probe kinds.
+
+To add a kind (dns, tls, exec, bfd):
+
+1. `model/checks.py`: a member of `CheckKind`, a frozen dataclass of options, and it in `Options`.
+2. `probes/KIND.py`, or a folder if it has a wire format of its own: a `Plan` (made once per check; addresses and
+   request bytes are made here, not per probe) and an `Attempt` with `start`, `on_event`, `doing`, `close`. It ends by
+   `self.end(why, detail, now_s)`, once, whatever happens; a failing target is a value, never an exception. Sockets are
+   non-blocking and edge-triggered: read until nothing is left. Over TCP, begin with `StreamAttempt`.
+3. One function and one line in `_KINDS` below.
+4. `tests/unit/probes/test_KIND.py`: answers, hangs, refuses, sends garbage, is cancelled without a leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anycastd.errors import InvariantError
+from anycastd.model.checks import CheckKind, HttpOptions, IcmpOptions, LinkOptions, ProbeSpec, TcpOptions
+from anycastd.probes.attempt import Plan, Reactor
+from anycastd.probes.http.probe import HttpPlan
+from anycastd.probes.http.tls import Contexts
+from anycastd.probes.icmp.probe import IcmpPlan
+from anycastd.probes.icmp.sockets import EchoSockets
+from anycastd.probes.link import LinkPlan
+from anycastd.probes.tcp import TcpPlan
+
+
+class Registry:
+    """Makes plans, and keeps what plans of one kind share."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
+
+    def plan(self, spec: ProbeSpec) -> Plan:
+        """Return the plan of a check. Raise InvariantError if its options are not those of its kind."""
+        return _KINDS[spec.check.kind](self, spec)
+
+    def close(self) -> None:
+        """Close what is shared; every attempt must have been cancelled before."""
+        self.echo_sockets.close()
+
+
+def _icmp(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, IcmpOptions):
+        raise InvariantError(_mismatch(spec))
+    return IcmpPlan(spec, spec.check.options, registry.echo_sockets)
+
+
+def _tcp(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, TcpOptions):
+        raise InvariantError(_mismatch(spec))
+    return TcpPlan(spec, spec.check.options, registry.reactor)
+
+
+def _http(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, HttpOptions):
+        raise InvariantError(_mismatch(spec))
+    return HttpPlan(spec, spec.check.options, registry.reactor, registry.contexts)
+
+
+def _link(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, LinkOptions):
+        raise InvariantError(_mismatch(spec))
+    return LinkPlan(spec, spec.check.options, registry.reactor)
+
+
+def _mismatch(spec: ProbeSpec) -> str:
+    return f"{spec.id}: {type(spec.check.options).__name__} is not for kind {spec.check.kind.value}"
+
+
+_KINDS: dict[CheckKind, Callable[[Registry, ProbeSpec], Plan]] = {
+    CheckKind.ICMP: _icmp,
+    CheckKind.TCP: _tcp,
+    CheckKind.HTTP: _http,
+    CheckKind.LINK: _link,
+}
