@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from anycastd.lab import netns, node
 from anycastd.lab.board import AT_LINKS, Board
@@ -22,6 +23,7 @@ _HEALTH_PERIOD_MAX_S = 0.5
 _EXEC_DEADLINE_S = 60.0
 # Every wait has the deadline itself; this is for a kernel or a tool that hangs.
 _GRACE_S = 10.0
+_SIGNAL_PERIOD_S = 0.2
 
 Progress = Callable[[str, str], None]
 
@@ -49,7 +51,7 @@ class Start:
             try:
                 futures = [pool.submit(self._start_node, one) for one in nodes]
                 limit_s = self._board.deadline_s + _GRACE_S
-                done, pending = wait(futures, timeout=limit_s, return_when=FIRST_EXCEPTION)
+                done, pending = _first_failure_or_all(futures, limit_s)
                 # Errors that follow from giving up come later and say nothing.
                 first = next((error for future in done if (error := future.exception())), None)
                 is_done = first is None and not pending
@@ -170,3 +172,12 @@ class Start:
         log = log_tail(self._topology.name, one.name)
         message = f"{one.name}: not healthy after {self._board.deadline_s:.0f} s: {said}; its log: {log}"
         raise LabError(message)
+
+
+def _first_failure_or_all(futures: list[Future[None]], limit_s: float) -> tuple[set[Future[None]], set[Future[None]]]:
+    """Wait in short steps: a signal that comes just before a wait would else be seen only at its end (CPython)."""
+    end_s = time.monotonic() + limit_s
+    while True:
+        done, pending = wait(futures, timeout=_SIGNAL_PERIOD_S, return_when=FIRST_EXCEPTION)
+        if not pending or time.monotonic() > end_s or any(future.exception() for future in done):
+            return done, pending
