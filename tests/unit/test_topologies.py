@@ -15,8 +15,12 @@ import jsonschema
 import pytest
 import yaml
 
+from anycastd.config.build import build
+from anycastd.config.check import check
+from anycastd.config.document import parse
 from anycastd.lab.shape import Endpoint, Topology
 from anycastd.lab.topology import read_topology
+from anycastd.model.topology import LastResort
 from tests.lab import topology_facts as facts
 
 SCHEMA = Path(os.environ.get("ANYCASTD_CLAB_SCHEMA", "/nonexistent"))
@@ -207,6 +211,28 @@ def test_a_pop_checks_every_backend_of_every_region(path: Path) -> None:
             nodes = {f"{name}-{backend}": spec["address"] for backend, spec in region["backends"].items()}
             there = {node for node in topology.nodes if node.startswith(f"{name}-b")}
             assert nodes == {node: bare(address_of(topology, node, "eth1").ipv4) for node in there}
+
+
+@each_file
+def test_the_daemon_takes_every_pops_configuration(path: Path, tmp_path: Path) -> None:
+    topology = topology_of(path)
+    secret = tmp_path / "transit"
+    secret.write_text("lab-only-password\n")
+    secret.chmod(0o600)
+    for site in pops_of(topology):
+        text = file_at(topology, site.pop, "/etc/anycastd/anycastd.yaml").read_text()
+        document = parse(text.replace("/etc/anycastd/secrets/transit", str(secret)), site.pop)
+        verdict = check(document, str(tmp_path), Path.stat)
+        assert verdict.problems == ()
+        assert verdict.root
+        config = build(verdict.root, path=site.pop, directory=str(tmp_path), digest="", warnings=())
+        assert config.pop.name == site.pop
+        resorts = {str(prefix): spec.last_resort for prefix, spec in config.prefixes.items()}
+        assert {prefix for prefix, resort in resorts.items() if resort is LastResort.WITHDRAW} == {
+            facts.PREFIX_A4,
+            facts.PREFIX_A6,
+        }
+        assert {tunnel.device for tunnel in config.tunnels.values()} == set(tunnels_of(topology, site.pop))
 
 
 def test_a_pop_prefers_the_near_region() -> None:
