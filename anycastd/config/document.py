@@ -81,7 +81,9 @@ def parse(text: str, file: str = "") -> Document:
     except _TooMuch as error:
         return Document(file, problems=(Problem(error.place.line, error.place.column, "", str(error), file),))
     except (yaml.YAMLError, ValueError, OverflowError):
-        return Document(file, problems=(_syntax_problem(text, file),))
+        # the pure parser words its errors best, but takes a minute for the largest files
+        loader = yaml.SafeLoader if len(text) < 256 * 1024 else _FAST
+        return Document(file, problems=(_syntax_problem(text, file, loader),))
 
 
 def _events(text: str, loader: type[yaml.SafeLoader]) -> Iterator[yaml.Event]:
@@ -130,12 +132,17 @@ class _Composer:
         self._empty: set[Path] = set()
         self._stack: list[_Open] = []
         self._root: list[Value] = []
+        self._refused = 0
+        """How many collections deep we are in something refused: its inside is not looked at."""
 
     def document(self, events: Iterator[yaml.Event]) -> Document:
         """Return the document of one stream of events."""
         documents = 0
         for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
+            if self._refused:
+                opens, closes = isinstance(event, yaml.CollectionStartEvent), isinstance(event, yaml.CollectionEndEvent)
+                self._refused += opens - closes
+            elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     self._refuse(event, (), "a second document begins here; a configuration is one document")
@@ -166,12 +173,11 @@ class _Composer:
 
     def _node(self, event: yaml.NodeEvent) -> None:
         top = self._stack[-1] if self._stack else None
-        if top is not None and isinstance(top.value, dict) and top.key is None and not top.skip:
+        if top is not None and isinstance(top.value, dict) and top.key is None:
             self._key(event, top)
             return
         path = self._path(top)
         value = self._value_of(event, path)
-        kept = top is None or not top.skip
         if top is None:
             self._root.append(value)
         elif isinstance(top.value, list):
@@ -179,9 +185,8 @@ class _Composer:
         elif top.key is not None and value is not None:
             top.value[top.key] = value
         if top is not None:
-            top.key, top.skip = None, False
-        if kept:
-            self._values.setdefault(path, _place(event.start_mark))
+            top.key = None
+        self._values[path] = _place(event.start_mark)
         if isinstance(value, (dict, list)):
             if len(self._stack) >= MAX_DEPTH:
                 raise _TooMuch(_place(event.start_mark))
@@ -192,18 +197,17 @@ class _Composer:
             return ()
         if isinstance(top.value, list):
             return (*top.path, len(top.value))
-        return (*top.path, top.key if top.key is not None else "?")
+        return top.path if top.key is None else (*top.path, top.key)
 
     def _key(self, event: yaml.NodeEvent, top: _Open) -> None:
-        """Take a key; one that is refused takes its value with it."""
-        top.skip = True
-        if not isinstance(event, yaml.ScalarEvent):
-            self._refuse(event, top.path, "a key must be plain text")
-            if isinstance(event, yaml.CollectionStartEvent):
-                top.skip = False
-                self._stack.append(_Open((*top.path, "?"), {} if isinstance(event, yaml.MappingStartEvent) else []))
-                top.skip = True
+        """Take a key, or the value of a refused key, which goes with it."""
+        if top.skip or not isinstance(event, yaml.ScalarEvent):
+            if not top.skip:
+                self._refuse(event, top.path, "a key must be plain text")
+            top.skip = not top.skip
+            self._refused = int(isinstance(event, yaml.CollectionStartEvent))
             return
+        top.skip = True
         key, plain = event.value, event.implicit[0]
         path = (*top.path, key)
         if event.anchor or event.tag:
@@ -232,7 +236,7 @@ class _Composer:
             return {} if isinstance(event, yaml.MappingStartEvent) else []
         value = _typed(event.value) if event.implicit[0] and not event.tag else str(event.value)
         if value is None and path:
-            self._refuse(event, path, "has no value; give it one or leave it out")
+            self._refuse(event, path, "has no value; write one ({} where every default is wanted) or leave the key out")
             self._empty.add(path)
             return None
         return value
@@ -249,7 +253,7 @@ def _typed(text: str) -> Value:
 
 _WORDING = (
     ("found character '\\t' that cannot start any token", "a tab cannot be used for indentation; use spaces"),
-    ("mapping values are not allowed here", "a second ':' in one line; put the text in quotes, or break the line"),
+    ("mapping values are not allowed", "a second ':' in one line; put the text in quotes, or break the line"),
     ("could not find expected ':'", "a key without ':'"),
     ("expected <block end>", "the indentation does not fit the lines above"),
     ("expected ',' or '}'", "a '}' or ',' is missing"),
@@ -262,10 +266,10 @@ _WORDING = (
 )
 
 
-def _syntax_problem(text: str, file: str) -> Problem:
-    """Return what the pure parser says of a text, in our words; its errors are the same on every machine."""
+def _syntax_problem(text: str, file: str, loader: type[yaml.SafeLoader]) -> Problem:
+    """Return what the parser says of a text, in our words."""
     try:
-        for _ in _events(text, yaml.SafeLoader):
+        for _ in _events(text, loader):
             pass
     except yaml.MarkedYAMLError as error:
         place = _place(error.problem_mark or error.context_mark)

@@ -5,43 +5,56 @@ from __future__ import annotations
 import io
 import os
 import stat as mode
+from dataclasses import dataclass
 from pathlib import Path
 
 from anycastd.config.build import build, digest_of
-from anycastd.config.check import Verdict, check
+from anycastd.config.check import check
 from anycastd.config.document import MAX_BYTES, parse
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.topology import Config
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a file came to: a configuration, or the problems that refuse it; warnings either way."""
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
 def load(path: str) -> Config:
     """Return the configuration of a file; raise ConfigError with every problem found."""
-    text = _read(path)
+    examined = examine(path)
+    if examined.config is None:
+        raise ConfigError(examined.problems)
+    return examined.config
+
+
+def examine(path: str) -> Examined:
+    """Return everything there is to say of a file; never raises for what is in it."""
+    try:
+        text = _read(path)
+    except ConfigError as error:
+        return Examined(None, error.problems)
     directory = str(Path(path).absolute().parent)
     verdict = check(parse(text, path), directory, Path.stat)
     if verdict.root is None:
-        raise ConfigError(verdict.problems)
-    return build(
+        return Examined(None, verdict.problems, verdict.warnings)
+    config = build(
         verdict.root,
         path=path,
         directory=directory,
         digest=digest_of(text),
         warnings=tuple(str(warning) for warning in verdict.warnings),
     )
-
-
-def verdict_on(path: str) -> Verdict:
-    """Return everything there is to say of a file, errors and warnings; never raises for what is in it."""
-    try:
-        text = _read(path)
-    except ConfigError as error:
-        return Verdict(None, error.problems)
-    return check(parse(text, path), str(Path(path).absolute().parent), Path.stat)
+    return Examined(config, (), verdict.warnings)
 
 
 def problems(path: str) -> tuple[Problem, ...]:
     """Return every error of a file, in the order of the file; empty when it can be loaded."""
-    return verdict_on(path).problems
+    return examine(path).problems
 
 
 def _read(path: str) -> str:

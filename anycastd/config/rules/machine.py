@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from anycastd.config.build import TABLE_SLOTS
 from anycastd.config.fields import duration_text
 from anycastd.config.rules.findings import Findings
+from anycastd.config.schema.root import REQUIRED
 
 # linux/rtnetlink.h RTPROT_*, and FRR zebra/rt_netlink.h: whoever has the number removes what it does not know
 _PROTOCOLS = {
@@ -22,13 +23,7 @@ MAIN_RULE_PREFERENCE = 32766
 
 def required(found: Findings) -> None:
     """A POP has a name, neighbors, regions and prefixes: a file without them is a damaged one (I4)."""
-    wanted = {
-        "pop": "who this POP is",
-        "neighbors": "nothing can be announced without a neighbor",
-        "regions": "nothing can be served without a region",
-        "prefixes": "nothing can be announced without a prefix",
-    }
-    for section, why in wanted.items():
+    for section, why in REQUIRED.items():
         if not found.draft.document.value.get(section) and (section,) not in found.draft.document.empty:
             verb = "is empty" if found.has((section,)) else "is missing"
             found.error((section,), f"{verb}: {why}", at_key=True)

@@ -26,11 +26,17 @@ def apart(found: Findings) -> None:
         if prefix in seen:
             found.error(("prefixes", text), f"is the same prefix as {seen[prefix]}", at_key=True)
         seen.setdefault(prefix, text)
-    for prefix, text in seen.items():
-        for length in range(1, prefix.prefixlen):
-            wider = prefix.supernet(new_prefix=length)
-            if wider in seen:
-                found.error(("prefixes", text), f"lies in {seen[wider]}; prefixes must not overlap", at_key=True)
+    around: list[Prefix] = []
+    for prefix in sorted(seen, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
+        while around and not _inside(prefix, around[-1]):
+            around.pop()
+        if around:
+            found.error(("prefixes", seen[prefix]), f"lies in {around[-1]}; prefixes must not overlap", at_key=True)
+        around.append(prefix)
+
+
+def _inside(inner: Prefix, outer: Prefix) -> bool:
+    return inner.version == outer.version and inner.network_address in outer
 
 
 def carried(found: Findings) -> None:

@@ -19,8 +19,17 @@ from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
 
 
+REQUIRED = {
+    "pop": "who this POP is",
+    "neighbors": "nothing can be announced without a neighbor",
+    "regions": "nothing can be served without a region",
+    "prefixes": "nothing can be announced without a prefix",
+}
+"""Sections that must be there, and why; optional to pydantic, so that their absence is told with all else."""
+
+
 class Root(Section):
-    """The file. `pop`, `neighbors`, `regions` and `prefixes` must be there (told by `check`, with all else)."""
+    """The file."""
 
     pop: PopSection | None = Field(default=None, description="Who this POP is.")
     neighbors: Neighbors = Field(default={}, description="The BGP sessions, by name.")
