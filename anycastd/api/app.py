@@ -1,0 +1,188 @@
+"""The HTTP face: read-only over TCP, the same and `POST /v1/reload` over the unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from typing import Protocol
+
+from aiohttp import web
+
+from anycastd.api import ask
+from anycastd.api.endpoints import READY, VIEWS, View
+from anycastd.api.listen import remove_own, tcp_socket, unix_socket
+from anycastd.api.openapi import document
+from anycastd.api.ports import Daemon
+from anycastd.api.views.explain import explain
+from anycastd.api.views.prefixes import find, prefix
+from anycastd.api.views.readiness import Condition, conditions
+from anycastd.model.status import PrefixView, Status
+from anycastd.model.topology import ApiConfig
+
+CLOSE_WITHIN_S = 1.0
+MAX_BODY_BYTES = 64 * 1024
+
+
+class Exposition(Protocol):
+    """Who writes the metrics."""
+
+    content_type: str
+
+    def expose(self, status: Status, ready: Iterable[Condition]) -> bytes:
+        """Return every metric as Prometheus reads it; `ready` are the conditions of /readyz."""
+        ...
+
+
+class Server:
+    """The running API. `port` is the TCP port really used."""
+
+    def __init__(self, runners: list[web.AppRunner], path: str, inode: int, port: int) -> None:
+        self._runners, self._path, self._inode = runners, path, inode
+        self.port = port
+
+    async def close(self) -> None:
+        """Stop listening, give open requests CLOSE_WITHIN_S, and remove the socket file."""
+        remove_own(self._path, self._inode)
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+
+
+async def serve(daemon: Daemon, api: ApiConfig, metrics: Exposition) -> Server:
+    """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had."""
+    local, inode = unix_socket(api.socket)
+    runners: list[web.AppRunner] = []
+    try:
+        remote = tcp_socket(api.host, api.port)
+        port = int(remote.getsockname()[1])
+        faces = ((local, _app(daemon, metrics)), (remote, _read_only(daemon, metrics, api)))
+        for listening, app in faces:
+            runners.append(await _run(listening, app))
+    finally:
+        if len(runners) < 2:
+            remove_own(api.socket, inode)
+            local.close()
+            await asyncio.gather(*(runner.cleanup() for runner in runners))
+    return Server(runners, api.socket, inode, port)
+
+
+async def _run(listening: socket.socket, app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
+    await runner.setup()
+    await web.SockSite(runner, listening).start()
+    return runner
+
+
+def _app(daemon: Daemon, metrics: Exposition) -> web.Application:
+    app = web.Application(middlewares=[ask.json_errors], client_max_size=MAX_BODY_BYTES)
+    app.add_routes([*_reads(daemon, metrics), web.post("/v1/reload", _reload_with(daemon))])
+    return app
+
+
+def _read_only(daemon: Daemon, metrics: Exposition, api: ApiConfig) -> web.Application:
+    async def refuse(request: web.Request) -> web.Response:
+        message = f"writes are taken on the unix socket only: {api.socket} (anycastd reload)"
+        return ask.error(403, "read_only", message)
+
+    hosts = ask.only_known_hosts(api.host)
+    app = web.Application(middlewares=[hosts, ask.json_errors], client_max_size=MAX_BODY_BYTES)
+    app.add_routes([*_reads(daemon, metrics), web.post("/v1/reload", refuse)])
+    return app
+
+
+def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
+    async def alive(request: web.Request) -> web.Response:
+        return ask.unknown_parameter(request, ()) or ask.answer({"alive": True})
+
+    async def ready(request: web.Request) -> web.Response:
+        if refused := ask.unknown_parameter(request, ()):
+            return refused
+        body = READY.make(daemon.status())
+        return ask.answer(body, 200 if body["ready"] else 503)
+
+    async def exposition(request: web.Request) -> web.Response:
+        status = daemon.status()
+        body = metrics.expose(status, conditions(status))
+        return web.Response(body=body, headers={"Content-Type": metrics.content_type})
+
+    async def openapi(request: web.Request) -> web.Response:
+        return ask.unknown_parameter(request, ()) or ask.answer(document(daemon.status().version))
+
+    return [
+        web.get("/healthz", alive),
+        web.get(READY.path, ready),
+        web.get("/metrics", exposition),
+        web.get("/v1/openapi.json", openapi),
+        *(web.get(view.path, _view_of(daemon, view)) for view in VIEWS),
+        web.get("/v1/prefixes/{cidr:.+}", _one_prefix(daemon)),
+        web.get("/v1/explain", _explain_with(daemon)),
+    ]
+
+
+def _view_of(daemon: Daemon, view: View) -> ask.Answer:
+    async def show(request: web.Request) -> web.Response:
+        return ask.unknown_parameter(request, ()) or ask.answer(view.make(daemon.status()))
+
+    return show
+
+
+def _found(status: Status, text: str) -> PrefixView | web.Response:
+    try:
+        view = find(status, text)
+    except ValueError as error:
+        return ask.error(400, "not_a_prefix", str(error))
+    if view is not None:
+        return view
+    known = ", ".join(str(configured) for configured in list(status.prefixes)[:10]) or "none"
+    return ask.error(404, "no_such_prefix", f"{text} is not a configured prefix; known: {known}")
+
+
+def _one_prefix(daemon: Daemon) -> ask.Answer:
+    async def show(request: web.Request) -> web.Response:
+        if refused := ask.unknown_parameter(request, ()):
+            return refused
+        status = daemon.status()
+        found = _found(status, request.match_info["cidr"])
+        return found if isinstance(found, web.Response) else ask.answer(prefix(status, found))
+
+    return show
+
+
+def _explain_with(daemon: Daemon) -> ask.Answer:
+    async def show(request: web.Request) -> web.Response:
+        if refused := ask.unknown_parameter(request, ("prefix",)):
+            return refused
+        if not request.query.get("prefix"):
+            return ask.error(400, "missing_parameter", "the query parameter 'prefix' is needed")
+        status = daemon.status()
+        found = _found(status, request.query["prefix"])
+        return found if isinstance(found, web.Response) else ask.answer(explain(status, found))
+
+    return show
+
+
+def _reload_with(daemon: Daemon) -> ask.Answer:
+    async def reload(request: web.Request) -> web.Response:
+        if refused := ask.unknown_parameter(request, ("dry_run", "expect_removals")):
+            return refused
+        dry_run = request.query.get("dry_run", "false")
+        removals = request.query.get("expect_removals")
+        if dry_run not in ("true", "false"):
+            return ask.error(400, "bad_parameter", f"dry_run is true or false, not {dry_run!r}")
+        if removals is not None and not (removals.isascii() and removals.isdigit() and len(removals) < 10):
+            return ask.error(400, "bad_parameter", f"expect_removals is a whole number, not {removals!r}")
+        expected = None if removals is None else int(removals)
+        # a client that goes away must not end a reload half way
+        outcome = await asyncio.shield(daemon.reload(expected_removals=expected, dry_run=dry_run == "true"))
+        if outcome.problems:
+            message = "the new configuration is refused; the old one stays in force"
+            return ask.error(409, "config_refused", message, problems=list(outcome.problems))
+        return ask.answer(
+            {
+                "applied": outcome.applied,
+                "dry_run": dry_run == "true",
+                "changes": list(outcome.changes),
+                "problems": [],
+            }
+        )
+
+    return reload

@@ -1,0 +1,114 @@
+"""The OpenAPI 3.1 document, generated from the endpoints and the shapes of their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from anycastd.api import schema
+from anycastd.api.endpoints import READY, VIEWS
+
+_LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+_REF = "#/components/schemas/{model}"
+_MODELS: tuple[type[BaseModel], ...] = (
+    *(view.model for view in VIEWS),
+    schema.Readiness,
+    schema.Alive,
+    schema.Explanation,
+    schema.Reloaded,
+    schema.Error,
+)
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _get(
+    summary: str,
+    model: type[BaseModel],
+    *,
+    parameters: list[dict[str, Any]] | None = None,
+    errors: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    responses: dict[str, Any] = {"200": {"description": "OK", "content": _body(model)}}
+    for status in (400, 403, *errors):
+        responses[str(status)] = {"description": _WHEN[status], "content": _body(schema.Error)}
+    operation: dict[str, Any] = {"summary": summary, "responses": responses}
+    if parameters:
+        operation["parameters"] = parameters
+    return {"get": operation}
+
+
+_WHEN = {
+    400: "A query parameter or prefix that is not understood.",
+    403: "Over TCP: a Host header that is not ours.",
+    404: "No such prefix is configured.",
+    409: "The new configuration is refused; the old one stays in force.",
+}
+
+
+def _parameter(name: str, where: str, kind: str, text: str, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": required, "description": text, "schema": {"type": kind}}
+
+
+def _reload() -> dict[str, Any]:
+    refused = {str(s): {"description": _WHEN[s], "content": _body(schema.Error)} for s in (400, 409)}
+    only = "Over TCP: writes are taken on the unix socket only."
+    return {
+        "post": {
+            "summary": "Read the configuration again and apply the difference, or refuse it whole. Unix socket only.",
+            "parameters": [
+                _parameter("dry_run", "query", "boolean", "Say what would change; change nothing."),
+                _parameter("expect_removals", "query", "integer", "How many prefixes may disappear."),
+            ],
+            "responses": {
+                "200": {"description": "OK", "content": _body(schema.Reloaded)},
+                **refused,
+                "403": {"description": only, "content": _body(schema.Error)},
+            },
+        }
+    }
+
+
+def _ready() -> dict[str, Any]:
+    item = _get(READY.summary, READY.model)
+    item["get"]["responses"]["503"] = {"description": "Not ready.", "content": _body(READY.model)}
+    return item
+
+
+def document(version: str) -> dict[str, Any]:
+    """Return the document."""
+    _, shapes = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REF)
+    cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
+    asked = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
+    text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
+    paths |= {
+        "/healthz": _get("Whether the process runs.", schema.Alive),
+        "/readyz": _ready(),
+        "/metrics": {"get": {"summary": "Prometheus metrics (docs/metrics.md).", "responses": {"200": text}}},
+        "/v1/prefixes/{cidr}": _get("One prefix.", schema.Prefix, parameters=[cidr], errors=(404,)),
+        "/v1/explain": _get("Why a prefix is as it is.", schema.Explanation, parameters=[asked], errors=(404,)),
+        "/v1/reload": _reload(),
+        "/v1/openapi.json": {
+            "get": {
+                "summary": "This document.",
+                "responses": {
+                    "200": {"description": "OK", "content": {"application/json": {"schema": {"type": "object"}}}}
+                },
+            }
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "anycastd",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": dict(sorted(shapes["$defs"].items()))},
+    }

@@ -1,0 +1,1 @@
+"""Pure functions from `Status` to the JSON that the API answers."""

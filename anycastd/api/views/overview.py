@@ -1,0 +1,75 @@
+"""`/v1/status`: the whole POP on one page."""
+
+from __future__ import annotations
+
+from anycastd.api.views.checks import region, tunnel
+from anycastd.api.views.moments import Json, age_s, iso, since
+from anycastd.api.views.neighbors import neighbor
+from anycastd.api.views.prefixes import prefix
+from anycastd.model.decision import PrefixState
+from anycastd.model.status import AlarmView, Status
+
+
+def serving(status: Status) -> str:
+    """Return what the POP does, in a word: serving, partly, silent (no prefix announced) or stopping."""
+    if status.stopping:
+        return "stopping"
+    announced = [view.state is PrefixState.ANNOUNCED for view in status.prefixes.values()]
+    if announced and all(announced):
+        return "serving"
+    return "partly" if any(announced) else "silent"
+
+
+def alarm(status: Status, view: AlarmView) -> Json:
+    """Return one standing alarm."""
+    return {
+        "alarm": view.alarm.value,
+        "subject": view.subject,
+        "detail": view.detail,
+        **since(status, view.since_s),
+    }
+
+
+def _pop(status: Status) -> Json:
+    pop = status.config.pop
+    return {"name": pop.name, "asn": pop.asn, "router_id": str(pop.router_id)}
+
+
+def _config(status: Status) -> Json:
+    return {
+        "path": status.config.path,
+        "digest": status.config.digest,
+        "loaded_at": iso(status, status.config_loaded_s),
+        "age_s": age_s(status, status.config_loaded_s),
+        "error": status.config_error,
+        "warnings": list(status.config.warnings),
+    }
+
+
+def overview(status: Status) -> Json:
+    """Return everything an operator looks at first."""
+    test = status.health.self_test
+    return {
+        "pop": _pop(status),
+        "state": serving(status),
+        "version": status.version,
+        "now": iso(status, status.now_s),
+        "started_at": iso(status, status.started_s),
+        "uptime_s": age_s(status, status.started_s),
+        "config": _config(status),
+        "speaker": status.bgp.speaker.value,
+        "guard": status.guard,
+        "fault": {"scope": status.health.fault.value, "detail": status.health.fault_detail},
+        "self_test": {
+            "health": test.health.value,
+            "suspect": test.suspect_until_s is not None,
+            "detail": test.detail,
+        },
+        "loop": {"lag_ms": round(status.loop.lag_ms, 3), "lag_max_ms": round(status.loop.lag_max_ms, 3)},
+        "alarms": [alarm(status, view) for view in status.alarms],
+        "prefixes": [prefix(status, view) for view in status.prefixes.values()],
+        "regions": [region(status, view) for view in status.health.regions.values()],
+        "tunnels": [tunnel(status, view) for view in status.health.tunnels.values()],
+        "neighbors": [neighbor(status, name) for name in status.config.neighbors],
+        "unwanted": list(status.unwanted),
+    }

@@ -1,0 +1,80 @@
+"""The command `anycastd`. A verb's module is imported when it is used: one that only asks starts within 0.15 s."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+EX_USAGE = 64
+EX_INTERRUPTED = 130
+
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("anycastd.cli.run", "Run the daemon in the foreground."),
+    "status": ("anycastd.cli.status", "Show prefixes, tunnels, neighbors and alarms."),
+    "explain": ("anycastd.cli.explain", "Say why a prefix is announced as it is."),
+    "reload": ("anycastd.cli.reload", "Read the configuration again."),
+    "check": ("anycastd.cli.check", "Check a configuration file."),
+    "doctor": ("anycastd.cli.doctor", "Look for what breaks a POP on this machine."),
+    "lab": ("anycastd.cli.lab", "Run networks of namespaces from containerlab files."),
+    "version": ("anycastd.cli.version", "Print the version."),
+}
+"""The one list of verbs: module (whose command has the verb's name) and what --help says."""
+
+_REFUSES_RIVAL = frozenset({"run"})
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs' names, and imports only the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of the registry."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a verb's command, or None."""
+        if cmd_name not in VERBS:
+            return None
+        if cmd_name in _REFUSES_RIVAL:
+            import_module("anycastd.cli.version").refuse_rival()
+        command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        if not isinstance(command, click.Command):
+            message = f"{VERBS[cmd_name][0]}.{cmd_name} is not a command"
+            raise TypeError(message)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Announce, depreference and withdraw anycast prefixes by the health of what is behind them."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb; return the exit status: 0, or one of sysexits.h (64 usage, 69 no daemon, 78 configuration)."""
+    try:
+        result = cli.main(args=arguments, prog_name="anycastd", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show()
+        return EX_USAGE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # the reader went away (`| head`); without this Python complains when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

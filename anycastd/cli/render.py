@@ -1,0 +1,173 @@
+"""Tables and colours for a terminal, from the API's JSON. Own and small: importing rich costs more than a whole verb.
+
+Colours are added after the widths are known, so text in a pipe and on a terminal is the same but for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+Row = Sequence[str]
+
+_GOOD, _WARN, _BAD = "green", "yellow", "red"
+_COLOUR = {
+    "ANNOUNCED": _GOOD,
+    "HEALTHY": _GOOD,
+    "NORMAL": _GOOD,
+    "established": _GOOD,
+    "serving": _GOOD,
+    "PENDING": _WARN,
+    "WITHDRAWING": _WARN,
+    "INITIAL": _WARN,
+    "UNKNOWN": _WARN,
+    "GSHUT": _WARN,
+    "partly": _WARN,
+    "stopping": _WARN,
+    "connected": _WARN,
+    "unknown": _WARN,
+    "WITHDRAWN": _BAD,
+    "FAILED": _BAD,
+    "UNHEALTHY": _BAD,
+    "down": _BAD,
+    "silent": _BAD,
+}
+
+
+def wants_colour() -> bool:
+    """Return whether stdout is a terminal that should get colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+
+
+def painted(word: str, colour: bool, *, as_: str | None = None) -> str:
+    """Return a word in the colour of its meaning (or of `as_`'s)."""
+    found = _COLOUR.get((as_ or word).strip())
+    if (as_ or word).startswith("DEPREF"):
+        found = _WARN
+    return click.style(word, fg=found) if colour and found else word
+
+
+def table(header: Row, rows: Iterable[Row], *, colour: bool, right: frozenset[int] = frozenset()) -> list[str]:
+    """Return aligned lines; the last column is not padded. `right` are columns of numbers."""
+    rows = list(rows)
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+
+    def line(row: Row, paint: bool) -> str:
+        cells = []
+        for column, cell in enumerate(row):
+            padded = cell.rjust(widths[column]) if column in right else cell.ljust(widths[column])
+            padded = padded if column < len(row) - 1 else cell
+            cells.append(painted(padded, paint, as_=cell) if cell else padded)
+        return "  ".join(cells).rstrip()
+
+    head = line(header, False)
+    return [click.style(head, bold=True) if colour else head, *(line(row, colour) for row in rows)]
+
+
+def span(seconds: float) -> str:
+    """Return a length of time by its two largest units."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, left = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h" if hours and days < 100 else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes:
+        return f"{minutes} min {left} s" if left and minutes < 10 else f"{minutes} min"
+    return f"{whole} s"
+
+
+def _head(status: dict[str, Any], colour: bool) -> str:
+    config = status["config"]
+    fault = "refused: see alarms" if config["error"] else "0 errors"
+    state = painted(status["state"], colour)
+    parts = [
+        status["pop"]["name"],
+        f"AS{status['pop']['asn']}",
+        state,
+        f"up {span(status['uptime_s'])}",
+        f"config {config['digest'][:8] or '-'} ({span(config['age_s'])} ago, {fault})",
+    ]
+    if status["speaker"] != "ready":
+        parts.append(f"ExaBGP {status['speaker']}")
+    return " · ".join(parts)
+
+
+def _alarms(status: dict[str, Any], colour: bool) -> list[str]:
+    lines = []
+    for entry in status["alarms"]:
+        line = f"ALARM {entry['alarm']}  {entry['subject']}: {entry['detail']}  (for {span(entry['age_s'])})"
+        lines.append(click.style(line, fg="red", bold=True) if colour else line)
+    return lines
+
+
+def _prefix_rows(status: dict[str, Any]) -> Iterable[Row]:
+    for entry in status["prefixes"]:
+        level = "-" if entry["level"] == "WITHDRAWN" else entry["preference"]
+        neighbors = f"{len(entry['neighbors']['confirmed'])}/{len(entry['neighbors']['wanted'])}"
+        yield entry["prefix"], entry["state"], level, neighbors, span(entry["age_s"]), entry["why"]
+
+
+def _tunnel_rows(status: dict[str, Any]) -> Iterable[Row]:
+    for region in status["regions"]:
+        mine = [entry for entry in status["tunnels"] if entry["region"] == region["region"]]
+        for number, entry in enumerate(mine):
+            name = entry["tunnel"].rpartition("/")[2]
+            latency = "-" if entry["latency_ms"] is None else f"{entry['latency_ms']:.1f} ms"
+            backends = f"{entry['backends']['healthy']}/{entry['backends']['total']} healthy"
+            if entry["health"] != "HEALTHY":
+                backends = f"({entry['why']}, {span(entry['age_s'])})"
+            shown = ("", "") if number else (region["region"], region["health"])
+            yield *shown, name, entry["health"], latency, backends
+
+
+def _neighbor_rows(status: dict[str, Any]) -> Iterable[Row]:
+    for entry in status["neighbors"]:
+        count = entry["routes"]
+        routes = f"{count['as_wanted']}/{count['desired']} as wanted"
+        if count["observed"] is None:
+            routes = "not known"
+        elif (extra := count["observed"] - count["as_wanted"]) > 0:
+            routes += f", {extra} other"
+        told = f"{routes}  ({entry['why']})" if entry["why"] and entry["state"] != "established" else routes
+        yield entry["neighbor"], str(entry["asn"]), entry["state"], span(entry["age_s"]), told
+
+
+def status_lines(status: dict[str, Any], *, colour: bool) -> list[str]:
+    """Return the page that `anycastd status` shows."""
+    tables = (
+        table(("PREFIX", "STATE", "PREFERENCE", "NEIGHBORS", "SINCE", "WHY"), _prefix_rows(status), colour=colour),
+        table(
+            ("REGION", "USABLE", "TUNNEL", "STATE", "LATENCY", "BACKENDS"),
+            _tunnel_rows(status),
+            colour=colour,
+            right=frozenset({4}),
+        ),
+        table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
+    )
+    lines = [_head(status, colour), *_alarms(status, colour)]
+    for part in tables:
+        lines += part if part is tables[0] else ["", *part] if part else []
+    return lines
+
+
+def explain_lines(explained: dict[str, Any], *, colour: bool) -> list[str]:
+    """Return the lines of `anycastd explain`, as the API made them."""
+    lines = [str(line) for line in explained["text"]]
+    if not colour or not lines:
+        return lines
+    words = {word: painted(word, colour) for word in ("UNHEALTHY", "HEALTHY", "MISSING", "HOLD")}
+    words |= {"HOLD": click.style("HOLD", fg="yellow"), "MISSING": click.style("MISSING", fg="red")}
+    return [click.style(lines[0], bold=True), *(_replaced(line, words) for line in lines[1:])]
+
+
+def _replaced(line: str, words: dict[str, str]) -> str:
+    return " ".join(words.get(word, word) for word in line.split(" "))

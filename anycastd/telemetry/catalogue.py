@@ -1,0 +1,131 @@
+"""The one list of metrics: name, kind, labels, HELP. The collector and docs/metrics.md are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The metric types of Prometheus that are used."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """One metric. `values` says what the labels can hold, so that nobody has to guess their number."""
+
+    name: str
+    kind: Kind
+    text: str
+    labels: tuple[str, ...] = ()
+    values: str = ""
+
+
+def _gauge(name: str, text: str, *labels: str, values: str = "") -> Spec:
+    return Spec(f"anycastd_{name}", Kind.GAUGE, text, labels, values)
+
+
+def _counter(name: str, text: str, *labels: str, values: str = "") -> Spec:
+    return Spec(f"anycastd_{name}_total", Kind.COUNTER, text, labels, values)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Spec:
+    return Spec(f"anycastd_{name}", Kind.HISTOGRAM, text, labels)
+
+
+INFO = _gauge("info", "1; the labels name the POP, the version and the configuration.", "pop", "version", "config")
+START_TIME = _gauge("start_time_seconds", "Unix time at which the daemon started.")
+STOPPING = _gauge("stopping", "1 while the daemon leaves.")
+READY = _gauge("ready", "1 when /readyz answers 200.")
+READY_CONDITION = _gauge(
+    "ready_condition", "1 for each condition of /readyz that holds.", "condition", values="the conditions of /readyz"
+)
+ALARM = _gauge(
+    "alarm", "How many subjects the alarm stands for; 0 is well. All alarms are always there.", "alarm",
+    values="docs/reasons.md, alarms",
+)  # fmt: skip
+
+PREFIX_STATE = _gauge(
+    "prefix_state", "1 for the prefix's state, 0 for the others.", "prefix", "state",
+    values="PENDING, ANNOUNCED, WITHDRAWING, WITHDRAWN, FAILED",
+)  # fmt: skip
+PREFIX_PREFERENCE = _gauge("prefix_preference", "What is decided: 0 WITHDRAWN, 1 GSHUT, 2 DEPREF, 3 NORMAL.", "prefix")
+PREFIX_WANTED = _gauge("prefix_wanted_preference", "What health alone would do, in the same numbers.", "prefix")
+PREFIX_HOLD = _gauge(
+    "prefix_hold", "1 while the reason holds a wanted change of the prefix back.", "prefix", "reason",
+    values="docs/reasons.md, reasons that hold",
+)  # fmt: skip
+PREFIX_NEIGHBORS = _gauge(
+    "prefix_neighbors", "Neighbors that should carry the prefix, and established ones that have it as wanted.",
+    "prefix", "which", values="wanted, confirmed",
+)  # fmt: skip
+PREFIX_SINCE = _gauge("prefix_preference_since_seconds", "Unix time of the prefix's last change of level.", "prefix")
+PREFIX_PATH = _gauge("prefix_path", "1 for the tunnel that carries the prefix's packets.", "prefix", "tunnel")
+
+CHECK_HEALTH = _gauge(
+    "check_health", "1 healthy, 0 unhealthy, -1 not known.", "check", values="the configured checks, bound to targets"
+)
+CHECK_LATENCY = _gauge("check_latency_seconds", "Smoothed time of the passing probes.", "check")
+TUNNEL_HEALTH = _gauge("tunnel_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "tunnel")
+TUNNEL_LATENCY = _gauge("tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check.", "region", "tunnel")
+BACKEND_HEALTH = _gauge("backend_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "backend")
+REGION_HEALTH = _gauge("region_health", "1 usable, 0 not usable, -1 not known.", "region")
+REGION_TUNNELS = _gauge("region_tunnels", "Tunnels of the region.", "region", "which", values="total, healthy")
+REGION_BACKENDS = _gauge("region_backends", "Backends of the region.", "region", "which", values="total, healthy")
+FAULT = _gauge(
+    "fault", "1 for the scope in which a fault is seen.", "scope", values="none, backend, tunnel, region, pop, self"
+)
+SELF_SUSPECT = _gauge("self_suspect", "1 while many failures at once are believed to be our own.")
+
+SPEAKER_STATE = _gauge(
+    "speaker_state", "1 for ExaBGP's state, 0 for the others.", "state",
+    values="absent, starting, syncing, ready, wedged",
+)  # fmt: skip
+SESSION_ESTABLISHED = _gauge("session_established", "1 when the BGP session is established.", "neighbor")
+SESSION_SINCE = _gauge("session_since_seconds", "Unix time of the session's last change of state.", "neighbor")
+NEIGHBOR_ROUTES = _gauge(
+    "neighbor_routes", "Routes the neighbor should be sent, and is sent.", "neighbor", "which",
+    values="desired, observed, as_wanted",
+)  # fmt: skip
+UNWANTED_ROUTES = _gauge("unwanted_routes", "Routes that ExaBGP sends and nobody wanted; must be 0.")
+COMMANDS_IN_FLIGHT = _gauge("commands_in_flight", "Prefixes at neighbors with a command not yet acknowledged.")
+KERNEL_WANTED = _gauge("kernel_wanted", "Routes and rules the kernel should hold.", "what", values="routes, rules")
+KERNEL_MISSING = _gauge("kernel_missing", "Wanted routes and rules that the kernel should have and has not.")
+
+CONFIG_LOADED = _gauge("config_loaded_seconds", "Unix time at which the configuration in force was loaded.")
+CONFIG_REFUSED = _gauge("config_refused", "1 while a newer configuration file is refused.")
+LOOP_LAG = _gauge("loop_lag_seconds", "How late the event loop was last, and at most in the last minute.", "which",
+                  values="last, max")  # fmt: skip
+
+PROBES = _counter("probe_results", "Probe results.", "kind", "outcome", "why", values="docs/reasons.md, probe results")
+VERDICTS = _counter("check_verdicts", "Checks that changed their verdict, by the new one.", "health",
+                    values="INITIAL, HEALTHY, UNHEALTHY, UNKNOWN")  # fmt: skip
+DECISIONS = _counter(
+    "decisions", "Decisions whose level, reason or hold changed.", "level", "reason", "hold",
+    values="docs/reasons.md; hold is empty when nothing is held",
+)  # fmt: skip
+REROUTES = _counter("reroutes", "Prefixes whose packets were given another tunnel.")
+BGP_ACTIONS = _counter(
+    "bgp_actions", "Changes ordered of ExaBGP.", "action", "neighbor", values="announce, withdraw, end_of_rib"
+)
+COMMANDS = _counter("commands", "Commands that ExaBGP answered.", "result", values="acknowledged, refused")
+SPEAKER_STARTS = _counter("speaker_starts", "Times that ExaBGP was started or replaced.")
+RELOADS = _counter("reloads", "Reloads of the configuration.", "result", values="applied, refused")
+RELOAD_TIME = _gauge("reload_last_success_seconds", "Unix time of the last applied reload; 0 = none yet.")
+STAGE_FAILURES = _counter("stage_failures", "Stages of the daemon that failed and were started again.", "stage",
+                          values="the daemon's own stages")  # fmt: skip
+LOG_SUPPRESSED = _counter("log_lines_suppressed", "Log lines left out because their reason said too much.")
+
+SEEN_TO_DECIDED = _histogram("failover_decide_seconds", "From the probe result that tipped a verdict to the decision.")
+DECIDED_TO_COMMANDED = _histogram("failover_command_seconds", "From the decision to the line written to ExaBGP.")
+COMMANDED_TO_ACKED = _histogram("failover_acknowledge_seconds", "From the line written to ExaBGP's acknowledgement.")
+FAILOVER = _histogram("failover_seconds", "From the probe result that tipped a verdict to the acknowledgement.")
+
+BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+"""Around the budget of 10 ms from a failure seen to the UPDATE; +Inf is added by the client."""
+
+CATALOGUE: tuple[Spec, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Spec))

@@ -1,0 +1,26 @@
+"""A daemon for the API's tests: a state that the test sets, and a record of the reloads asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from anycastd.api.ports import ReloadOutcome
+from anycastd.model.status import Status
+
+
+@dataclass
+class Daemon:
+    """Implements `api.ports.Daemon`."""
+
+    state: Status
+    outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome(True, ("prefix 203.0.113.0/24 added",)))
+    asked: list[tuple[int | None, bool]] = field(default_factory=list)
+
+    def status(self) -> Status:
+        """Return the state the test set."""
+        return self.state
+
+    async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
+        """Note what was asked, and answer what the test set."""
+        self.asked.append((expected_removals, dry_run))
+        return self.outcome

@@ -1,0 +1,341 @@
+"""A POP as a value: two regions, three tunnels, two neighbors, two prefixes; every test changes what it is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from anycastd.model.address import BackendId, CheckId, Family, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.bgp import BgpObserved, Route, SessionState, SessionView, SpeakerState
+from anycastd.model.checks import CheckKind, CheckSpec, HttpOptions, IcmpOptions, ProbeSpec, Timing
+from anycastd.model.decision import Decision, Level, Memory, PathChoice, PrefixState, Reason, Step, Truth
+from anycastd.model.health import (
+    BackendView,
+    CheckState,
+    Health,
+    HealthReason,
+    HealthView,
+    RegionView,
+    SelfTestView,
+    TunnelView,
+)
+from anycastd.model.kernel import KernelObserved, LinkView
+from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.status import FailoverTimer, PrefixView, Status
+from anycastd.model.topology import (
+    ApiConfig,
+    Backend,
+    Config,
+    Export,
+    Neighbor,
+    Pop,
+    PrefixSpec,
+    Region,
+    SelfTest,
+    Tunnel,
+)
+from anycastd.policy.desired import wanted_kernel_routes, wanted_kernel_rules, wanted_routes
+
+NOW_S = 500_000.0
+WALL_S = 1_790_000_000.25  # 2026-09-21T14:13:20.250Z
+V4, V6 = ip_network("203.0.113.0/24"), ip_network("2001:db8:113::/48")
+EU, US = RegionName("eu-central"), RegionName("us-east")
+EUC1, EUC2, USE1 = TunnelId("eu-central/euc-1"), TunnelId("eu-central/euc-2"), TunnelId("us-east/use-1")
+TRANSIT_A, TRANSIT_B = NeighborName("transit-a"), NeighborName("transit-b")
+
+_PATH = CheckSpec(name="path", kind=CheckKind.ICMP, options=IcmpOptions(), timing=Timing(interval_s=0.3))
+_WEB = CheckSpec(name="web", kind=CheckKind.HTTP, options=HttpOptions(path="/healthz"))
+
+
+def _tunnel(id_: TunnelId, number: int) -> Tunnel:
+    return Tunnel(
+        id=id_,
+        region=RegionName(id_.partition("/")[0]),
+        device=f"vx-{number}",
+        local_ipv4=IPv4Address(f"10.255.{number}.1"),
+        far_end_ipv4=IPv4Address(f"10.255.{number}.2"),
+        local_ipv6=IPv6Address(f"fd00:{number}::1"),
+        far_end_ipv6=IPv6Address(f"fd00:{number}::2"),
+        priority=number,
+        table=1300 + number,
+    )
+
+
+def _neighbor(name: NeighborName, number: int) -> Neighbor:
+    return Neighbor(
+        name=name,
+        address=ip_address(f"198.51.100.{number}"),
+        asn=64495 + number,
+        local_address=ip_address(f"198.51.100.{number + 100}"),
+        local_asn=64500,
+        families=(Family.IPV4_UNICAST, Family.IPV6_UNICAST),
+        password_file="/etc/anycastd/secrets/transit",
+        export=Export(
+            communities=(f"{64495 + number}:100",),
+            next_hop_ipv4=IPv4Address("192.0.2.1"),
+            next_hop_ipv6=IPv6Address("2001:db8::1"),
+        ),
+    )
+
+
+def _probes(tunnels: dict[TunnelId, Tunnel], backends: dict[BackendId, Backend]) -> tuple[ProbeSpec, ...]:
+    probes = []
+    for id_, tunnel in tunnels.items():
+        far_end = tunnel.far_end_ipv4
+        assert far_end is not None
+        path = CheckId(f"tunnel/{id_}/path")
+        source = tunnel.local_ipv4
+        probes.append(ProbeSpec(id=path, check=_PATH, target=far_end, source=source, region=tunnel.region, tunnel=id_))
+        for backend in backends.values():
+            if backend.region == tunnel.region:
+                probes.append(
+                    ProbeSpec(
+                        id=CheckId(f"backend/{backend.id}/web@{id_.partition('/')[2]}"),
+                        check=_WEB,
+                        target=backend.address,
+                        source=source,
+                        region=tunnel.region,
+                        tunnel=id_,
+                        backend=backend.id,
+                    )
+                )
+    return tuple(probes)
+
+
+def config(*, api: ApiConfig | None = None) -> Config:
+    """Return the POP's configuration."""
+    tunnels = {id_: _tunnel(id_, number) for number, id_ in enumerate((EUC1, EUC2, USE1), start=1)}
+    backends = {
+        id_: Backend(id=id_, region=RegionName(id_.partition("/")[0]), address=ip_address(address))
+        for id_, address in (
+            (BackendId("eu-central/web-1"), "10.10.0.11"),
+            (BackendId("eu-central/web-2"), "10.10.0.12"),
+            (BackendId("us-east/web-1"), "10.20.0.11"),
+        )
+    }
+    regions = {
+        name: Region(
+            name=name,
+            tunnels=tuple(id_ for id_ in tunnels if tunnels[id_].region == name),
+            backends=tuple(id_ for id_ in backends if backends[id_].region == name),
+            priority=priority,
+        )
+        for priority, name in enumerate((EU, US), start=1)
+    }
+    gateway = ProbeSpec(id=CheckId("self/gateway/path"), check=_PATH, target=ip_address("198.51.100.1"))
+    return Config(
+        pop=Pop(name="fra", asn=64500, router_id=IPv4Address("192.0.2.1")),
+        neighbors={name: _neighbor(name, number) for number, name in enumerate((TRANSIT_A, TRANSIT_B), start=1)},
+        regions=regions,
+        tunnels=tunnels,
+        backends=backends,
+        probes=_probes(tunnels, backends),
+        prefixes={p: PrefixSpec(prefix=p, neighbors=(TRANSIT_A, TRANSIT_B), min_announcers=2) for p in (V4, V6)},
+        self_test=SelfTest(probes=(gateway,)),
+        api=api or ApiConfig(),
+        digest="9f3c1a",
+        path="/etc/anycastd/anycastd.yaml",
+    )
+
+
+def _ok(check: CheckId, latency_ms: float) -> CheckState:
+    last = ProbeResult(check, Why.ANSWERED, NOW_S - 0.2 - latency_ms / 1000.0, NOW_S - 0.2)
+    return CheckState(check, Health.HEALTHY, NOW_S - 270_000.0, passed=9000, last=last, latency_ms=latency_ms)
+
+
+def failed(check: CheckId, *, ago_s: float, why: Why = Why.TIMEOUT, detail: str = "") -> CheckState:
+    """Return the state of a check that went bad."""
+    last = ProbeResult(check, why, NOW_S - 0.4, NOW_S - 0.1, detail)
+    return CheckState(check, Health.UNHEALTHY, NOW_S - ago_s, failed=30, last=last, last_failure=last)
+
+
+def _health(config_: Config) -> HealthView:
+    reason, at_s = HealthReason.CHECKS_PASS, NOW_S - 270_000.0
+    latencies = {EUC1: 8.1, EUC2: 31.0, USE1: 88.4}
+    return HealthView(
+        tunnels={
+            id_: TunnelView(
+                id_,
+                tunnel.region,
+                tunnel.device,
+                Health.HEALTHY,
+                reason,
+                at_s,
+                latency_ms=latencies[id_],
+                healthy_backends=len(config_.regions[tunnel.region].backends),
+            )
+            for id_, tunnel in config_.tunnels.items()
+        },
+        backends={
+            id_: BackendView(
+                id_,
+                backend.region,
+                Health.HEALTHY,
+                reason,
+                at_s,
+                paths=dict.fromkeys(config_.regions[backend.region].tunnels, Health.HEALTHY),
+                latency_ms=12.0,
+            )
+            for id_, backend in config_.backends.items()
+        },
+        regions={
+            name: RegionView(
+                name,
+                Health.HEALTHY,
+                HealthReason.ENOUGH_BACKENDS,
+                at_s,
+                healthy_tunnels=len(region.tunnels),
+                healthy_backends=len(region.backends),
+                total_tunnels=len(region.tunnels),
+                total_backends=len(region.backends),
+            )
+            for name, region in config_.regions.items()
+        },
+        self_test=SelfTestView(Health.HEALTHY),
+    )
+
+
+def decision(
+    prefix: Prefix,
+    level: Level = Level.NORMAL,
+    *,
+    wanted: Level = Level.NORMAL,
+    reason: Reason = Reason.SERVING,
+    hold: Reason | None = None,
+    age_s: float = 270_000.0,
+    trail: tuple[Step, ...] = (),
+    wake_in_s: float | None = None,
+    detail: str = "regions usable: eu-central, us-east",
+    would_change: tuple[str, ...] = (),
+) -> Decision:
+    """Return a decision; without a trail, the one step of the health rule."""
+    return Decision(
+        prefix=prefix,
+        level=level,
+        wanted=wanted,
+        reason=reason,
+        hold=hold,
+        since_s=NOW_S - age_s,
+        trail=trail or (Step("health", reason, Level.NORMAL, wanted, detail),),
+        wake_at_s=None if wake_in_s is None else NOW_S + wake_in_s,
+        condition=Truth.TRUE,
+        detail=detail,
+        would_change=would_change,
+    )
+
+
+def view_of(decision_: Decision, state: PrefixState = PrefixState.ANNOUNCED) -> PrefixView:
+    """Return a prefix's view, with both neighbors confirmed when it is announced."""
+    carriers = (TRANSIT_A, TRANSIT_B)
+    return PrefixView(
+        prefix=decision_.prefix,
+        state=state,
+        decision=decision_,
+        memory=Memory(level=decision_.level, was_announced=True),
+        path=PathChoice(decision_.prefix, EUC1, "best of 3 tunnels", NOW_S - 270_000.0),
+        confirmed=carriers if state is PrefixState.ANNOUNCED else (),
+        carriers=carriers,
+    )
+
+
+def _routes(config_: Config, views: dict[Prefix, PrefixView]) -> dict[NeighborName, dict[Prefix, Route]]:
+    return wanted_routes(config_, {prefix: view.decision.level for prefix, view in views.items()}, views)
+
+
+def serving(*, api: ApiConfig | None = None) -> Status:
+    """Return a POP where all is well, but that IPv6 is in its slow start."""
+    config_ = config(api=api)
+    slow = Step("slow_start", Reason.SLOW_START, Level.NORMAL, Level.DEPREF, "fine for 19 s more before NORMAL")
+    returning = decision(
+        V6,
+        Level.DEPREF,
+        hold=Reason.SLOW_START,
+        age_s=41.0,
+        wake_in_s=19.2,
+        trail=(Step("health", Reason.SERVING, Level.NORMAL, Level.NORMAL, "regions usable: eu-central"), slow),
+        would_change=("fine for another 19 s -> NORMAL",),
+    )
+    return with_views(config_, {V4: view_of(decision(V4)), V6: view_of(returning)})
+
+
+def with_views(config_: Config, views: dict[Prefix, PrefixView]) -> Status:
+    """Return the whole state for these prefixes: ExaBGP and kernel hold what the decisions want."""
+    routes = _routes(config_, views)
+    kernel_routes = wanted_kernel_routes(config_, [view.path for view in views.values()])
+    rules = wanted_kernel_rules(config_)
+    devices = [tunnel.device for tunnel in config_.tunnels.values()]
+    latency_ms = {"path": 8.1, "web": 12.0}
+    checks = {p.id: _ok(p.id, latency_ms[p.check.name]) for p in (*config_.probes, *config_.self_test.probes)}
+    established = SessionView(SessionState.ESTABLISHED, NOW_S - 270_001.0)
+    return Status(
+        now_s=NOW_S,
+        wall_s=WALL_S,
+        started_s=NOW_S - 273_900.0,
+        version="0.1.0",
+        config=config_,
+        config_loaded_s=NOW_S - 7_200.0,
+        config_error="",
+        checks=checks,
+        health=_health(config_),
+        prefixes=views,
+        wanted_routes=routes,
+        bgp=BgpObserved(
+            speaker=SpeakerState.READY,
+            routes=routes,
+            sessions={TRANSIT_A: established, TRANSIT_B: established},
+            dumped_at_s=NOW_S - 12.0,
+        ),
+        unwanted=(),
+        kernel=KernelObserved(
+            routes=kernel_routes,
+            rules=rules,
+            links={name: LinkView(name, i, True, True, "unknown") for i, name in enumerate(devices, start=2)},
+        ),
+        wanted_kernel_routes=kernel_routes,
+        wanted_kernel_rules=rules,
+    )
+
+
+def isolated(*, api: ApiConfig | None = None) -> Status:
+    """Return a POP whose every tunnel is down: it stays at DEPREF, because nobody can be asked."""
+    config_ = config(api=api)
+    guard = "nobody to ask whether 2 other POPs announce it: it stays, depreferenced"
+    detail = "0 of 2 regions usable, any wanted; not usable: eu-central, us-east"
+    held = decision(
+        V4,
+        Level.DEPREF,
+        wanted=Level.WITHDRAWN,
+        reason=Reason.UNABLE_TO_SERVE,
+        hold=Reason.STATIC_GUARD,
+        age_s=38.0,
+        trail=(
+            Step("health", Reason.UNABLE_TO_SERVE, Level.NORMAL, Level.WITHDRAWN, detail),
+            Step("withdraw_guard", Reason.STATIC_GUARD, Level.WITHDRAWN, Level.DEPREF, guard),
+        ),
+        detail=detail,
+        would_change=("enough usable again -> announced, first depreferenced",),
+    )
+    status = with_views(config_, {V4: view_of(held), V6: view_of(replace(held, prefix=V6))})
+    checks = dict(status.checks)
+    for probe in config_.probes:
+        if probe.backend is None:
+            checks[probe.id] = failed(probe.id, ago_s=38.2, detail="no answer within 0.3 s")
+    tunnels = {
+        id_: replace(
+            view,
+            health=Health.UNHEALTHY,
+            reason=HealthReason.CHECK_FAILED,
+            since_s=NOW_S - 38.2,
+            evidence=(CheckId(f"tunnel/{id_}/path"),),
+            latency_ms=None,
+            healthy_backends=0,
+        )
+        for id_, view in status.health.tunnels.items()
+    }
+    regions = {
+        name: replace(view, health=Health.UNHEALTHY, reason=HealthReason.NO_USABLE_TUNNEL, healthy_tunnels=0)
+        for name, view in status.health.regions.items()
+    }
+    timer = FailoverTimer(V4, "NORMAL -> DEPREF", NOW_S - 38.0021, NOW_S - 38.0, NOW_S - 37.9996, NOW_S - 37.9975)
+    health = replace(status.health, tunnels=tunnels, regions=regions)
+    return replace(status, checks=checks, health=health, timers=(timer,))
