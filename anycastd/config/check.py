@@ -32,7 +32,7 @@ class Verdict:
 
 def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
     """Return the verdict on a document; `stat` looks at the files it names."""
-    if not document.value:
+    if not document.value and document.problems:
         return Verdict(None, tuple(sorted(set(document.problems))))
     draft = validate(document)
     problems = [*document.problems, *draft.problems]

@@ -49,6 +49,8 @@ def shown(value: object) -> str:
         return "a list"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
     text = str(value)
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
@@ -57,19 +59,18 @@ def text_of(value: object, what: str) -> str:
     """Return text, or refuse what YAML typed."""
     if isinstance(value, str):
         return value
-    hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
-    message = f"{shown(value)} is not {what}{hint}"
+    message = f"{shown(value)} is not {what}"
     raise ValueError(message)
 
 
 def duration_text(seconds: float) -> str:
     """Return seconds as the file has them: 300ms, 9s, 5m, 1h."""
     if (seconds and seconds < 1) or not float(seconds).is_integer():
-        return f"{seconds * 1000:g}ms"
+        return f"{round(seconds * 1000, 3):.12g}ms"
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds) // size}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.12g}s"
 
 
 def read_duration(value: object) -> float:
@@ -175,9 +176,10 @@ def choice(options: type[StrEnum]) -> ValueType:
 
 
 def _read_name(value: object) -> str:
-    text = text_of(value, "a name")
+    wanted = "a name: a letter, then letters, digits, - or _, 32 at most"
+    text = text_of(value, wanted)
     if not _NAME.match(text):
-        message = f"{shown(text)} is not a name: a letter, then letters, digits, - or _, 32 at most"
+        message = f"{shown(text)} is not {wanted}"
         raise ValueError(message)
     return text
 
@@ -233,7 +235,7 @@ def _read_http_path(value: object) -> str:
 
 
 def _read_phrase(value: object) -> str:
-    text = text_of(value, "text")
+    text = text_of(value, "text; put it in quotes")
     if not 0 < len(text) <= 1024:
         message = "must be 1 to 1024 characters of text"
         raise ValueError(message)

@@ -60,10 +60,10 @@ def problems(path: str) -> tuple[Problem, ...]:
 def _read(path: str) -> str:
     """Return the text of a regular file; raise ConfigError when it cannot be had."""
     try:
-        with io.FileIO(path, "r", opener=_open) as file:
+        with io.BufferedReader(io.FileIO(path, "r", opener=_open)) as file:
             if not mode.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError((Problem(1, 1, "", "cannot be read: not a regular file", path),))
-            raw = io.BufferedReader(file).read(MAX_BYTES + 1)
+            raw = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if len(raw) > MAX_BYTES:

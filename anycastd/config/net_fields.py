@@ -64,10 +64,11 @@ def _read_ipv6(value: object) -> IPv6Address:
     raise ValueError(message)
 
 
-def _read_prefix(value: object) -> Prefix:
+def read_prefix(value: object) -> Prefix:
+    """Return a prefix that may be announced; raise ValueError with a sentence."""
     text = text_of(value, "a prefix")
     address, slash, length = text.partition("/")
-    if not slash or not (length.isascii() and length.isdigit()):
+    if not slash or "%" in address or not (length.isascii() and length.isdigit()):
         message = f"{shown(text)} is not a prefix; write it as 203.0.113.0/24"
         raise ValueError(message)
     try:
@@ -88,7 +89,7 @@ def _read_prefix(value: object) -> Prefix:
 
 
 def _read_asn(value: object) -> int:
-    if isinstance(value, str) and value[:2].lower() == "as" and value[2:].isdigit():
+    if isinstance(value, str) and value[:2].lower() == "as" and value[2:].isascii() and value[2:].isdigit():
         message = f"{shown(value)} is not a number; write {value[2:]}"
         raise ValueError(message)
     if isinstance(value, (float, str)) and not isinstance(value, bool) and (found := _ASDOT.match(str(value))):
@@ -135,7 +136,7 @@ AddressField = Annotated[Address, ValueType("address", _read_host_address)]
 Ipv4Field = Annotated[IPv4Address, ValueType("IPv4 address", _read_ipv4)]
 Ipv6Field = Annotated[IPv6Address, ValueType("IPv6 address", _read_ipv6)]
 ListenHost = Annotated[str, ValueType("address", _read_listen_host)]
-PrefixField = Annotated[Prefix, ValueType("prefix", _read_prefix)]
+PrefixField = Annotated[Prefix, ValueType("prefix", read_prefix)]
 Asn = Annotated[int, ValueType("AS number", _read_asn)]
 Community = Annotated[str, ValueType("community", _read_community)]
 LargeCommunity = Annotated[str, ValueType("large community", _read_large_community)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 
 from anycastd.config.document import Path
 from anycastd.config.expand import pairs
+from anycastd.config.net_fields import read_prefix
 from anycastd.config.schema.checks import CheckUse
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.regions import TunnelSection
@@ -57,10 +57,10 @@ class Findings:
             yield ("prefixes", spelled[prefix]), prefix, section
 
     def spellings(self) -> Iterator[tuple[str, Prefix]]:
-        """Yield each prefix as written, and what it is."""
+        """Yield each prefix that can be one as written, and what it is."""
         for text in self.draft.written("prefixes"):
             try:
-                yield text, ip_network(text)
+                yield text, read_prefix(text)
             except ValueError:
                 continue
 

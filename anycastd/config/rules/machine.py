@@ -17,8 +17,6 @@ _PROTOCOLS = {
     193: "ldp (FRR)", 194: "sharp (FRR)", 195: "pbr (FRR)", 196: "static (FRR)", 197: "openfabric (FRR)",
     198: "srte (FRR)",
 }  # fmt: skip
-MAIN_RULE_PREFERENCE = 32766
-"""The kernel's own rule for the main table; a rule behind it is never reached by what main has a route for."""
 
 
 def required(found: Findings) -> None:
@@ -34,12 +32,6 @@ def kernel_numbers(found: Findings) -> None:
     kernel = found.root.kernel
     if owner := _PROTOCOLS.get(kernel.protocol):
         found.error(("kernel", "protocol"), f"{kernel.protocol} is the number of {owner}; choose one of your own")
-    last = kernel.table_base + TABLE_SLOTS - 1
-    if last >= MAIN_RULE_PREFERENCE:
-        found.error(
-            ("kernel", "table_base"),
-            f"rules {kernel.table_base} to {last} would come behind the main table's, which is {MAIN_RULE_PREFERENCE}",
-        )
     if kernel.forward_metric >= kernel.blackhole_metric:
         found.error(
             ("kernel", "forward_metric"),

@@ -179,7 +179,7 @@ def lengths(found: Findings) -> None:
         public = [
             name
             for name, one in _carriers(found, prefix, section).items()
-            if one.asn != (one.local_asn or own) and not _is_private_asn(one.asn)
+            if one.asn not in (own, one.local_asn) and not _is_private_asn(one.asn)
         ]
         if public:
             found.warn(path, f"is longer than /{longest}: networks behind {', '.join(public)} drop it", at_key=True)

@@ -19,6 +19,8 @@ class KernelSection(Section):
     protocol: Annotated[int, whole(5, 255)] = Field(
         default=_DEFAULT.protocol, description="Route and rule protocol number, used by nothing else on this machine."
     )
+    # the last of them stays below 32766, the preference of the kernel's rule for the main table (fib_rules), and the
+    # first above 255, where the kernel's own tables end
     table_base: Annotated[int, whole(256, 32000)] = Field(
         default=_DEFAULT.table_base,
         description="First of 500 routing tables and rule preferences for the tunnels' checks.",

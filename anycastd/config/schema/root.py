@@ -18,7 +18,6 @@ from anycastd.config.schema.regions import Regions
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
 
-
 REQUIRED = {
     "pop": "who this POP is",
     "neighbors": "nothing can be announced without a neighbor",

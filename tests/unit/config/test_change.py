@@ -1,0 +1,140 @@
+"""What a reload changes, and what it refuses to lose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anycastd.config.change import compare, refuse
+from anycastd.config.load import load
+from anycastd.errors import ConfigError
+from anycastd.model.address import CheckId, NeighborName, RegionName
+from anycastd.model.topology import Config, PrefixSpec
+from tests.unit.config.places import EXAMPLE, SMALLEST, load_text
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return load(str(EXAMPLE))
+
+
+def with_prefixes(config: Config, count: int, first: int = 0) -> Config:
+    """Return the configuration with so many prefixes."""
+    prefixes = [ip_network(f"10.0.{number}.0/24") for number in range(first, first + count)]
+    return replace(config, prefixes={prefix: PrefixSpec(prefix=prefix) for prefix in prefixes})
+
+
+def test_nothing_changed(config: Config) -> None:
+    change = compare(config, replace(config, digest="another", warnings=("one",)))
+    assert not change
+    assert change.sentences == ()
+    assert refuse(config, config, change) == ()
+
+
+def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    new = load_text(
+        text.replace("hold_time: 9s ", "hold_time: 30s ")
+        .replace("  198.18.0.0/24:", "  198.18.9.0/24:")
+        .replace("interval: 500ms            #", "interval: 400ms            #")
+        .replace("    web-2".join(("", ": ")), "    web-2: ")
+        .replace("      web-2:", "      web-3:")
+        .replace("level: info ", "level: debug ")
+        .replace("asn: 64500  ", "asn: 64501  ")
+        .replace("port: 8179", "port: 8180")
+        .replace("state_dir: /var/lib/anycastd ", "state_dir: /srv/anycastd "),
+        tmp_path,
+    )
+    change = compare(config, new)
+    assert change.prefixes.added == (ip_network("198.18.9.0/24"),)
+    assert change.prefixes.removed == (ip_network("198.18.0.0/24"),)
+    assert change.neighbors.changed == ("transit-a", "transit-b")
+    assert change.backends.added == ("eu-central/web-3",)
+    assert change.backends.removed == ("eu-central/web-2",)
+    assert CheckId("tunnel/eu-central/euc-1/ping") in change.probes.changed
+    assert CheckId("backend/eu-central/web-2/web@euc-1") in change.probes.removed
+    assert CheckId("backend/eu-central/web-3/web@euc-1") in change.probes.added
+    assert change.settings == ("logging.level",)
+    assert change.needs_restart == ("pop.asn", "api.port", "state_dir")
+    assert change.removals == 2
+    assert "prefixes removed: 198.18.0.0/24" in change.sentences
+    assert "needs a restart, unchanged until then: pop.asn, api.port, state_dir" in change.sentences
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (1, 1, False), (1, 0, True), (2, 1, False), (2, 0, True), (3, 2, False), (3, 1, True), (9, 8, False),
+        (9, 7, True),
+        (10, 9, False), (10, 8, True), (20, 18, False), (20, 17, True), (25, 23, False), (25, 22, True),
+        (100, 90, False), (100, 89, True), (5, 9, False),
+    ],
+)  # fmt: skip
+def test_how_many_prefixes_may_go(config: Config, before: int, after: int, refused: bool) -> None:
+    old, new = with_prefixes(config, before), with_prefixes(config, after)
+    problems = refuse(old, new, compare(old, new))
+    assert bool(problems) is refused
+
+
+def test_all_prefixes_replaced_is_all_gone(config: Config) -> None:
+    old, new = with_prefixes(config, 1), with_prefixes(config, 1, first=100)
+    (problem,) = refuse(old, new, compare(old, new))
+    assert str(problem.message) == (
+        "1 of 1 prefixes are gone (10.0.0.0/24); if that is meant: anycastd reload --expect-removals 1"
+    )
+
+
+def test_a_refusal_says_how_to_confirm_and_the_number_confirms(config: Config) -> None:
+    old, new = with_prefixes(config, 20), with_prefixes(config, 5)
+    change = compare(old, new)
+    (problem,) = refuse(old, new, change)
+    assert problem.path == "prefixes"
+    assert "15 of 20 prefixes are gone" in problem.message
+    assert "and 5 more" in problem.message
+    assert problem.message.endswith("anycastd reload --expect-removals 15")
+    assert refuse(old, new, change, expected_removals=15) == ()
+    for wrong in (0, 14, 16):
+        (problem,) = refuse(old, new, change, expected_removals=wrong)
+        assert f"{wrong} removals were expected, this file makes 15" in problem.message
+
+
+def test_a_wrong_number_refuses_even_what_would_be_let_through(config: Config) -> None:
+    (problem,) = refuse(config, config, compare(config, config), expected_removals=1)
+    assert problem.message == "1 removals were expected, this file makes 0: nothing is removed"
+    assert refuse(config, config, compare(config, config), expected_removals=0) == ()
+
+
+@pytest.mark.parametrize("section", ["neighbors", "regions", "tunnels", "backends"])
+def test_all_of_a_kind_gone_is_refused(config: Config, section: str) -> None:
+    nothing: Any = {section: {}}
+    new = replace(config, **nothing)
+    problems = refuse(config, new, compare(config, new))
+    assert [problem.path for problem in problems] == [section]
+    assert f"all {len(getattr(config, section))} {section} are gone" in problems[0].message
+
+
+def test_one_of_several_may_go(config: Config) -> None:
+    new = replace(
+        config,
+        neighbors={name: one for name, one in config.neighbors.items() if name != NeighborName("transit-b")},
+        regions={name: one for name, one in config.regions.items() if name != RegionName("us-east")},
+    )
+    change = compare(config, new)
+    assert change.removals == 2
+    assert refuse(config, new, change) == ()
+
+
+def test_a_self_test_probe_that_changed_is_told(config: Config) -> None:
+    first, *rest = config.self_test.probes
+    moved = replace(config.self_test, probes=(replace(first, target=ip_address("192.0.2.9")), *rest))
+    assert compare(config, replace(config, self_test=moved)).probes.changed == (first.id,)
+
+
+def test_an_empty_file_never_gets_as_far_as_the_guard(tmp_path: Path) -> None:
+    for text in ("", "{}", SMALLEST.partition("prefixes:")[0]):
+        with pytest.raises(ConfigError, match=r"is (empty|missing)"):
+            load_text(text, tmp_path)
