@@ -19,7 +19,7 @@ from anycastd.probes.attempt import EDGES, Attempt, Watcher
 
 EVENTS_PER_TURN = 64
 TURN_S = 0.005
-TICK_S = 0.05
+TICK_S = 0.02
 """While a probe runs we wake at least this often, to see whether our own loop stands still."""
 STALL_S = 0.02
 """Coming later than this is a stall; less is the timer's own grain (asyncio rounds up to 1 ms) and load."""
