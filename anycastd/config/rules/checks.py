@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anycastd.config.document import Path
+from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
@@ -36,9 +36,7 @@ def names(found: Findings) -> None:
     """Every check that is used exists, once for a target; every check that exists is used."""
     written = found.draft.written("checks")
     used: set[str] = set()
-    for path, use in found.uses():
-        if isinstance(use, CheckSection):
-            continue
+    for path, use in _names_used(found.draft.document.value):
         if use not in written:
             hint = did_you_mean(use, written)
             if not hint and use in KINDS:
@@ -46,10 +44,20 @@ def names(found: Findings) -> None:
             found.error(path, f"no check is called '{use}'{hint}")
         used.add(use)
     _twice(found)
-    if found.whole("regions") and found.whole("self_test"):
-        for name in found.root.checks:
-            if name not in used:
-                found.warn(("checks", name), "is never used", at_key=True)
+    for name in found.root.checks:
+        if name not in used:
+            found.warn(("checks", name), "is never used", at_key=True)
+
+
+def _names_used(value: Value, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield every name in a list of checks as written, also where the entry has other mistakes."""
+    if not isinstance(value, dict):
+        return
+    for key, below in value.items():
+        if key == "checks" and isinstance(below, list):
+            yield from (((*path, key, number), use) for number, use in enumerate(below) if isinstance(use, str))
+        elif path or key in ("regions", "self_test"):
+            yield from _names_used(below, (*path, key))
 
 
 def _twice(found: Findings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.regions import TunnelSection
+from anycastd.model.address import Address
 from anycastd.model.topology import Need
 
 
@@ -66,6 +67,23 @@ def loopback(found: Findings) -> None:
             found.error((*path, "device"), "'lo' leads nowhere")
 
 
+def not_ourselves(found: Findings) -> None:
+    """A check that we answer ourselves says nothing of the other side."""
+    ours = {neighbor.local_address: f"neighbor '{name}'" for name, neighbor in found.root.neighbors.items()}
+    others: list[tuple[Path, Address]] = []
+    for path, id_, tunnel in found.tunnels():
+        ours |= {local: id_ for local in (tunnel.local, tunnel.local6) if local is not None}
+        far_ends = (("far_end", tunnel.far_end, tunnel.local), ("far_end6", tunnel.far_end6, tunnel.local6))
+        others += [((*path, key), far) for key, far, local in far_ends if far is not None and far != local]
+    for name, region in found.root.regions.items():
+        others += [(("regions", name, "backends", key, "address"), one.address) for key, one in region.backends.items()]
+    for key, target in found.root.self_test.targets.items():
+        others.append((("self_test", "targets", key, "address"), target.address))
+    for place, address in others:
+        if address in ours:
+            found.error(place, f"{address} is our own address of {ours[address]}")
+
+
 def backends_reachable(found: Findings) -> None:
     """A backend is checked through tunnels of its own family."""
     for name, region in found.root.regions.items():
@@ -118,5 +136,5 @@ def too_many(need: Need, total: int, what: str) -> str:
 
 
 RULES = (
-    not_empty, pairs_complete, told_apart, loopback, backends_reachable, backends_once, enough_backends,
+    not_empty, pairs_complete, told_apart, not_ourselves, loopback, backends_reachable, backends_once, enough_backends,
 )  # fmt: skip

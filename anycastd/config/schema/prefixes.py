@@ -61,7 +61,9 @@ class PrefixSection(Section):
     neighbors: tuple[Name, ...] | None = Field(
         default=None, description="Neighbors that get it; default: all that carry its family."
     )
-    timers: TimersSection = Field(default=TimersSection(), description="Pacing of this prefix.")
+    timers: TimersSection = Field(
+        default=TimersSection(), description="Pacing of this prefix; the same keys as the global [timers](#timers)."
+    )
 
 
 Prefixes = dict[PrefixField, PrefixSection]

@@ -17,10 +17,9 @@ from tests.unit.config.places import EXAMPLE, GOOD
 
 TEXTS = [file.read_text() for file in (*sorted(GOOD.glob("*.yaml")), EXAMPLE)]
 TOKENS = [
-    "{", "}", "[", "]", ":", ": ", "- ", ",", "\n", "  ", "\t", "'", '"', "&a", "*a", "<<: ", "!!int ", "|", ">", "#", "%",
-    "?",
-    "null", "true", "0", "-1", "1e9", "::", "/0", "/129", "0.0.0.0", "ff00::", "\x00", "é", "\ufeff", "\u2028", "'@", "any",
-    "{}", "[]", "<name>", "<inline>", "[key]",
+    *"{}[]:,'\"|>#%?@", ": ", "- ", "\n", "  ", "\t", "&a", "*a", "<<: ", "!!int ", "null", "true", "0", "-1", "1e9",
+    "::", "/0", "/129", "0.0.0.0", "ff00::", "\x00", "é", "\ufeff", "\u2028", "any", "{}", "[]", "<name>", "<inline>",
+    "[key]",
 ]  # fmt: skip
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

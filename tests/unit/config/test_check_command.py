@@ -38,7 +38,7 @@ def test_every_mistake_is_a_line_and_the_count_comes_last(monkeypatch: pytest.Mo
     assert result.exit_code == os.EX_CONFIG == 78
     lines = result.output.splitlines()
     assert [line for line in lines if "warning" not in line] == (BAD / "operator-view.txt").read_text().splitlines()
-    assert lines[-1] == "4 errors, 2 warnings"
+    assert lines[-1] == "5 errors, 2 warnings"
 
 
 def test_a_file_that_is_not_there(tmp_path: os.PathLike[str]) -> None:

@@ -81,3 +81,23 @@ def test_ten_thousand_prefixes(tmp_path: Path) -> None:
     rows = "".join(f"  10.{number // 256}.{number % 256}.0/24: {{}}\n" for number in range(10_000))
     head = SMALLEST.partition("prefixes:")[0].replace("asn: 64496", "asn: 64496, max_prefixes: 20000")
     assert len(load_text(f"{head}prefixes:\n{rows}", tmp_path).prefixes) == 10_000
+
+
+def test_an_authorities_file_must_hold_something(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    file = tmp_path / "anycastd.yaml"
+    file.write_text(SMALLEST.replace("{tcp: {port: 80}}", "{https: {host: www.example.net, ca_file: ca.pem}}"))
+    (line,) = told(file)
+    assert line.endswith("regions.eu.backends.web.checks[0].https.ca_file: ca.pem is empty")
+
+
+def test_more_tunnels_than_tables(tmp_path: Path) -> None:
+    head, _, tail = SMALLEST.partition("    tunnels:")
+    rest = tail.partition("\n")[2]
+    rows = "".join(
+        f"      t{n}: {{device: gre{n}, local: 10.1.{n // 250}.{n % 250 + 1}, far_end: 10.2.0.1, checks: [ping]}}\n"
+        for n in range(501)
+    )
+    file = tmp_path / "anycastd.yaml"
+    file.write_text(f"checks: {{ping: {{icmp: {{}}}}}}\n{head}    tunnels:\n{rows}{rest}")
+    assert told(file) == [":4:1: regions: 501 tunnels; there are tables for 500"]
