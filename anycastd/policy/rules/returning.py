@@ -7,10 +7,14 @@ from anycastd.model.topology import PrefixTimers
 from anycastd.policy.budget import return_fits_in_s
 from anycastd.policy.draft import Draft, Facts
 
+MAX_DOUBLINGS = 40
+
 
 def return_hold_s(timers: PrefixTimers, memory: Memory) -> float:
     """Return how long a prefix must be fine before it is NORMAL again; doubles with each relapse."""
-    doubled: float = timers.return_after_s * 2.0 ** max(memory.relapses - 1, 0)
+    # capped, because 2.0 ** 1024 is an OverflowError and a line that flaps for a month gets there
+    doublings = min(max(memory.relapses - 1, 0), MAX_DOUBLINGS)
+    doubled: float = timers.return_after_s * 2.0**doublings
     return min(doubled, max(timers.return_max_s, timers.return_after_s))
 
 
