@@ -17,8 +17,11 @@ ATTRIBUTE_CHANGE = 500.0
 READVERTISEMENT = 1000.0
 PLAIN_LIMIT = 2000.0
 STRICT_LIMIT = 3000.0
-MARGIN = 1.0
-"""The suppress limit itself suppresses; stay a little below."""
+MARGIN = 50.0
+"""Stay below the limits by this: a router's figure decays less than ours. FRR counts decay in whole steps of 5 s
+(`DELTA_T` in bgpd/bgp_damp.c: up to 7.7 of 2000 are not taken off at each change), and a change that an MRAI timer
+(30 s by default, RFC 4271 section 10) held back on the way has decayed up to 46 of 2000 less when the next arrives."""
+TOLERANCE = 0.01
 
 
 def decayed(penalty: Penalty, now_s: float, half_life_s: float) -> Penalty:
@@ -60,4 +63,5 @@ def _wait_s(penalty: Penalty, now_s: float, half_life_s: float, *, plain: float,
 
 
 def _until_below_s(value: float, limit: float, half_life_s: float) -> float:
-    return 0.0 if value <= limit else half_life_s * math.log2(value / limit)
+    # the tolerance ends a wait that rounding would else prolong by nothing, again and again
+    return 0.0 if value <= limit + TOLERANCE else half_life_s * math.log2(value / limit)
