@@ -26,14 +26,16 @@ class CommonCause:
 
     def saw_bad(self, now_s: float, target: Address, region: RegionName) -> CommonCause:
         """Return the machine after one target turned bad."""
-        recent = (entry for entry in self.turned_bad if now_s - entry[0] <= self.spec.window_s and entry[1] != target)
-        return replace(self, turned_bad=(*recent, (now_s, target, region)))
+        # regions may use the same private addresses: a target is an address in a region
+        new = (now_s, target, region)
+        recent = (old for old in self.turned_bad if now_s - old[0] <= self.spec.window_s and old[1:] != new[1:])
+        return replace(self, turned_bad=(*recent, new))
 
     def wake(self, now_s: float, self_checks: Iterable[CheckState]) -> CommonCause:
         """Return the machine after looking at the self-test targets."""
         failing = [state.id for state in self_checks if state.health is Health.UNHEALTHY]
         recent = tuple(entry for entry in self.turned_bad if now_s - entry[0] <= self.spec.window_s)
-        targets, regions = {entry[1] for entry in recent}, {entry[2] for entry in recent}
+        targets, regions = {entry[1:] for entry in recent}, {entry[2] for entry in recent}
         if failing and len(targets) >= self.spec.min_targets and len(regions) >= self.spec.min_regions:
             detail = (
                 f"{len(targets)} targets in {len(regions)} regions failed together and so does {', '.join(failing)}"
