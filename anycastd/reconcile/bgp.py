@@ -36,7 +36,8 @@ def diff(
     """Return what must be said to make observed into wanted, most urgent first.
 
     `next_hops` gives a next hop for each neighbor and IP version (ExaBGP's grammar wants one in a withdrawal too).
-    `held` are keys not to be retried yet (refused a moment ago). Nothing is said before the first dump.
+    `held` are keys whose last command was refused a moment ago: the same is not said again yet, another is at once.
+    Nothing is said before the first dump.
     """
     if observed.routes is None:
         return ()
@@ -46,11 +47,9 @@ def diff(
         new = sum(prefix not in have for prefix in routes)
         for prefix in sorted({*routes, *have}, key=_order):
             key = (neighbor, prefix)
-            if key in held:
-                continue
             now = submitted.get(key, have.get(prefix)) if key in observed.in_flight else have.get(prefix)
             want = routes.get(prefix)
-            if now == want:
+            if now == want or (key in held and submitted.get(key, want) == want):
                 continue
             if want is None:
                 hops = next_hops.get(neighbor, {})
@@ -83,7 +82,8 @@ def ends_of_rib(
     """Return the End-of-RIBs that may be sent now (RFC 4724 section 4.1).
 
     One waits until every prefix of its neighbor and family is decided and acknowledged: sent too early, the neighbor
-    drops the routes it kept for us over our restart. `overdue`: its restart time is nearly over, so waiting is useless.
+    drops the routes it kept for us over our restart. `overdue`: its restart time is nearly over, so waiting for a
+    decision, or for a route that ExaBGP refuses, is useless.
     """
     if observed.routes is None:
         return ()
@@ -95,7 +95,7 @@ def ends_of_rib(
             continue
         have = {p: r for p, r in observed.routes.get(neighbor, {}).items() if family_of(p) is family}
         want = {p: r for p, r in wanted.get(neighbor, {}).items() if family_of(p) is family}
-        if have == want:
+        if overdue or have == want:
             ready.append(EndOfRib(neighbor, family))
     return tuple(ready)
 
