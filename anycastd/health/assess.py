@@ -133,9 +133,9 @@ def _backend(
         reason, latency_ms = _REASON_OF[health], None
         evidence = tuple(check for path in through.values() if path.health is health for check in path.evidence)
     else:
-        undecided = any(state is Health.INITIAL for state in tunnels.values())
-        health = Health.INITIAL if undecided else Health.UNKNOWN
-        reason = HealthReason.CHECKS_PENDING if undecided else HealthReason.NO_USABLE_TUNNEL
+        ways = [tunnels[tunnel] for tunnel in combined if tunnel in tunnels]
+        health = Health.INITIAL if Health.INITIAL in ways else Health.UNKNOWN
+        reason = _reason_without_ways(ways)
         evidence, latency_ms = (), None
     old = before.backends.get(id_) if before else None
     return BackendView(
@@ -150,6 +150,17 @@ def _backend(
     )
 
 
+def _reason_without_ways(ways: list[Health]) -> HealthReason:
+    if not ways:
+        return HealthReason.NO_CHECKS
+    return HealthReason.CHECKS_PENDING if Health.INITIAL in ways else HealthReason.NO_USABLE_TUNNEL
+
+
+def is_cut_off(view: BackendView, tunnels: Mapping[TunnelId, TunnelView]) -> bool:
+    """Return whether every tunnel that leads to the backend is down: nothing is known of it, and it is no use here."""
+    return bool(view.paths) and all(tunnels[id_].health is Health.UNHEALTHY for id_ in view.paths)
+
+
 def _region(
     region: Region,
     tunnels: Mapping[TunnelId, TunnelView],
@@ -160,7 +171,7 @@ def _region(
     states = [view.health for view in tunnels.values()]
     healthy_tunnels = states.count(Health.HEALTHY)
     health, reason = (
-        _by_backends(region, [view.health for view in backends.values()])
+        _by_backends(region, [Health.UNHEALTHY if is_cut_off(v, tunnels) else v.health for v in backends.values()])
         if healthy_tunnels
         else _without_tunnels(states)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anycastd.health.assess import is_cut_off
 from anycastd.model.address import Family, Prefix, RegionName, family_of
 from anycastd.model.decision import Truth
 from anycastd.model.health import Health, HealthView
@@ -28,10 +29,20 @@ def counted(config: Config, condition: Condition, family: Family) -> tuple[Regio
     )
 
 
+def region_health(config: Config, name: RegionName, family: Family, health: HealthView) -> Health:
+    """Return whether a region is usable for a family: the region is, and a tunnel that carries the family is up."""
+    whole = health.regions[name].health
+    tunnels = config.regions[name].tunnels
+    ways = [health.tunnels[id_].health for id_ in tunnels if carries(config.tunnels[id_], family)]
+    if whole is not Health.HEALTHY or not ways:
+        return whole
+    return next(state for state in (Health.HEALTHY, Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY) if state in ways)
+
+
 def _states(config: Config, condition: Condition, family: Family, health: HealthView) -> Mapping[str, Health]:
     regions = counted(config, condition, family)
     if condition.scope is Scope.REGIONS:
-        return {name: health.regions[name].health for name in regions}
+        return {name: region_health(config, name, family, health) for name in regions}
     if condition.scope is Scope.TUNNELS:
         return {
             id_: health.tunnels[id_].health
@@ -39,21 +50,20 @@ def _states(config: Config, condition: Condition, family: Family, health: Health
             for id_ in config.regions[name].tunnels
             if carries(config.tunnels[id_], family)
         }
-    return {id_: health.backends[id_].health for name in regions for id_ in config.regions[name].backends}
+    return {
+        id_: Health.UNHEALTHY if is_cut_off(health.backends[id_], health.tunnels) else health.backends[id_].health
+        for name in regions
+        for id_ in config.regions[name].backends
+    }
 
 
 def evaluate(config: Config, prefix: Prefix, condition: Condition, health: HealthView) -> tuple[Truth, str, bool]:
     """Return the condition's value, a sentence saying what it was made from, and whether first verdicts are awaited.
 
     A backend that no healthy tunnel reaches is UNKNOWN, so a condition over backends would never become false when
-    all tunnels die; with all tunnels of its region UNHEALTHY the backend counts as not usable here.
+    all tunnels die; with every tunnel that leads to it UNHEALTHY the backend counts as not usable here.
     """
-    states = dict(_states(config, condition, family_of(prefix), health))
-    if condition.scope is Scope.BACKENDS:
-        for id_, state in states.items():
-            region = health.backends[next(b for b in config.backends if b == id_)].region
-            if state is Health.UNKNOWN and health.regions[region].health is Health.UNHEALTHY:
-                states[id_] = Health.UNHEALTHY
+    states = _states(config, condition, family_of(prefix), health)
     usable = [name for name, state in states.items() if state is Health.HEALTHY]
     unusable = [name for name, state in states.items() if state is Health.UNHEALTHY]
     need = condition.need.of(len(states))
