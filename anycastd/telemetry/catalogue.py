@@ -56,7 +56,7 @@ PREFIX_STATE = _gauge(
 PREFIX_PREFERENCE = _gauge("prefix_preference", "What is decided: 0 WITHDRAWN, 1 GSHUT, 2 DEPREF, 3 NORMAL.", "prefix")
 PREFIX_WANTED = _gauge("prefix_wanted_preference", "What health alone would do, in the same numbers.", "prefix")
 PREFIX_HOLD = _gauge(
-    "prefix_hold", "1 while the reason holds a wanted change of the prefix back.", "prefix", "reason",
+    "prefix_hold", "1 for the reason that holds a change back; absent when none does.", "prefix", "reason",
     values="docs/reasons.md, reasons that hold",
 )  # fmt: skip
 PREFIX_NEIGHBORS = _gauge(

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 
 from anycastd.model.address import NeighborName, TunnelId
 from anycastd.model.bgp import SessionState, SpeakerState
-from anycastd.model.decision import PrefixState, Reason
+from anycastd.model.decision import PrefixState
 from anycastd.model.health import FaultScope, Health
 from anycastd.model.status import Alarm, Status
 from anycastd.telemetry import catalogue as c
@@ -17,7 +17,6 @@ from anycastd.telemetry import catalogue as c
 Condition = tuple[str, bool, str]
 Sample = tuple[tuple[str, ...], float]
 _HEALTH = {Health.HEALTHY: 1.0, Health.UNHEALTHY: 0.0, Health.UNKNOWN: -1.0, Health.INITIAL: -1.0}
-_HOLDS = tuple(reason for reason in Reason if reason.holds)
 
 
 def gauges(status: Status, ready: Iterable[Condition]) -> Iterator[GaugeMetricFamily]:
@@ -59,7 +58,8 @@ def _prefixes(status: Status) -> Source:
     yield c.PREFIX_STATE, [((p, s.value), float(v.state is s)) for p, v in views.items() for s in PrefixState]
     yield c.PREFIX_PREFERENCE, [((p,), float(v.decision.level)) for p, v in views.items()]
     yield c.PREFIX_WANTED, [((p,), float(v.decision.wanted)) for p, v in views.items()]
-    yield c.PREFIX_HOLD, [((p, r.value), float(v.decision.hold is r)) for p, v in views.items() for r in _HOLDS]
+    holds = ((p, v.decision.hold) for p, v in views.items())
+    yield c.PREFIX_HOLD, [((p, hold.value), 1.0) for p, hold in holds if hold is not None]
     yield (
         c.PREFIX_NEIGHBORS,
         [

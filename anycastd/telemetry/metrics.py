@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import Announce, BgpAction, EndOfRib
@@ -21,49 +21,44 @@ from anycastd.model.status import FailoverTimer, Status
 from anycastd.model.topology import Config
 from anycastd.telemetry import catalogue as c
 from anycastd.telemetry.collector import Condition, gauges
+from anycastd.telemetry.tally import Spread, Tally
 
 
-class Metrics(Collector):
+class _Scrape(Collector):
+    """What one scrape found."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what was found."""
+        return self._families
+
+
+class Metrics:
     """Everything that is counted. One for a daemon; nothing global, so that tests can have their own."""
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
     def __init__(self, *, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._probes: Tally[tuple[CheckId, Why]] = Tally()
+        self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        self._scraped: tuple[Status, tuple[Condition, ...]] | None = None
-        self._verdicts = self._counter(c.VERDICTS)
-        self._decisions = self._counter(c.DECISIONS)
-        self._reroutes = self._counter(c.REROUTES)
-        self._actions = self._counter(c.BGP_ACTIONS)
-        self._commands = self._counter(c.COMMANDS)
-        self._starts = self._counter(c.SPEAKER_STARTS)
-        self._reloads = self._counter(c.RELOADS)
-        self._reload_time = Gauge(c.RELOAD_TIME.name, c.RELOAD_TIME.text, registry=self._registry)
-        self._stages = self._counter(c.STAGE_FAILURES)
-        self._suppressed = self._counter(c.LOG_SUPPRESSED)
-        self._decide, self._command = self._histogram(c.SEEN_TO_DECIDED), self._histogram(c.DECIDED_TO_COMMANDED)
-        self._ack, self._whole = self._histogram(c.COMMANDED_TO_ACKED), self._histogram(c.FAILOVER)
+        self._tallies = {spec: Tally(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER}
+        self._spreads = {spec: Spread(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM}
+        self._reload_unix_s = 0.0
         self._always_there()
-        self._registry.register(self)
-
-    def _counter(self, spec: c.Spec) -> Counter:
-        return Counter(spec.name, spec.text, spec.labels, registry=self._registry)
-
-    def _histogram(self, spec: c.Spec) -> Histogram:
-        return Histogram(spec.name, spec.text, spec.labels, registry=self._registry, buckets=c.BUCKETS_S)
 
     def _always_there(self) -> None:
         """Show at 0 what is alarmed on: a rate over a series that begins at 1 misses the first event."""
-        for result in ("acknowledged", "refused"):
-            self._commands.labels(result)
-        for result in ("applied", "refused"):
-            self._reloads.labels(result)
+        for spec in (c.REROUTES, c.SPEAKER_STARTS, c.LOG_SUPPRESSED):
+            self._tallies[spec].add(count=0)
+        for spec, values in ((c.COMMANDS, ("acknowledged", "refused")), (c.RELOADS, ("applied", "refused"))):
+            for value in values:
+                self._tallies[spec].add(value, count=0)
         for health in Health:
-            self._verdicts.labels(health.value)
+            self._tallies[c.VERDICTS].add(health.value, count=0)
 
     def probe(self, result: ProbeResult) -> None:
         """Count one probe result: the hot path, so only a dictionary is touched."""
@@ -71,65 +66,72 @@ class Metrics(Collector):
 
     def verdict(self, health: Health) -> None:
         """Count a check that changed its verdict to `health`."""
-        self._verdicts.labels(health.value).inc()
+        self._tallies[c.VERDICTS].add(health.value)
 
     def decision(self, decision: Decision) -> None:
         """Count a decision that differs from the one before."""
         hold = decision.hold.value if decision.hold else ""
-        self._decisions.labels(decision.level.name, decision.reason.value, hold).inc()
+        self._tallies[c.DECISIONS].add(decision.level.name, decision.reason.value, hold)
 
     def rerouted(self) -> None:
         """Count a prefix that takes another tunnel."""
-        self._reroutes.inc()
+        self._tallies[c.REROUTES].add()
 
     def action(self, action: BgpAction) -> None:
         """Count a change ordered of ExaBGP."""
         kind = "end_of_rib" if isinstance(action, EndOfRib) else "withdraw"
-        self._actions.labels("announce" if isinstance(action, Announce) else kind, action.neighbor).inc()
+        self._tallies[c.BGP_ACTIONS].add("announce" if isinstance(action, Announce) else kind, action.neighbor)
 
     def command_acknowledged(self, count: int = 1) -> None:
         """Count commands that ExaBGP took."""
-        self._commands.labels("acknowledged").inc(count)
+        self._tallies[c.COMMANDS].add("acknowledged", count=count)
 
     def command_refused(self, count: int = 1) -> None:
         """Count commands that ExaBGP refused."""
-        self._commands.labels("refused").inc(count)
+        self._tallies[c.COMMANDS].add("refused", count=count)
 
     def speaker_started(self) -> None:
         """Count a start or replacement of ExaBGP."""
-        self._starts.inc()
+        self._tallies[c.SPEAKER_STARTS].add()
 
     def reload(self, applied: bool) -> None:
         """Count a reload."""
-        self._reloads.labels("applied" if applied else "refused").inc()
+        self._tallies[c.RELOADS].add("applied" if applied else "refused")
         if applied:
-            self._reload_time.set(self._wall())
+            self._reload_unix_s = self._wall()
 
     def stage_failed(self, stage: str) -> None:
         """Count a stage of the daemon that failed."""
-        self._stages.labels(stage).inc()
+        self._tallies[c.STAGE_FAILURES].add(stage)
 
     def log_suppressed(self, count: int) -> None:
         """Count log lines that were left out."""
-        self._suppressed.inc(count)
+        self._tallies[c.LOG_SUPPRESSED].add(count=count)
 
     def failover(self, timer: FailoverTimer) -> None:
         """Take the times of a change that was acknowledged."""
-        self._decide.observe(max(timer.decided_s - timer.seen_s, 0.0))
+        self._spreads[c.SEEN_TO_DECIDED].observe(timer.decided_s - timer.seen_s)
         if timer.commanded_s is None or timer.acknowledged_s is None:
             return
-        self._command.observe(max(timer.commanded_s - timer.decided_s, 0.0))
-        self._ack.observe(max(timer.acknowledged_s - timer.commanded_s, 0.0))
-        self._whole.observe(max(timer.acknowledged_s - timer.seen_s, 0.0))
+        self._spreads[c.DECIDED_TO_COMMANDED].observe(timer.commanded_s - timer.decided_s)
+        self._spreads[c.COMMANDED_TO_ACKED].observe(timer.acknowledged_s - timer.commanded_s)
+        self._spreads[c.FAILOVER].observe(timer.acknowledged_s - timer.seen_s)
 
     def expose(self, status: Status, ready: Iterable[Condition]) -> bytes:
         """Return every metric in Prometheus' text format; `ready` are the conditions of /readyz."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Scrape(self.families(status, ready)))
+        return generate_latest(registry)
+
+    def families(self, status: Status, ready: Iterable[Condition]) -> Iterator[Metric]:
+        """Yield every metric of the catalogue."""
         self._learn(status.config)
-        self._scraped = (status, tuple(ready))
-        try:
-            return generate_latest(self._registry)
-        finally:
-            self._scraped = None
+        yield from gauges(status, ready)
+        yield GaugeMetricFamily(c.RELOAD_TIME.name, c.RELOAD_TIME.text, value=self._reload_unix_s)
+        for tally in self._tallies.values():
+            yield self._probe_results().family() if tally.spec is c.PROBES else tally.family()
+        for spread in self._spreads.values():
+            yield spread.family()
 
     def _learn(self, config: Config) -> None:
         if config is not self._config:
@@ -137,19 +139,9 @@ class Metrics(Collector):
             # never forgotten: a counter must not shrink when a check is removed
             self._kinds |= {p.id: p.check.kind for p in (*config.probes, *config.self_test.probes)}
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauges and the probe results; called by the registry while `expose` runs."""
-        if self._scraped is None:
-            return
-        yield from gauges(*self._scraped)
-        yield self._probe_results()
-
-    def _probe_results(self) -> CounterMetricFamily:
-        by_kind: Tally[tuple[CheckKind, Why]] = Tally()
+    def _probe_results(self) -> Tally:
+        tally = Tally(c.PROBES)
         for (check, why), count in self._probes.items():
             if kind := self._kinds.get(check):
-                by_kind[kind, why] += count
-        family = CounterMetricFamily(c.PROBES.name, c.PROBES.text, labels=c.PROBES.labels)
-        for (kind, why), count in sorted(by_kind.items()):
-            family.add_metric((kind.value, why.outcome.value, why.value), count)
-        return family
+                tally.add(kind.value, why.outcome.value, why.value, count=count)
+        return tally

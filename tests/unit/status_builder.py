@@ -339,3 +339,33 @@ def isolated(*, api: ApiConfig | None = None) -> Status:
     timer = FailoverTimer(V4, "NORMAL -> DEPREF", NOW_S - 38.0021, NOW_S - 38.0, NOW_S - 37.9996, NOW_S - 37.9975)
     health = replace(status.health, tunnels=tunnels, regions=regions)
     return replace(status, checks=checks, health=health, timers=(timer,))
+
+
+def starting(*, api: ApiConfig | None = None) -> Status:
+    """Return a POP that has just begun: nothing observed, no verdicts, no session."""
+    first = decision(
+        V4,
+        Level.WITHDRAWN,
+        wanted=Level.WITHDRAWN,
+        reason=Reason.FIRST_CHECKS,
+        hold=Reason.FIRST_CHECKS,
+        age_s=0.5,
+        detail="cannot tell yet of regions: eu-central, us-east",
+    )
+    view = replace(
+        view_of(first, PrefixState.PENDING), path=PathChoice(V4, None, "no tunnel has passed its checks yet")
+    )
+    full = with_views(config(api=api), {V4: view})
+    tunnels = {
+        id_: replace(tunnel, health=Health.INITIAL, reason=HealthReason.CHECKS_PENDING, latency_ms=None)
+        for id_, tunnel in full.health.tunnels.items()
+    }
+    return replace(
+        full,
+        started_s=NOW_S - 0.5,
+        checks={},
+        health=replace(full.health, tunnels=tunnels, self_test=SelfTestView()),
+        wanted_routes={},
+        bgp=BgpObserved(),
+        kernel=KernelObserved(),
+    )

@@ -1,0 +1,227 @@
+"""What every reason means and what to do about it. docs/reasons.md is made from this; a test holds it complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from anycastd.model.decision import Reason
+from anycastd.model.health import HealthReason
+from anycastd.model.probe import Why
+from anycastd.model.status import Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a value says, and what an operator does; empty `do` = nothing."""
+
+    says: str
+    do: str = ""
+
+
+DECISIONS: Mapping[Reason, Meaning] = {
+    Reason.SERVING: Meaning("Enough is usable: `announce_when` is true, so the prefix is announced."),
+    Reason.UNABLE_TO_SERVE: Meaning(
+        "Too little is usable: `announce_when` is false. The prefix goes to DEPREF at once; what follows is for the "
+        "guard to say.",
+        "`anycastd explain PREFIX` names the checks that failed.",
+    ),
+    Reason.HEALTH_UNKNOWN: Meaning(
+        "It cannot be told whether enough is usable. What is announced stays, what is absent stays absent.",
+        "Look for checks that are UNKNOWN: their fault is ours (`check_broken`).",
+    ),
+    Reason.FIRST_CHECKS: Meaning(
+        "The first verdicts are awaited after a start or a new configuration; nothing changes until then.",
+        "Wait rise x interval of the slowest check.",
+    ),
+    Reason.DATA_PLANE_NOT_READY: Meaning(
+        "The prefix's routes were not yet read back from the kernel; without them its packets would loop or be lost, "
+        "so it is not announced.",
+        "`anycastd explain PREFIX`, line kernel; then the alarms `kernel_refused` and `kernel_not_as_wanted`.",
+    ),
+    Reason.OBSERVATION_MISSING: Meaning(
+        "ExaBGP has not said yet what it sends. Nothing is changed on the strength of what was not seen.",
+        "If it lasts longer than some seconds: the alarms `speaker_absent` and `speaker_wedged`.",
+    ),
+    Reason.SLOW_START: Meaning(
+        "The prefix is fine again and waits, depreferenced, `return_after` long before it is NORMAL; the time doubles "
+        "with each relapse.",
+        "Wait; `anycastd status` counts the time down.",
+    ),
+    Reason.CHANGE_BUDGET: Meaning(
+        "One more change could make a neighbor's route flap damping (RFC 2439) suppress the prefix, so it waits.",
+        "Wait, and find out what flaps: the journal's `verdict` lines.",
+    ),
+    Reason.SETTLING: Meaning(
+        "The prefix is depreferenced and waits `settle` long before it asks to withdraw: a passing fault then costs "
+        "one attribute change."
+    ),
+    Reason.CHECKER_SUSPECT: Meaning(
+        "Many different targets failed together and so did a self-test target: probably this machine is at fault, so "
+        "nothing is withdrawn.",
+        "Look at this machine: its uplink, CPU, conntrack table, firewall.",
+    ),
+    Reason.STATIC_GUARD: Meaning(
+        "Health would withdraw the prefix, but nobody can be asked whether others announce it. It stays, "
+        "depreferenced: a bad way is better than none (never dark).",
+        "If other POPs do announce it, write `last_resort: withdraw` for the prefix, or stop this daemon.",
+    ),
+    Reason.LAST_RESORT_WITHDRAW: Meaning(
+        "The prefix is withdrawn because the configuration says `last_resort: withdraw` for it."
+    ),
+    Reason.STOPPING: Meaning("The daemon was told to leave (SIGTERM): every prefix is withdrawn."),
+    Reason.NOT_CONFIGURED: Meaning("The prefix is not in the configuration (any more): it is withdrawn."),
+}
+
+HEALTH: Mapping[HealthReason, Meaning] = {
+    HealthReason.CHECKS_PASS: Meaning("Every check passes."),
+    HealthReason.CHECKS_PENDING: Meaning("A check has no verdict yet.", "Wait rise x interval."),
+    HealthReason.CHECK_FAILED: Meaning(
+        "A check failed `fall` times in a row, and it is the target's fault.",
+        "`anycastd explain` or `/v1/checks` name the check and how it ended.",
+    ),
+    HealthReason.CHECK_BROKEN: Meaning(
+        "A check could not be carried out, by our own fault; nothing is said of the target.",
+        "See the alarm `check_broken`.",
+    ),
+    HealthReason.NO_USABLE_TUNNEL: Meaning(
+        "Every tunnel of the region is down, so it cannot be reached from this POP.",
+        "Look at the underlay and the far end of the tunnels.",
+    ),
+    HealthReason.TUNNELS_UNKNOWN: Meaning(
+        "It cannot be told of the region's tunnels whether they work.", "Look at the tunnels' checks."
+    ),
+    HealthReason.TOO_FEW_BACKENDS: Meaning(
+        "Fewer backends are healthy than `usable_when` asks for.", "Look at the backends' checks."
+    ),
+    HealthReason.ENOUGH_BACKENDS: Meaning("As many backends are healthy as `usable_when` asks for, or more."),
+    HealthReason.NO_CHECKS: Meaning(
+        "Nothing checks it, so nothing is known of it: it is UNKNOWN.",
+        "Give it a check.",
+    ),
+}
+
+PROBES: Mapping[Why, Meaning] = {
+    Why.ANSWERED: Meaning("The target answered as wanted."),
+    Why.TIMEOUT: Meaning(
+        "Nothing came back within `timeout`.", "Packet loss, a firewall that drops, or a target that hangs."
+    ),
+    Why.REFUSED: Meaning("The target's machine answers, but nobody listens on the port.", "Is the service running?"),
+    Why.RESET: Meaning(
+        "The connection was cut by the other side before the answer was whole.", "Look at the target's own log."
+    ),
+    Why.UNREACHABLE: Meaning(
+        "A router or the far machine said that the target cannot be reached (ICMP).",
+        "Look at routing behind the tunnel.",
+    ),
+    Why.BAD_STATUS: Meaning("The HTTP status is not one of those wanted.", "Ask the same with curl from the POP."),
+    Why.BAD_ANSWER: Meaning(
+        "What came back is not what was asked for: not the protocol, or the text wanted is not in it.",
+        "Ask the same by hand.",
+    ),
+    Why.TLS_FAILED: Meaning(
+        "No TLS session: certificate, name or protocol version do not fit.", "openssl s_client -connect TARGET"
+    ),
+    Why.LINK_DOWN: Meaning("The tunnel's device is down, has no carrier or is gone.", "ip link show DEVICE"),
+    Why.ADDRESS_GONE: Meaning("The tunnel's device does not carry our address any more.", "ip address show DEVICE"),
+    Why.NO_PERMISSION: Meaning(
+        "The kernel does not let us send the probe.",
+        "net.ipv4.ping_group_range must hold the daemon's group, or it needs CAP_NET_RAW; a local firewall also "
+        "answers so.",
+    ),
+    Why.NO_DEVICE: Meaning("The device to send over does not exist.", "Is the name in the configuration right?"),
+    Why.NO_ADDRESS: Meaning(
+        "Our address to send from is on no device.", "ip address: is the tunnel's `local` address configured?"
+    ),
+    Why.NO_DESCRIPTORS: Meaning("The process has no file descriptors left.", "Raise LimitNOFILE."),
+    Why.NO_ROUTE: Meaning("This machine has no route to the target.", "ip route get TARGET from LOCAL"),
+    Why.LOOP_LATE: Meaning(
+        "The daemon itself was late, so that the answer may have waited unread.", "See the alarm `loop_late`."
+    ),
+    Why.INTERNAL: Meaning("An error of our own that has no better name.", "Report it with the log line."),
+}
+
+ALARMS: Mapping[Alarm, Meaning] = {
+    Alarm.UNWANTED_ROUTES: Meaning(
+        "ExaBGP sends a route that is not wanted, and it does not go away.",
+        "Somebody else feeds this ExaBGP, or a withdrawal is refused: `/v1/neighbors`, `command_refused`.",
+    ),
+    Alarm.SPEAKER_ABSENT: Meaning(
+        "No ExaBGP is connected or it is not ready: neighbors with graceful restart keep our routes for its time only.",
+        "systemctl status anycastd-bgp; is port 179 taken by another router?",
+    ),
+    Alarm.SPEAKER_WEDGED: Meaning(
+        "ExaBGP has not answered a command for too long; it is being replaced.", "Keep its log if it comes again."
+    ),
+    Alarm.SPEAKER_ONE_USER: Meaning(
+        "ExaBGP runs as the daemon's own user, so that a fault in one reaches the other.",
+        "Run it as the user `exabgp` (see docs/exabgp.md).",
+    ),
+    Alarm.COMMAND_REFUSED: Meaning(
+        "ExaBGP refused a command; the same is tried again only when something changed.",
+        "The detail has ExaBGP's own words. Most often an attribute of `export` that it does not take.",
+    ),
+    Alarm.KERNEL_REFUSED: Meaning(
+        "The kernel refused a route or rule of ours.", "The detail has the errno: permission, device or address gone."
+    ),
+    Alarm.KERNEL_NOT_AS_WANTED: Meaning(
+        "Routes or rules of ours are missing in the kernel and do not stay when put there.",
+        "Something removes them: systemd-networkd (ManageForeignRoutes), another daemon, a script.",
+    ),
+    Alarm.CHECK_BROKEN: Meaning(
+        "A check cannot be carried out, by our own fault, so that a real fault would not be seen.",
+        "The detail says why; the same word stands below probe results.",
+    ),
+    Alarm.CHECKER_SUSPECT: Meaning(
+        "Many targets failed together and a self-test target too: this machine is suspected, nothing is withdrawn.",
+        "Look at this machine before the targets.",
+    ),
+    Alarm.SESSION_DOWN: Meaning(
+        "A BGP session is not established.",
+        "The detail has the last reason; compare address, AS, password and TTL with the neighbor.",
+    ),
+    Alarm.CONFIG_REFUSED: Meaning(
+        "The configuration file has errors; the one loaded before stays in force.",
+        "anycastd check -c FILE, correct it, anycastd reload.",
+    ),
+    Alarm.LOOP_LATE: Meaning(
+        "The daemon's event loop was late, so that failures are seen later than they should.",
+        "CPU: too many checks for this machine, or it is starved by others.",
+    ),
+    Alarm.STATE_NOT_SAVED: Meaning(
+        "What must outlive a restart (penalties, times) could not be read or written.",
+        "Space and permissions of `state_dir`.",
+    ),
+    Alarm.DEAD_MAN_FIRED: Meaning(
+        "The daemon was away longer than `dead_man_after`, and the bridge sent what it had been given for that.",
+        "Find out why the daemon was away; the routes follow its decisions again.",
+    ),
+    Alarm.STAGE_FAILED: Meaning(
+        "A part of the daemon ended with an error and was started again; routes stay meanwhile.",
+        "The log has the traceback: report it.",
+    ),
+    Alarm.PREFIX_DARK: Meaning(
+        "The prefix should be announced, and no established neighbor has it.",
+        "`anycastd explain PREFIX`, lines sent and observed.",
+    ),
+}
+
+SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
+    (
+        "Decisions",
+        "Why a prefix is announced as it is (`reason`), or what holds a change back (`hold`).",
+        tuple(DECISIONS.items()),
+    ),
+    ("Health", "Why a tunnel, backend or region is believed to be as it is.", tuple(HEALTH.items())),
+    (
+        "Probe results",
+        "How one probe ended. Only what is the target's fault makes it unhealthy.",
+        tuple(PROBES.items()),
+    ),
+    (
+        "Alarms",
+        "What an operator must look at: `anycastd status`, `anycastd_alarm`, log lines `alarm`.",
+        tuple(ALARMS.items()),
+    ),
+)

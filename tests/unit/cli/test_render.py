@@ -1,0 +1,47 @@
+"""Tables and colours."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from anycastd.api.views.explain import explain
+from anycastd.api.views.moments import span as api_span
+from anycastd.api.views.overview import overview
+from anycastd.cli.render import explain_lines, span, status_lines, table
+from anycastd.model.status import Status
+from tests.unit import status_builder as build
+
+
+@pytest.mark.parametrize("status", [build.serving(), build.isolated(), build.starting()])
+def test_colours_change_nothing_but_colours(status: Status) -> None:
+    body = overview(status)
+    plain, coloured = status_lines(body, colour=False), status_lines(body, colour=True)
+    assert plain != coloured
+    assert [click.unstyle(line) for line in coloured] == plain
+    explained = explain(status, status.prefixes[build.V4])
+    assert explain_lines(explained, colour=False) == explained["text"]
+    assert [click.unstyle(line) for line in explain_lines(explained, colour=True)] == explained["text"]
+
+
+def test_a_table_without_rows_is_nothing() -> None:
+    assert table(("A", "B"), [], colour=False) == []
+
+
+def test_numbers_stand_at_the_right() -> None:
+    assert table(("N", "X"), [("1", "a"), ("100", "b")], colour=False, right=frozenset({0})) == [
+        "  N  X",
+        "  1  a",
+        "100  b",
+    ]
+
+
+def test_both_faces_tell_lengths_of_time_alike() -> None:
+    for seconds in (0, 59, 61, 599, 601, 3600, 3660, 90_000, 8_640_000):
+        assert span(seconds) == api_span(seconds)
+
+
+def test_a_table_of_ipv6_prefixes_stays_aligned() -> None:
+    lines = status_lines(overview(build.serving()), colour=False)
+    starts = {line.index(word) for line, word in zip(lines[1:4], ("STATE", "ANNOUNCED", "ANNOUNCED"), strict=True)}
+    assert len(starts) == 1

@@ -1,0 +1,191 @@
+"""What Prometheus scrapes: read back with its own parser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from anycastd.api.views.readiness import conditions
+from anycastd.model.address import CheckId, Family
+from anycastd.model.bgp import Announce, EndOfRib, Withdraw
+from anycastd.model.decision import PrefixState
+from anycastd.model.health import Health
+from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
+from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
+from anycastd.telemetry.metrics import Metrics
+from tests.unit import status_builder as build
+from tests.unit.status_builder import EUC1, NOW_S, TRANSIT_A, V4, V6
+
+PATH, WEB = CheckId(f"tunnel/{EUC1}/path"), CheckId("backend/eu-central/web-1/web@euc-1")
+
+
+def families(metrics: Metrics, status: Status) -> dict[str, Metric]:
+    text = metrics.expose(status, conditions(status)).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def samples(metrics: Metrics, status: Status) -> dict[tuple[str, ...], float]:
+    """Return every sample by name and label values, in the catalogue's order of labels."""
+    order = {spec.name.removesuffix("_total"): (*spec.labels, "le") for spec in CATALOGUE}
+    return {
+        (s.name, *(s.labels[label] for label in order[family.name] if label in s.labels)): s.value
+        for family in families(metrics, status).values()
+        for s in family.samples
+    }
+
+
+def lively() -> Metrics:
+    """Return metrics in which every counter has counted."""
+    metrics = Metrics(wall=lambda: 1_790_000_000.0)
+    metrics.probe(ProbeResult(PATH, Why.ANSWERED, 0.0, 0.1))
+    metrics.verdict(Health.UNHEALTHY)
+    metrics.decision(build.isolated().prefixes[V4].decision)
+    metrics.rerouted()
+    metrics.action(Announce(TRANSIT_A, build.serving().wanted_routes[TRANSIT_A][V4]))
+    metrics.action(Withdraw(TRANSIT_A, V4, "192.0.2.1"))
+    metrics.action(EndOfRib(TRANSIT_A, Family.IPV4_UNICAST))
+    metrics.command_acknowledged(3)
+    metrics.command_refused()
+    metrics.speaker_started()
+    metrics.reload(True)
+    metrics.reload(False)
+    metrics.stage_failed("watch")
+    metrics.log_suppressed(4)
+    metrics.failover(FailoverTimer(V4, "NORMAL -> DEPREF", 10.0, 10.002, 10.003, 10.02))
+    return metrics
+
+
+def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
+    exposed = families(lively(), build.serving())
+    known = {re.sub("_total$", "", spec.name): spec for spec in CATALOGUE}
+    assert set(exposed) == set(known)
+    for name, family in exposed.items():
+        spec = known[name]
+        assert family.type == spec.kind.value
+        assert family.documentation == spec.text
+        assert all(set(sample.labels) - {"le"} == set(spec.labels) for sample in family.samples), name
+        assert family.samples, name
+
+
+def test_names_have_the_prefix_the_unit_and_a_help_text() -> None:
+    names = [spec.name for spec in CATALOGUE]
+    assert len(names) == len(set(names))
+    for spec in CATALOGUE:
+        assert re.fullmatch(r"anycastd_[a-z_]+[a-z]", spec.name)
+        assert spec.name.endswith("_total") is (spec.kind is Kind.COUNTER)
+        assert spec.text.endswith(".")
+        assert not spec.name.endswith(("_ms", "_milliseconds"))
+
+
+def test_every_alarm_is_always_there() -> None:
+    raised = (
+        AlarmView(Alarm.SESSION_DOWN, "transit-a", NOW_S, ""),
+        AlarmView(Alarm.SESSION_DOWN, "transit-b", NOW_S, ""),
+    )
+    found = samples(Metrics(), replace(build.serving(), alarms=raised))
+    assert {key[1]: value for key, value in found.items() if key[0] == "anycastd_alarm"} == {
+        alarm.value: 2.0 if alarm is Alarm.SESSION_DOWN else 0.0 for alarm in Alarm
+    }
+
+
+def test_prefixes_are_told_by_state_preference_and_hold() -> None:
+    found = samples(Metrics(), build.serving())
+    six = str(V6)
+    assert found["anycastd_prefix_preference", str(V4)] == 3.0
+    assert found["anycastd_prefix_preference", six] == 2.0
+    assert found["anycastd_prefix_wanted_preference", six] == 3.0
+    assert found["anycastd_prefix_hold", six, "slow_start"] == 1.0
+    assert not any(key[:2] == ("anycastd_prefix_hold", str(V4)) for key in found)
+    states = {state: found["anycastd_prefix_state", six, state.value] for state in PrefixState}
+    assert states == {state: float(state is PrefixState.ANNOUNCED) for state in PrefixState}
+    assert found["anycastd_prefix_path", str(V4), EUC1] == 1.0
+
+
+def test_health_latency_and_readiness_are_told() -> None:
+    found = samples(Metrics(), build.isolated())
+    assert found["anycastd_tunnel_health", "eu-central", "euc-1"] == 0.0
+    assert ("anycastd_tunnel_latency_seconds", "eu-central", "euc-1") not in found
+    assert found["anycastd_check_latency_seconds", WEB] == pytest.approx(0.012)
+    assert found["anycastd_ready",] == 1.0
+    began = samples(Metrics(), build.starting())
+    assert began["anycastd_ready",] == 0.0
+    assert began["anycastd_ready_condition", "speaker"] == 0.0
+    assert began["anycastd_tunnel_health", "eu-central", "euc-1"] == -1.0
+    assert ("anycastd_neighbor_routes", "transit-a", "observed") not in began
+
+
+def test_times_of_day_are_unix_seconds() -> None:
+    found = samples(Metrics(), build.serving())
+    assert found["anycastd_start_time_seconds",] == pytest.approx(build.WALL_S - 273_900.0)
+
+
+def test_probe_results_are_counted_by_kind_outcome_and_why() -> None:
+    metrics = Metrics()
+    for why in (Why.ANSWERED, Why.ANSWERED, Why.TIMEOUT, Why.NO_PERMISSION):
+        metrics.probe(ProbeResult(PATH, why, 0.0, 0.1))
+    metrics.probe(ProbeResult(WEB, Why.BAD_STATUS, 0.0, 0.1))
+    found = samples(metrics, build.serving())
+    name = "anycastd_probe_results_total"
+    assert {key[1:]: value for key, value in found.items() if key[0] == name} == {
+        ("icmp", "ok", "answered"): 2.0,
+        ("icmp", "failed", "timeout"): 1.0,
+        ("icmp", "broken", "no_permission"): 1.0,
+        ("http", "failed", "bad_status"): 1.0,
+    }
+
+
+def test_counters_do_not_shrink_when_a_check_is_removed() -> None:
+    metrics, status = Metrics(), build.serving()
+    metrics.probe(ProbeResult(PATH, Why.ANSWERED, 0.0, 0.1))
+    key = ("anycastd_probe_results_total", "icmp", "ok", "answered")
+    assert samples(metrics, status)[key] == 1.0
+    without = replace(status, config=replace(status.config, probes=()))
+    assert samples(metrics, without)[key] == 1.0
+
+
+def test_events_are_counted() -> None:
+    found = samples(lively(), build.serving())
+    assert found["anycastd_commands_total", "acknowledged"] == 3.0
+    assert found["anycastd_commands_total", "refused"] == 1.0
+    assert found["anycastd_decisions_total", "DEPREF", "unable_to_serve", "static_guard"] == 1.0
+    for action in ("announce", "withdraw", "end_of_rib"):
+        assert found["anycastd_bgp_actions_total", action, "transit-a"] == 1.0
+    assert found["anycastd_reloads_total", "refused"] == 1.0
+    assert found["anycastd_reload_last_success_seconds",] == 1_790_000_000.0
+    assert found["anycastd_log_lines_suppressed_total",] == 4.0
+
+
+def test_what_is_alarmed_on_is_there_before_it_happens() -> None:
+    found = samples(Metrics(), build.serving())
+    assert found["anycastd_commands_total", "refused"] == 0.0
+    assert found["anycastd_reloads_total", "refused"] == 0.0
+    assert found["anycastd_check_verdicts_total", "UNHEALTHY"] == 0.0
+
+
+def buckets(found: dict[tuple[str, ...], float], name: str) -> Iterable[float]:
+    return [found[f"{name}_bucket", bound] for bound in [*(str(b) for b in BUCKETS_S), "+Inf"]]
+
+
+def test_failover_times_fall_into_their_buckets() -> None:
+    metrics = Metrics()
+    metrics.failover(FailoverTimer(V4, "x", 10.0, 10.0004, 10.0014, 10.0044))
+    metrics.failover(FailoverTimer(V4, "x", 10.0, 10.0, 30.0, 30.001))
+    found = samples(metrics, build.serving())
+    assert buckets(found, "anycastd_failover_decide_seconds") == [2.0] * 14
+    assert buckets(found, "anycastd_failover_command_seconds") == [0.0] + [1.0] * 12 + [2.0]
+    assert found["anycastd_failover_seconds_count",] == 2.0
+    assert found["anycastd_failover_seconds_sum",] == pytest.approx(20.0054)
+
+
+def test_a_change_that_was_not_acknowledged_counts_as_decided_only() -> None:
+    metrics = Metrics()
+    metrics.failover(FailoverTimer(V4, "x", 10.0, 10.1))
+    found = samples(metrics, build.serving())
+    assert found["anycastd_failover_decide_seconds_count",] == 1.0
+    assert found["anycastd_failover_seconds_count",] == 0.0
