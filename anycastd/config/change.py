@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 from anycastd.errors import Problem
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
-from anycastd.model.topology import Config
+from anycastd.model.topology import ApiConfig, BgpConfig, Config, LoggingConfig, Pop
 
 K = TypeVar("K", bound=Hashable)
 
-# what lives as long as the process: sockets, who ExaBGP is, and the number that marks kernel state as ours
+# what lives as long as the process: sockets, the log, how ExaBGP runs, and the number that marks kernel state as ours
 _FIXED: Mapping[str, tuple[str, ...]] = {
-    "pop": ("name", "asn", "router_id"),
-    "api": ("host", "port", "socket"),
-    "bgp": ("user", "socket", "directory", "exabgp", "port", "listen", "reactor_speed"),
+    "pop": tuple(field.name for field in fields(Pop)),
+    "api": tuple(field.name for field in fields(ApiConfig)),
+    "logging": tuple(field.name for field in fields(LoggingConfig)),
+    "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
     "kernel": ("protocol",),
 }
 
@@ -45,7 +46,7 @@ class Change:
     backends: Difference[BackendId]
     probes: Difference[CheckId]
     settings: tuple[str, ...] = ()
-    """Changed settings outside the lists above, such as `logging.level`, that a reload applies."""
+    """Changed settings outside the lists above, such as `kernel.forward_metric`, that a reload applies."""
     needs_restart: tuple[str, ...] = ()
 
     @property
@@ -122,6 +123,15 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
     if old.state_dir != new.state_dir:
         fixed.append("state_dir")
     return tuple(applied), tuple(fixed)
+
+
+def carried_over(old: Config, new: Config) -> Config:
+    """Return the new configuration with every setting that needs a restart as it was: what a reload may apply."""
+    kept: dict[str, Any] = {
+        section: replace(getattr(new, section), **{name: getattr(getattr(old, section), name) for name in names})
+        for section, names in _FIXED.items()
+    }
+    return replace(new, state_dir=old.state_dir, **kept)
 
 
 def _listed(names: Iterable[object], limit: int = 10) -> str:

@@ -15,7 +15,7 @@ _DEFAULT = BgpConfig()
 
 
 class BgpSection(Section):
-    """How ExaBGP is run. Changes other than of times and `window` need a restart."""
+    """How ExaBGP is run. Changes need a restart, but for `reconcile`."""
 
     user: UserName = Field(default=_DEFAULT.user, description="Who ExaBGP runs as when the daemon is root.")
     socket: SocketPath = Field(

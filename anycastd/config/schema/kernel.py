@@ -14,7 +14,10 @@ _DEFAULT = KernelConfig()
 
 
 class KernelSection(Section):
-    """What marks routes and rules as ours; everything with `protocol` that is not wanted is removed."""
+    """What marks routes and rules as ours; everything with `protocol` that is not wanted is removed.
+
+    Changing `protocol` needs a restart.
+    """
 
     protocol: Annotated[int, whole(5, 255)] = Field(
         default=_DEFAULT.protocol, description="Route and rule protocol number, used by nothing else on this machine."

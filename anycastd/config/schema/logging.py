@@ -29,7 +29,7 @@ class LogFormat(StrEnum):
 
 
 class LoggingSection(Section):
-    """The log, on standard error."""
+    """The log, on standard error. Changes need a restart."""
 
     level: Annotated[LogLevel, choice(LogLevel)] = Field(default=LogLevel.INFO, description="The least that is told.")
     format: Annotated[LogFormat, choice(LogFormat)] = Field(

@@ -10,7 +10,7 @@ from anycastd.config.schema.base import Section
 
 
 class PopSection(Section):
-    """This POP. Changing `asn` or `router_id` needs a restart."""
+    """This POP. Changes need a restart."""
 
     name: Name = Field(description="Its name, unique among your POPs; shown in status, logs and metrics.")
     asn: Asn = Field(description="Your AS number.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anycastd.config.change import compare, refuse
+from anycastd.config.change import carried_over, compare, refuse
 from anycastd.config.load import load
 from anycastd.errors import ConfigError
 from anycastd.model.address import CheckId, NeighborName, RegionName
@@ -41,9 +41,9 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
         text.replace("hold_time: 9s ", "hold_time: 30s ")
         .replace("  198.18.0.0/24:", "  198.18.9.0/24:")
         .replace("interval: 500ms            #", "interval: 400ms            #")
-        .replace("    web-2".join(("", ": ")), "    web-2: ")
         .replace("      web-2:", "      web-3:")
         .replace("level: info ", "level: debug ")
+        .replace("forward_metric: 100 ", "forward_metric: 101 ")
         .replace("asn: 64500  ", "asn: 64501  ")
         .replace("port: 8179", "port: 8180")
         .replace("state_dir: /var/lib/anycastd ", "state_dir: /srv/anycastd "),
@@ -58,11 +58,29 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
     assert CheckId("tunnel/eu-central/euc-1/ping") in change.probes.changed
     assert CheckId("backend/eu-central/web-2/web@euc-1") in change.probes.removed
     assert CheckId("backend/eu-central/web-3/web@euc-1") in change.probes.added
-    assert change.settings == ("logging.level",)
-    assert change.needs_restart == ("pop.asn", "api.port", "state_dir")
+    assert change.settings == ("kernel.forward_metric",)
+    assert change.needs_restart == ("pop.asn", "api.port", "logging.level", "state_dir")
     assert change.removals == 2
     assert "prefixes removed: 198.18.0.0/24" in change.sentences
-    assert "needs a restart, unchanged until then: pop.asn, api.port, state_dir" in change.sentences
+    assert "needs a restart, unchanged until then: pop.asn, api.port, logging.level, state_dir" in change.sentences
+
+
+def test_what_needs_a_restart_is_carried_over_and_nothing_else(config: Config) -> None:
+    new = replace(
+        config,
+        pop=replace(config.pop, asn=64999),
+        api=replace(config.api, port=1),
+        bgp=replace(config.bgp, user="nobody", reconcile_s=7.0),
+        kernel=replace(config.kernel, protocol=99, forward_metric=7),
+        state_dir="/elsewhere",
+    )
+    change = compare(config, new)
+    assert change.needs_restart == ("pop.asn", "api.port", "bgp.user", "kernel.protocol", "state_dir")
+    assert change.settings == ("bgp.reconcile", "kernel.forward_metric")
+    kept = carried_over(config, new)
+    assert compare(config, kept).needs_restart == ()
+    assert compare(config, kept).settings == change.settings
+    assert compare(new, carried_over(new, new)).sentences == ()
 
 
 @pytest.mark.parametrize(
