@@ -36,7 +36,7 @@ class IcmpAttempt(Attempt):
             self.sock = sock
         except OSError as error:
             number = error.errno
-            if number == errno.EINVAL and sock.source_is_gone():
+            if number in (errno.EINVAL, errno.ENETUNREACH) and sock.source_is_gone():
                 number = errno.EADDRNOTAVAIL
             self.end(faults.of_leaving(number), faults.words(number), now_s)
 

@@ -76,7 +76,7 @@ class EchoSocket:
         self._waiting.pop(sequence, None)
 
     def source_is_gone(self) -> bool:
-        """Return whether the source address is no longer ours; sendto() then says EINVAL, as for a blackhole route."""
+        """Return whether the source address is no longer ours; sendto() then says the same as without a route."""
         if self._source is None:
             return False
         family = socket.AF_INET if self._version == 4 else socket.AF_INET6

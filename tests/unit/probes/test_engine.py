@@ -14,7 +14,7 @@ import pytest
 from anycastd.model.checks import CheckKind, LinkOptions, Timing
 from anycastd.model.probe import Outcome, ProbeResult, Why
 from anycastd.probes.engine import Engine
-from tests.unit.probes.world import OK, Probing, answer, hang, http, probing, server, spec, tcp, unused_port
+from tests.unit.probes.world import OK, Probing, Server, answer, hang, http, probing, server, spec, tcp, unused_port
 
 SLOW = Timing(interval_s=3600.0)
 
@@ -27,6 +27,13 @@ def stand_still(seconds: float) -> None:
 def descriptors() -> set[str]:
     """Return what this process has open."""
     return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+async def served(running: Server, count: int) -> None:
+    """Wait until the server has taken so many connections, each with the script of that moment."""
+    async with asyncio.timeout(5.0):
+        while running.requests < count:  # noqa: ASYNC110 (a thread counts)
+            await asyncio.sleep(0)
 
 
 async def started(probe: Probing, count: int) -> None:
@@ -70,7 +77,7 @@ async def test_overtaken_result_is_dropped() -> None:
     with server(hang) as running:
         async with probing() as probe:
             probe.engine.set_probes([http(running.port, timing=Timing(interval_s=0.1, timeout_s=0.5))])
-            await started(probe, 1)
+            await served(running, 1)
             running.script = answer(OK)
             await probe.until("eight results", lambda: len(probe.results) >= 8)
             assert probe.engine.stats.overtaken >= 1
@@ -85,10 +92,9 @@ async def test_single_loss_shows_when_timeout_is_the_interval() -> None:
         async with probing() as probe:
             probe.engine.set_probes([http(running.port, timing=Timing(interval_s=0.2, timeout_s=0.2))])
             for _ in range(3):
-                seen, count = len(probe.results), probe.engine.stats.started
+                seen = len(probe.results)
                 running.script = hang
-                await started(probe, count + 1)
-                await probe.until("connected", lambda: running.requests > 0)
+                await served(running, running.requests + 1)
                 running.script = answer(OK)
                 await probe.until("lost and well", lambda seen=seen: len(probe.results) >= seen + 3)  # type: ignore[misc]
             assert probe.engine.stats.overtaken == 0

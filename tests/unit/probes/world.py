@@ -90,8 +90,8 @@ class Server:
                 peer = self._listener.accept()[0]
             except OSError:
                 return
-            self.requests += 1
             thread = threading.Thread(target=self._serve, args=(peer, self.script))
+            self.requests += 1
             self._threads.append(thread)
             thread.start()
 
@@ -148,6 +148,7 @@ class Probing:
     async def first(self, spec: ProbeSpec) -> ProbeResult:
         """Run one check and return its first result."""
         self.engine.set_probes([spec])
+        self.engine.nudge(spec.id)
         await self.until("a result", lambda: bool(self.of(spec.id)))
         return self.of(spec.id)[0]
 
