@@ -236,7 +236,10 @@ class _Composer:
             return {} if isinstance(event, yaml.MappingStartEvent) else []
         value = _typed(event.value) if event.implicit[0] and not event.tag else str(event.value)
         if value is None and path:
-            self._refuse(event, path, "has no value; write one ({} where every default is wanted) or leave the key out")
+            # at the key: where a value that is not there stands, the two parsers see differently
+            place = self._keys.get(path) or _place(event.start_mark)
+            message = "has no value; write one ({} where every default is wanted) or leave the key out"
+            self._problems.append(Problem(place.line, place.column, dotted(path), message, self._file))
             self._empty.add(path)
             return None
         return value
