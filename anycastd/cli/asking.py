@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -33,16 +34,26 @@ def socket_of(socket_path: str | None, config_file: str | None) -> str:
 
 
 def _configured(path: str) -> str:
-    # here, not above: the configuration's models cost more than this whole verb
-    from anycastd.config.load import load
-    from anycastd.errors import ConfigError
+    """Return `api.socket` of a file. Only that: who asks need not be able to read the secrets the file names.
+
+    A file in which something else is wrong is good enough, for the daemon runs on an older one.
+    """
+    # here, not above: only this option needs YAML
+    from anycastd.config.document import parse
 
     try:
-        return load(path).api.socket
-    except ConfigError as error:
-        lines = str(error).splitlines()
-        message = f"{path} cannot be read"
-        raise AskError(message, EX_CONFIG, tuple(lines)) from error
+        document = parse(Path(path).read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
+        raise AskError(message, EX_CONFIG) from error
+    api = document.value.get("api")
+    socket_path = api.get("socket") if isinstance(api, dict) else None
+    if isinstance(socket_path, str):
+        return socket_path
+    if document.problems:
+        message = f"{path} does not tell where the daemon listens; say it with --socket"
+        raise AskError(message, EX_CONFIG, tuple(str(problem) for problem in document.problems))
+    return DEFAULT_SOCKET
 
 
 @contextmanager

@@ -50,7 +50,7 @@ ALARM = _gauge(
 )  # fmt: skip
 
 PREFIX_STATE = _gauge(
-    "prefix_state", "1 for the prefix's state, 0 for the others.", "prefix", "state",
+    "prefix_state", "1 for the prefix's state; the others are absent.", "prefix", "state",
     values="PENDING, ANNOUNCED, WITHDRAWING, WITHDRAWN, FAILED",
 )  # fmt: skip
 PREFIX_PREFERENCE = _gauge("prefix_preference", "What is decided: 0 WITHDRAWN, 1 GSHUT, 2 DEPREF, 3 NORMAL.", "prefix")

@@ -9,7 +9,6 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 
 from anycastd.model.address import NeighborName, TunnelId
 from anycastd.model.bgp import SessionState, SpeakerState
-from anycastd.model.decision import PrefixState
 from anycastd.model.health import FaultScope, Health
 from anycastd.model.status import Alarm, Status
 from anycastd.telemetry import catalogue as c
@@ -55,7 +54,7 @@ def _daemon(status: Status, ready: list[Condition]) -> Source:
 def _prefixes(status: Status) -> Source:
     views = {str(prefix): view for prefix, view in status.prefixes.items()}
     offset_s = status.wall_s - status.now_s
-    yield c.PREFIX_STATE, [((p, s.value), float(v.state is s)) for p, v in views.items() for s in PrefixState]
+    yield c.PREFIX_STATE, [((p, v.state.value), 1.0) for p, v in views.items()]
     yield c.PREFIX_PREFERENCE, [((p,), float(v.decision.level)) for p, v in views.items()]
     yield c.PREFIX_WANTED, [((p,), float(v.decision.wanted)) for p, v in views.items()]
     holds = ((p, v.decision.hold) for p, v in views.items())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from anycastd.api.ports import ReloadOutcome
+from anycastd.cli.client import AskError, ask
 from anycastd.model.status import Alarm, AlarmView
 from tests.unit import status_builder as build
 from tests.unit.cli.serving import served
@@ -87,11 +90,61 @@ def test_status_as_json_is_the_apis_answer(path: str) -> None:
 
 def test_status_asks_the_socket_that_the_configuration_names(path: str, tmp_path: Path) -> None:
     file = tmp_path / "anycastd.yaml"
-    file.write_text("pop: nonsense\n")
-    done = anycastd("status", "-c", str(file))
-    assert done.returncode == 78
-    assert str(file) in done.stderr
+    # what else is wrong does not matter: the daemon runs on an older file, and secrets need not be readable
+    secret = "neighbors: {a: {password_file: /nowhere}}\nbogus: 1\n"
+    file.write_text(f"api: {{socket: {path}}}\n{secret}")
+    assert anycastd("status", "-c", str(file)).stdout == STATUS
     assert anycastd("status", "-c", str(file), "--socket", path).returncode == 64
+
+
+def test_a_configuration_that_does_not_name_a_socket_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "anycastd.yaml"
+    for text, told in (("pop: {name: [", "does not tell where the daemon listens"), (None, "No such file")):
+        if text is not None:
+            file.write_text(text)
+        done = anycastd("status", "-c", str(file if text else tmp_path / "gone.yaml"))
+        assert done.returncode == 78
+        assert told in done.stderr
+
+
+def test_permission_and_silence_are_told_apart(tmp_path: Path) -> None:
+    path = str(tmp_path / "api.sock")
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(path)
+        silent.listen(1)
+        with pytest.raises(AskError, match="no answer in time") as hanging:
+            ask(path, "/v1/status", timeout_s=0.05)
+    assert hanging.value.exit_code == 69
+        with as_somebody_else(path), pytest.raises(AskError, match="permission denied; become root or a member"):
+            ask(path, "/v1/status")
+
+
+@contextmanager
+def as_somebody_else(path: str) -> Iterator[None]:
+    """Be somebody who may not write to the socket: root may write to all, so it is laid down meanwhile."""
+    Path(path).chmod(0)
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(mine)
+
+
+def test_watch_shows_the_page_again_until_interrupted(daemon: Daemon, path: str) -> None:
+    command = [sys.executable, "-m", "anycastd", "status", "--watch", "--socket", path]
+    env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(3)]
+        daemon.state = build.starting()
+        second = next(line for line in process.stdout if line.startswith("fra"))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert first[1].startswith("fra · AS64500 · serving")
+    assert "silent" in second
+    assert (process.returncode, errors.strip()) == (130, "")
 
 
 def on_a_terminal(*arguments: str, **environ: str) -> str:
