@@ -135,6 +135,10 @@ class Engine:
     def _schedule(self, check: _Check, slot_s: float) -> None:
         check.next_s, check.ticket = slot_s, next(self._tickets)
         heapq.heappush(self._heap, (slot_s, check.ticket, check))
+        if len(self._heap) > 2 * len(self._checks) + 64:
+            # what nudges and changes of pace have made void; in place, since a caller may be iterating
+            self._heap[:] = [entry for entry in self._heap if self._is_current(entry)]
+            heapq.heapify(self._heap)
 
     def _is_current(self, entry: tuple[float, int, _Check]) -> bool:
         check = entry[2]

@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import select
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
@@ -49,6 +50,7 @@ class EpollReactor:
         self._counter = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._expected_s = NEVER
+        self._slept_s = _slept_s()
         self.stalled_s = 0.0
         loop.add_reader(self._epoll.fileno(), self._turn)
 
@@ -109,6 +111,10 @@ class EpollReactor:
 
     def _turn(self) -> None:
         now_s = self._time()
+        slept_s = _slept_s()
+        if slept_s - self._slept_s > STALL_S:
+            self.stalled_s += slept_s - self._slept_s
+            self._slept_s = slept_s
         if now_s - self._expected_s > STALL_S:
             self.stalled_s += now_s - self._expected_s
         until_s = now_s + TURN_S
@@ -121,7 +127,7 @@ class EpollReactor:
 
     def _take_events(self, now_s: float, until_s: float) -> bool:
         """Take a batch in; return True if nothing was left. What an exception leaves over is taken next time."""
-        events, watchers, time = self._events, self._watchers, self._time
+        events, watchers, clock = self._events, self._watchers, self._time
         drained = True
         if not events:
             events = self._events = self._epoll.poll(0, EVENTS_PER_TURN)
@@ -138,7 +144,7 @@ class EpollReactor:
             finally:
                 if not fine:
                     watcher.broke(now_s)
-            now_s = time()
+            now_s = clock()
             if now_s > until_s:
                 return drained and not events
         return drained
@@ -195,3 +201,8 @@ class EpollReactor:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_at(wake_s, self._fire)
+
+
+def _slept_s() -> float:
+    """Return how long this machine was suspended since it started: CLOCK_MONOTONIC stands still in that time."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)

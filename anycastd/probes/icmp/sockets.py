@@ -1,7 +1,8 @@
 """Few sockets for many targets: one per family and source address.
 
 A ping socket (SOCK_DGRAM) needs no privilege but `net.ipv4.ping_group_range`, and gets only replies to its identifier.
-Else a raw socket (CAP_NET_RAW), which gets every reply of this host: the cookie in the payload tells ours.
+Else a raw socket (CAP_NET_RAW), which gets every reply of this host: a kernel filter lets only
+our identifier through, and the cookie in the payload tells our own from another daemon's with the same.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from anycastd.model.probe import Why
 from anycastd.probes import faults
 from anycastd.probes.attempt import Reactor
 from anycastd.probes.icmp import packet
+from anycastd.probes.icmp.filter import attach
 
 IP_RECVERR, IPV6_RECVERR = 11, 25
 SOL_RAW, ICMP_FILTER, ICMP6_FILTER = 255, 1, 1
@@ -47,12 +49,16 @@ class EchoSocket:
 
     def __init__(self, reactor: Reactor, version: int, source: Address | None) -> None:
         self._reactor, self._version, self._source = reactor, version, source
-        self._sock, self._raw = _open(version, source)
         self._cookie = secrets.token_bytes(8)
         self._identifier = secrets.randbelow(1 << 16)
+        self._sock, self._raw = open_echo(version, source, self._identifier)
         self._sequence = self._serial = 0
         self._waiting: dict[int, tuple[Waiting, str, bytes]] = {}
-        reactor.watch(self._sock.fileno(), self, select.EPOLLIN)
+        try:
+            reactor.watch(self._sock.fileno(), self, select.EPOLLIN)
+        except OSError:
+            self._sock.close()
+            raise
 
     def send(self, waiting: Waiting, target: str, payload_bytes: int) -> int:
         """Send a request; return the sequence to give to `forget`. Raise OSError: nothing has left."""
@@ -178,8 +184,8 @@ class EchoSockets:
         self._open.clear()
 
 
-def _open(version: int, source: Address | None) -> tuple[socket.socket, bool]:
-    """Return a bound socket, and whether it is raw."""
+def open_echo(version: int, source: Address | None, identifier: int) -> tuple[socket.socket, bool]:
+    """Return a bound socket, and whether it is raw; a ping socket has an identifier of the kernel's. Raise OSError."""
     try:
         sock, raw = _make(version, socket.SOCK_DGRAM), False
     except OSError as error:
@@ -196,6 +202,8 @@ def _open(version: int, source: Address | None) -> tuple[socket.socket, bool]:
             sock.setsockopt(SOL_RAW, ICMP_FILTER, _ONLY_REPLIES_V4)
         elif raw:
             sock.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, _ONLY_REPLIES_V6)
+        if raw:
+            attach(sock, version, identifier)
         if source is not None:
             sock.bind((str(source), 0))
     except OSError:

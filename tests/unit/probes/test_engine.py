@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -111,7 +112,7 @@ async def test_our_own_loop_standing_still(held_s: float, delay_s: float, expect
     with server(answer(OK, delay_s=delay_s)) as running:
         async with probing() as probe:
             probe.engine.set_probes([http(running.port, timing=Timing(interval_s=3600.0, timeout_s=0.3))])
-            for round_ in range(3):
+            for round_ in range(2):
                 probe.engine.nudge(http(1).id)
                 await started(probe, round_ + 1)
                 stand_still(held_s)
@@ -259,3 +260,25 @@ async def test_a_callback_that_raises_loses_no_other_result() -> None:
     engine.close()
     assert [type(error) for error in told] == [ZeroDivisionError]
     assert {result.why for result in seen} == {Why.ANSWERED}
+
+
+async def test_suspended_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was in flight while the machine slept is not the target's fault; CLOCK_BOOTTIME shows it."""
+    with server(hang) as running:
+        async with probing() as probe:
+            probe.engine.set_probes([http(running.port, timing=Timing(interval_s=0.5, timeout_s=0.2))])
+            await started(probe, 1)
+            real = time.clock_gettime
+            slept_s = {time.CLOCK_BOOTTIME: 60.0}
+            monkeypatch.setattr(time, "clock_gettime", lambda clock: real(clock) + slept_s.get(clock, 0.0))
+            await probe.until("found when it is awake again", lambda: len(probe.results) >= 2)
+    assert [result.why for result in probe.results] == [Why.LOOP_LATE, Why.TIMEOUT]
+
+
+async def test_many_nudges_leave_nothing() -> None:
+    """Slots made void by nudges do not pile up until their time."""
+    async with probing() as probe:
+        probe.engine.set_probes([tcp(unused_port(), timing=SLOW)])
+        for _ in range(1000):
+            probe.engine.nudge(tcp(1).id)
+        assert len(probe.engine._heap) < 100

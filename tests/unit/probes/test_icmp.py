@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anycastd.probes.icmp import packet
+from anycastd.probes.icmp.filter import attach
 
 ROOT = Path(__file__).parents[3]
 PING_GROUPS = {"ping socket": "0 2147483647", "raw socket": "1 0"}
@@ -160,6 +162,22 @@ def test_foreign_replies_are_ignored(way: str, why: str, either_kind: str) -> No
 
 
 @pytest.mark.lab
+@pytest.mark.parametrize(("version", "host"), [(4, "127.0.0.1"), (6, "::1")])
+def test_filter_lets_only_our_identifier_through(version: int, host: str) -> None:
+    """A flood of others' replies does not even reach the receive buffer."""
+    family, protocol = (socket.AF_INET, socket.IPPROTO_ICMP) if version == 4 else (socket.AF_INET6, 58)
+    with socket.socket(family, socket.SOCK_RAW, protocol) as sock:
+        sock.settimeout(5.0)
+        attach(sock, version, 0x1234)
+        for identifier in (0x1233, 0x3412, 0, 0x1234):
+            sock.sendto(packet.request(version, identifier, 7, b"payload"), (host, 0))
+        for _ in ("request", "reply"):
+            data = sock.recv(1000)
+            data = packet.without_ipv4_header(data) if version == 4 else data
+            assert data[4:6] == b"\x12\x34"
+
+
+@pytest.mark.lab
 def test_no_permission(space: str) -> None:
     """Neither ping socket nor raw socket: our own fault."""
     _in(space, "sysctl", "-qw", "net.ipv4.ping_group_range=1 0")
@@ -173,11 +191,12 @@ def test_tcp_ends(space: str) -> None:
     """TCP tells the same faults apart; a packet that our own filter drops is silence."""
     assert _probe(
         space,
-        "refused=9,10.77.0.2", "silent=9,10.78.0.9", "gone=9,10.77.0.2,10.99.0.1", "blackhole=9,10.79.1.1",
+        "refused=9,10.77.0.2", "six from=9,::1,fd77::1",
+        "silent=9,10.78.0.9", "gone=9,10.77.0.2,10.99.0.1", "blackhole=9,10.79.1.1",
         "prohibit=9,10.79.2.1", "unreachable=9,10.79.3.1", "none=9,203.0.113.1", "six blackhole=9,fd79:1::1",
         "our filter=9,10.79.4.1", "reset=80,10.79.5.1", "rejected=81,10.79.5.1",
     ) == {
-        "refused": "refused", "silent": "timeout", "gone": "no_address", "blackhole": "no_route",
+        "refused": "refused", "six from": "refused", "silent": "timeout", "gone": "no_address", "blackhole": "no_route",
         "prohibit": "no_route", "unreachable": "no_route", "none": "no_route", "six blackhole": "no_route",
         "our filter": "timeout", "reset": "refused", "rejected": "unreachable",
     }  # fmt: skip
