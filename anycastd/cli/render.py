@@ -121,7 +121,9 @@ def _tunnel_rows(status: dict[str, Any]) -> Iterable[Row]:
         mine = [entry for entry in status["tunnels"] if entry["region"] == region["region"]]
         for number, entry in enumerate(mine):
             name = entry["tunnel"].rpartition("/")[2]
-            latency = "-" if entry["latency_ms"] is None else f"{entry['latency_ms']:.1f} ms"
+            # what was measured before it went bad says nothing of now
+            known = entry["health"] == "HEALTHY" and entry["latency_ms"] is not None
+            latency = f"{entry['latency_ms']:.1f} ms" if known else "-"
             backends = f"{entry['backends']['healthy']}/{entry['backends']['total']} healthy"
             if entry["health"] != "HEALTHY":
                 backends = f"({entry['why']}, {span(entry['age_s'])})"

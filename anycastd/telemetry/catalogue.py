@@ -69,9 +69,11 @@ PREFIX_PATH = _gauge("prefix_path", "1 for the tunnel that carries the prefix's 
 CHECK_HEALTH = _gauge(
     "check_health", "1 healthy, 0 unhealthy, -1 not known.", "check", values="the configured checks, bound to targets"
 )
-CHECK_LATENCY = _gauge("check_latency_seconds", "Smoothed time of the passing probes.", "check")
+CHECK_LATENCY = _gauge("check_latency_seconds", "Smoothed time of the passing probes; absent unless healthy.", "check")
 TUNNEL_HEALTH = _gauge("tunnel_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "tunnel")
-TUNNEL_LATENCY = _gauge("tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check.", "region", "tunnel")
+TUNNEL_LATENCY = _gauge(
+    "tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check; absent unless healthy.", "region", "tunnel"
+)
 BACKEND_HEALTH = _gauge("backend_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "backend")
 REGION_HEALTH = _gauge("region_health", "1 usable, 0 not usable, -1 not known.", "region")
 REGION_TUNNELS = _gauge("region_tunnels", "Tunnels of the region.", "region", "which", values="total, healthy")

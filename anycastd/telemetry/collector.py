@@ -78,14 +78,13 @@ def _tunnel_labels(status: Status, id_: TunnelId) -> tuple[str, str]:
 def _health(status: Status) -> Source:
     health = status.health
     yield c.CHECK_HEALTH, [((id_,), _HEALTH[state.health]) for id_, state in status.checks.items()]
-    timed = ((id_, state.latency_ms) for id_, state in status.checks.items())
+    # what was measured before a check went bad is no measurement of now: the series has a gap instead
+    timed = ((id_, state.latency_ms) for id_, state in status.checks.items() if state.health is Health.HEALTHY)
     yield c.CHECK_LATENCY, [((id_,), latency_ms / 1000.0) for id_, latency_ms in timed if latency_ms is not None]
     tunnels = {_tunnel_labels(status, id_): view for id_, view in health.tunnels.items()}
     yield c.TUNNEL_HEALTH, [(labels, _HEALTH[view.health]) for labels, view in tunnels.items()]
-    yield (
-        c.TUNNEL_LATENCY,
-        [(labels, view.latency_ms / 1000.0) for labels, view in tunnels.items() if view.latency_ms is not None],
-    )
+    timed_tunnels = ((labels, v.latency_ms) for labels, v in tunnels.items() if v.health is Health.HEALTHY)
+    yield c.TUNNEL_LATENCY, [(labels, ms / 1000.0) for labels, ms in timed_tunnels if ms is not None]
     backends = [((v.region, id_.rpartition("/")[2]), v.health) for id_, v in health.backends.items()]
     yield c.BACKEND_HEALTH, [(labels, _HEALTH[state]) for labels, state in backends]
     regions = health.regions.values()

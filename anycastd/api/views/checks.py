@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from anycastd.api.views.moments import Json, iso, since
-from anycastd.model.address import CheckId, TunnelId
+from anycastd.model.address import CheckId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.health import BackendView, CheckState, Health, RegionView, TunnelView
 from anycastd.model.probe import ProbeResult
@@ -137,11 +137,6 @@ def region(status: Status, view: RegionView) -> Json:
 def regions(status: Status) -> Json:
     """Return every region."""
     return {"regions": [region(status, view) for view in status.health.regions.values()]}
-
-
-def tunnel_name(id_: TunnelId) -> str:
-    """Return a tunnel's name without its region."""
-    return id_.rpartition("/")[2]
 
 
 def _rounded(value_ms: float | None) -> float | None:

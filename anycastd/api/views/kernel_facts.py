@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from anycastd.api.views.checks import tunnel_name
 from anycastd.api.views.moments import Json, since
 from anycastd.model.kernel import MAIN_TABLE, KernelRoute, RouteKind
 from anycastd.model.status import PrefixView, Status
@@ -35,7 +34,7 @@ def kernel_line(facts: Json) -> str:
     if facts["tunnel"] is None:
         way = f"no tunnel ({facts['reason']})"
     else:
-        way = f"through {tunnel_name(facts['tunnel'])} via {facts['via']} dev {facts['device']} ({facts['reason']})"
+        way = f"through {facts['tunnel']} via {facts['via']} dev {facts['device']} ({facts['reason']})"
     return f"{way}; route {_said(facts['forwarding'])}, blackhole below it {_said(facts['blackhole'])}"
 
 

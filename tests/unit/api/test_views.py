@@ -47,7 +47,7 @@ acknowledged after 2.1 ms
   observed   transit-a: as wanted
              transit-b: as wanted
              last read in full at 14:13:08
-  kernel     through euc-1 via 10.255.1.2 dev vx-1 (best of 3 tunnels); route in the kernel, \
+  kernel     through eu-central/euc-1 via 10.255.1.2 dev vx-1 (best of 3 tunnels); route in the kernel, \
 blackhole below it in the kernel
   would change it: enough usable again -> announced, first depreferenced"""
 

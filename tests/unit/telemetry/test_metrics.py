@@ -108,7 +108,9 @@ def test_prefixes_are_told_by_state_preference_and_hold() -> None:
 
 
 def test_health_latency_and_readiness_are_told() -> None:
-    found = samples(Metrics(), build.isolated())
+    isolated = build.isolated()
+    stale = {id_: replace(view, latency_ms=8.1) for id_, view in isolated.health.tunnels.items()}
+    found = samples(Metrics(), replace(isolated, health=replace(isolated.health, tunnels=stale)))
     assert found["anycastd_tunnel_health", "eu-central", "euc-1"] == 0.0
     assert ("anycastd_tunnel_latency_seconds", "eu-central", "euc-1") not in found
     assert found["anycastd_check_latency_seconds", WEB] == pytest.approx(0.012)
