@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from anycastd.runtime.app import main
+from anycastd.runtime.main import main
 
 
 @click.command("run")

@@ -1,0 +1,249 @@
+"""The composition root: makes the real probes, ExaBGP, kernel and API, and lets the control loop drive them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from enum import Enum
+from pathlib import Path
+
+from anycastd import __version__
+from anycastd.actuators.dataplane.netlink import Kernel
+from anycastd.actuators.exabgp.speaker import Speaker
+from anycastd.api.app import serve
+from anycastd.api.ports import ReloadOutcome
+from anycastd.model.probe import ProbeResult
+from anycastd.model.status import Alarm, Status
+from anycastd.model.topology import Config
+from anycastd.probes.engine import Engine
+from anycastd.reconcile.bgp import Key
+from anycastd.runtime import memory_file
+from anycastd.runtime.alarms import Alarms, Reported
+from anycastd.runtime.control import Control
+from anycastd.runtime.follow import Followed
+from anycastd.runtime.lag import LagMeter
+from anycastd.runtime.recorder import Recorder
+from anycastd.runtime.reload import reload_config
+from anycastd.runtime.schedule import Soon, Wake
+from anycastd.runtime.speaker_events import SpeakerEvents
+from anycastd.runtime.state import Circumstances, build
+from anycastd.runtime.supervise import Supervisor
+from anycastd.telemetry.logs import log_event, set_up
+from anycastd.telemetry.metrics import Metrics
+
+log = logging.getLogger("anycastd")
+
+LEAVE_WITHIN_S = 10.0
+ALARMS_EACH_S = 1.0
+
+
+class End(Enum):
+    """How the daemon was told to end."""
+
+    LEAVE = "leave"
+    HAND_OVER = "hand over"
+
+
+class App:
+    """One running daemon."""
+
+    def __init__(self, path: str, config: Config) -> None:
+        self.path, self.config = path, config
+        self.loop = asyncio.get_running_loop()
+        now_s = self.loop.time()
+        self.reported, self.alarms = Reported(), Alarms()
+        self.metrics = Metrics()
+        set_up(config.logging, suppressed=self.metrics.log_suppressed)
+        self.followed = Followed(self.metrics.failover)
+        self.recorder = Recorder(self.metrics, self.followed)
+        self.circumstances = Circumstances(__version__, now_s, now_s)
+        self.supervisor = Supervisor(self._stage_failed, self._stage_recovered)
+        self.loop.set_exception_handler(self.supervisor.loop_failed)
+        self.memory_path = Path(config.state_dir) / "memory.json"
+        memories, complaint = memory_file.load(self.memory_path)
+        if complaint:
+            self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), complaint)
+        self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused)
+        self.kernel = Kernel(
+            config.kernel,
+            on_change=self._observed_changed,
+            on_links=self._links_changed,
+            on_refused=self._kernel_refused,
+        )
+        self.speaker = Speaker(
+            config.bgp, config.pop, config.neighbors, on_change=self._observed_changed, on_event=self.events.take
+        )
+        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links)
+        self.lag = LagMeter(self.loop)
+        self._soon = Soon(self.loop, self._follow)
+        self._wake = Wake(self.loop, self._follow)
+        self._memories, self._ending = memories, self.loop.create_future()
+        self._reloading = asyncio.Lock()
+        self._saved = ""
+        self.control: Control
+
+    async def run(self) -> End:
+        """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
+        await self.kernel.start()
+        self.control = Control(
+            self.config,
+            self._memories,
+            probes=self.engine,
+            bgp=self.speaker,
+            kernel=self.kernel,
+            record=self.recorder,
+            wake=self._wake.at,
+            now_s=self.loop.time(),
+        )
+        self.control.step(self.loop.time())
+        await self.speaker.start()
+        self._set_dead_man()
+        for number, how in ((signal.SIGTERM, End.LEAVE), (signal.SIGINT, End.LEAVE), (signal.SIGUSR2, End.HAND_OVER)):
+            self.loop.add_signal_handler(number, self._end, how)
+        self.loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        self.supervisor.start("api", self._serve)
+        self.supervisor.start("tick", self._tick)
+        self.supervisor.start("watch", self._watch)
+        self.supervisor.start("lag", self.lag.run)
+        log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
+        end: End = await self._ending
+        log_event(log, "ending", how=end.value)
+        if end is End.LEAVE:
+            await self._leave()
+        await self.supervisor.stop()
+        self.engine.close()
+        if end is End.HAND_OVER:
+            await self.speaker.hand_over()
+        else:
+            await self.speaker.stop(withdraw=True)
+        await self._save()
+        await self.kernel.close()
+        return end
+
+    async def _serve(self) -> None:
+        """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
+        server = await serve(self, self.config.api, self.metrics)
+        try:
+            await asyncio.Future()
+        finally:
+            await server.close()
+
+    async def _leave(self) -> None:
+        """Withdraw everything and wait until ExaBGP says so; the kernel goes on forwarding (I5)."""
+        self.control.stop(self.loop.time())
+        end_s = self.loop.time() + LEAVE_WITHIN_S
+        while self.loop.time() < end_s:
+            observed = self.speaker.observed
+            if not any((observed.routes or {}).values()) and not observed.in_flight:
+                return
+            await asyncio.sleep(0.02)
+        log_event(log, "leaving_unconfirmed", level=logging.WARNING, detail="ExaBGP did not confirm every withdrawal")
+
+    def _end(self, end: End) -> None:
+        if not self._ending.done():
+            self._ending.set_result(end)
+
+    def _result(self, result: ProbeResult) -> None:
+        self.control.on_result(result, self.loop.time())
+
+    def _observed_changed(self) -> None:
+        self._soon.ask()
+
+    def _links_changed(self, names: frozenset[str]) -> None:
+        self.engine.link_changed(names)
+        self._soon.ask()
+
+    def _follow(self) -> None:
+        if hasattr(self, "control"):
+            self.control.on_observed(self.loop.time())
+
+    def _kernel_refused(self, subject: str, detail: str | None) -> None:
+        if detail is None:
+            self.reported.clear(Alarm.KERNEL_REFUSED, subject)
+        else:
+            self.reported.raise_(Alarm.KERNEL_REFUSED, subject, detail)
+
+    def _refused(self, key: Key) -> None:
+        self.control.announcer.refused(key, self.loop.time())
+
+    def _set_dead_man(self) -> None:
+        self.speaker.set_dead_man(self.control.dead_man())
+
+    async def _tick(self) -> None:
+        """Look at everything anew, whether or not something was heard of."""
+        while True:
+            await asyncio.sleep(min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s))
+            await self.kernel.refresh()
+            self.control.step(self.loop.time())
+
+    async def _watch(self) -> None:
+        """Raise, clear and log alarms; save what must outlive us."""
+        known: dict[tuple[Alarm, str], str] = {}
+        while True:
+            await asyncio.sleep(ALARMS_EACH_S)
+            self.circumstances.loop = self.lag.view
+            standing = {(view.alarm, view.subject): view.detail for view in self.status().alarms}
+            for key in standing.keys() - known.keys():
+                log_event(log, "alarm", level=logging.ERROR, alarm=key[0].value, subject=key[1], detail=standing[key])
+            for key in known.keys() - standing.keys():
+                log_event(log, "alarm_cleared", alarm=key[0].value, subject=key[1])
+            known = standing
+            await self._save()
+
+    async def _save(self) -> None:
+        bodies = repr(sorted((str(p), m) for p, m in self.control.memories.items()))
+        if bodies == self._saved:
+            return
+        text = memory_file.encode(self.control.memories, memory_file.clocks())
+        try:
+            await asyncio.to_thread(memory_file.save, self.memory_path, text)
+        except OSError as error:
+            self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), str(error))
+        else:
+            self._saved = bodies
+            self.reported.clear(Alarm.STATE_NOT_SAVED)
+
+    def _stage_failed(self, name: str, detail: str) -> None:
+        self.reported.raise_(Alarm.STAGE_FAILED, name, detail)
+        self.metrics.stage_failed(name)
+
+    def _stage_recovered(self, name: str) -> None:
+        self.reported.clear(Alarm.STAGE_FAILED, name)
+
+    def _reload_soon(self) -> None:
+        self._reload_task = self.loop.create_task(self.reload())
+
+    async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
+        """Read the configuration again and apply the difference, or refuse it whole."""
+        async with self._reloading:
+            new, outcome = await reload_config(self.path, self.config, expected_removals)
+            if new is None or dry_run:
+                self._reload_ended(outcome, dry_run=dry_run)
+                return outcome
+            self.config = new
+            self.control.configure(new, self.loop.time())
+            await self.speaker.reconfigure(new.neighbors)
+            self._set_dead_man()
+            self.circumstances.config_loaded_s = self.loop.time()
+            self._soon.ask()
+            self._reload_ended(outcome, dry_run=False)
+            return outcome
+
+    def _reload_ended(self, outcome: ReloadOutcome, *, dry_run: bool) -> None:
+        if dry_run:
+            return
+        self.metrics.reload(outcome.applied)
+        self.circumstances.config_error = "" if outcome.applied else "; ".join(outcome.problems)
+        if outcome.applied:
+            self.reported.clear(Alarm.CONFIG_REFUSED)
+            log_event(log, "reloaded", config=self.config.digest, changes="; ".join(outcome.changes) or "none")
+        else:
+            self.reported.raise_(Alarm.CONFIG_REFUSED, self.path, self.circumstances.config_error)
+            log_event(log, "reload_refused", level=logging.ERROR, detail=self.circumstances.config_error)
+
+    def status(self) -> Status:
+        """Return the whole state at this moment."""
+        now_s = self.loop.time()
+        return build(self.control, self.circumstances, self.followed, self.alarms, self.reported, now_s, time.time())

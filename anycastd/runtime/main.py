@@ -1,0 +1,48 @@
+"""From a configuration file to a running daemon, and to the exit status that says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from anycastd.config.load import load
+from anycastd.errors import AnycastdError, ConfigError
+from anycastd.model.topology import Config
+from anycastd.runtime.app import App
+from anycastd.runtime.lock import Lock, TakenError
+
+EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
+
+
+def main(path: str) -> int:
+    """Run the daemon; return 0 when told to end, 75 when another one runs, 78 for a bad file, 70 or 71 for trouble."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        count = len(error.problems)
+        sys.stderr.write(f"{error}\n{count} error{'s' if count > 1 else ''}\n")
+        return EX_CONFIG
+    for warning in config.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    lock = Lock(Path(config.api.socket).parent / "anycastd.lock")
+    try:
+        lock.take()
+    except TakenError as error:
+        sys.stderr.write(f"anycastd: {error}\n")
+        return EX_TEMPFAIL
+    except OSError as error:
+        sys.stderr.write(f"anycastd: cannot lock: {error}\n")
+        return EX_OSERR
+    try:
+        asyncio.run(_run(path, config))
+    except AnycastdError as error:
+        sys.stderr.write(f"anycastd: {error}\n")
+        return EX_OSERR
+    finally:
+        lock.release()
+    return EX_OK
+
+
+async def _run(path: str, config: Config) -> None:
+    await App(path, config).run()
