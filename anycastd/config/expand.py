@@ -115,8 +115,17 @@ def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]
     return tuple((local, far_end) for local, far_end in ours if local is not None and far_end is not None)
 
 
+DEVICE_CHECK = CheckSpec(
+    name="device", kind=CheckKind.LINK, options=LinkOptions(), timing=Timing(interval_s=1.0, rise=1, fall=1)
+)
+"""Added to a tunnel without a link check: packets that cannot leave a device that is down read as our own fault."""
+
+
 def tunnel_probes(tunnel: Tunnel, checks: Iterable[CheckSpec]) -> Iterator[ProbeSpec]:
     """Yield the probes to the far end, in each family; those of IPv6 end in `#6`."""
+    checks = tuple(checks)
+    if not any(check.kind is CheckKind.LINK for check in checks):
+        checks = (*checks, DEVICE_CHECK)
     for check in checks:
         for local, far_end in pairs(tunnel):
             yield ProbeSpec(

@@ -31,7 +31,8 @@ class TunnelSection(Section):
         default=1, description="Healthy tunnels of the lowest number are used first; among equals the quickest."
     )
     checks: tuple[CheckUse, ...] = Field(
-        description="Names of checks, or checks written here. They go to the far end, of each family it has."
+        description="Names of checks, or checks written here. They go to the far end, of each family it has. "
+        "Without a link check one is added: `device`, each second."
     )
 
 

@@ -32,10 +32,12 @@ def test_ids_of_probes(dual: Config) -> None:
         "tunnel/eu/only6/ping#6",
         "tunnel/eu/only6/icmp#6",
         "tunnel/eu/only6/icmp-2#6",
+        "tunnel/eu/only6/device#6",
         "backend/eu/four/site@both",
         "backend/eu/six/site@both",
         "backend/eu/six/site@only6",
         "tunnel/us/t1/ping",
+        "tunnel/us/t1/device",
         "backend/us/web/ping@t1",
     ]
     assert [probe.id for probe in dual.self_test.probes] == ["self/gateway/ping", "self/uplink/link"]

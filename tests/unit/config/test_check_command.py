@@ -28,7 +28,7 @@ def test_warnings_do_not_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
         "smallest.yaml:1:1: self_test: warning: has no targets: "
         "a fault of this machine cannot be told from many far away",
         "smallest.yaml:7:12: prefixes.203.0.113.0/24: warning: only neighbor 'transit' carries it",
-        "fra: 1 neighbor, 1 region, 1 tunnel, 1 backend, 1 prefix, 2 probes per second, 2 warnings",
+        "fra: 1 neighbor, 1 region, 1 tunnel, 1 backend, 1 prefix, 3 probes per second, 2 warnings",
     ]
 
 
