@@ -59,7 +59,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self._skip.now_s
 
-    def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> NoReturn:  # type: ignore[override]
+    def run_in_executor(self, executor: object, func: Callable[..., object], *args: object) -> NoReturn:
         """Refuse: a thread takes real time, and the virtual clock would run away meanwhile."""
         message = f"no threads in virtual time: {getattr(func, '__qualname__', func)!s}"
         raise SimulationError(message)
