@@ -14,6 +14,7 @@ from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.api.app import serve
 from anycastd.api.ports import ReloadOutcome
+from anycastd.model.bgp import DeadManStage
 from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Alarm, Status
 from anycastd.model.topology import Config
@@ -22,6 +23,7 @@ from anycastd.reconcile.bgp import Key
 from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
+from anycastd.runtime.dead_man import stages
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.recorder import Recorder
@@ -82,6 +84,7 @@ class App:
         self._memories, self._ending = memories, self.loop.create_future()
         self._reloading = asyncio.Lock()
         self._saved = ""
+        self._stages: tuple[DeadManStage, ...] = ()
         self.control: Control
 
     async def run(self) -> End:
@@ -99,7 +102,6 @@ class App:
         )
         self.control.step(self.loop.time())
         await self.speaker.start()
-        self._set_dead_man()
         for number, how in ((signal.SIGTERM, End.LEAVE), (signal.SIGINT, End.LEAVE), (signal.SIGUSR2, End.HAND_OVER)):
             self.loop.add_signal_handler(number, self._end, how)
         self.loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
@@ -169,7 +171,10 @@ class App:
         self.control.announcer.refused(key, self.loop.time())
 
     def _set_dead_man(self) -> None:
-        self.speaker.set_dead_man(self.control.dead_man())
+        wanted = stages(self.config, self.control.levels) if self.control.adopted else ()
+        if wanted != self._stages:
+            self._stages = wanted
+            self.speaker.set_dead_man(wanted)
 
     async def _tick(self) -> None:
         """Look at everything anew, whether or not something was heard of."""
@@ -190,6 +195,7 @@ class App:
             for key in known.keys() - standing.keys():
                 log_event(log, "alarm_cleared", alarm=key[0].value, subject=key[1])
             known = standing
+            self._set_dead_man()
             await self._save()
 
     async def _save(self) -> None:
