@@ -1,22 +1,18 @@
-"""Netlink messages as values of the model, and back. Knows pyroute2's names for fields, but does not import it.
+"""Rules, devices and addresses: decoded netlink messages as values of the model, and back.
 
-Normalised so that what is wanted compares equal to what is read: devices by name, the on-link flag left out (every
-next hop of ours is on-link), the `lo` that the kernel puts on IPv6 blackholes left out.
+Knows the library's names for fields, but does not import it. Routes, which may be many, have `wire`.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from anycastd.model.address import Address
-from anycastd.model.kernel import KernelRoute, KernelRule, LinkView, RouteKind
+from anycastd.model.kernel import KernelRule, LinkView
 
 Message = Any
-RTN_UNICAST, RTN_BLACKHOLE = 1, 6
-KINDS = {RTN_UNICAST: RouteKind.UNICAST, RTN_BLACKHOLE: RouteKind.BLACKHOLE}
 IFF_UP = 1
 
 
@@ -25,31 +21,11 @@ def attributes(message: Message) -> dict[str, Any]:
     return dict(message["attrs"])
 
 
-def route_of(message: Message, names: Mapping[int, str]) -> KernelRoute | None:
-    """Return a route, or None for a kind that we never make (multipath, local, ...)."""
-    have = attributes(message)
-    kind = KINDS.get(message["type"])
-    if kind is None:
-        return None
-    everything = "0.0.0.0" if message["family"] == socket.AF_INET else "::"
-    prefix = ip_network(f"{have.get('RTA_DST', everything)}/{message['dst_len']}")
-    unicast = kind is RouteKind.UNICAST
-    gateway = have.get("RTA_GATEWAY")
-    return KernelRoute(
-        prefix=prefix,
-        kind=kind,
-        metric=int(have.get("RTA_PRIORITY", 0)),
-        table=int(have.get("RTA_TABLE", message["table"])),
-        via=ip_address(gateway) if unicast and gateway else None,
-        device=names.get(have.get("RTA_OIF", 0)) if unicast else None,
-    )
-
-
-def rule_of(message: Message) -> KernelRule | None:
-    """Return a rule from one source address, or None for one that we never make."""
+def rule_of(message: Message, protocol: int) -> KernelRule | None:
+    """Return a rule of our protocol from one source address, or None."""
     have = attributes(message)
     source = have.get("FRA_SRC")
-    if source is None or message["src_len"] not in (32, 128):
+    if have.get("FRA_PROTOCOL") != protocol or source is None or message["src_len"] not in (32, 128):
         return None
     table = int(have.get("FRA_TABLE", message["table"]))
     return KernelRule(source=ip_address(source), table=table, preference=int(have.get("FRA_PRIORITY", 0)))
@@ -69,26 +45,10 @@ def link_of(message: Message, addresses: frozenset[Address]) -> LinkView:
 
 
 def address_of(message: Message) -> tuple[int, Address] | None:
-    """Return the device's index and its own address (IFA_LOCAL on a point-to-point link, RFC-less kernel custom)."""
+    """Return the device's index and our address: IFA_LOCAL, as IFA_ADDRESS is the peer's on point-to-point links."""
     have = attributes(message)
     text = have.get("IFA_LOCAL") or have.get("IFA_ADDRESS")
     return (int(message["index"]), ip_address(text)) if text else None
-
-
-def route_request(route: KernelRoute, indexes: Mapping[str, int], protocol: int) -> dict[str, Any]:
-    """Return the fields of a route request; KeyError when its device does not exist."""
-    fields: dict[str, Any] = {
-        "dst": str(route.prefix),
-        "family": socket.AF_INET if route.prefix.version == 4 else socket.AF_INET6,
-        "priority": route.metric,
-        "table": route.table,
-        "proto": protocol,
-    }
-    if route.kind is RouteKind.BLACKHOLE:
-        return fields | {"type": "blackhole"}
-    if route.via is not None:
-        fields |= {"gateway": str(route.via), "flags": ["onlink"]}
-    return fields | {"oif": indexes[str(route.device)]}
 
 
 def rule_request(rule: KernelRule, protocol: int) -> dict[str, Any]:

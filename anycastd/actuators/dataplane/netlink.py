@@ -1,22 +1,24 @@
 """The kernel by netlink: the only file that knows pyroute2.
 
-Two sockets: replies are told apart by sequence number only, so an event that another program caused could be taken
-for an answer of ours. A lost event socket (ENOBUFS kills it for good) is opened anew and everything read again.
+Separate sockets for requests and for events: replies are told apart by sequence number only, so an event that another
+program caused could be taken for an answer of ours. An overflow (ENOBUFS) ends a socket of this library for good, and
+a request that waits on it would hang: every wait has a deadline, and a lost socket is opened anew and all read again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nlsocket import NetlinkRequest
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
@@ -25,8 +27,11 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_IPV6_ROUTE,
     RTMGRP_LINK,
 )
+from pyroute2.netlink.rtnl.marshal import MarshalRtnl
 
-from anycastd.actuators.dataplane import messages
+from anycastd.actuators.dataplane import event_filter, messages, wire
+from anycastd.actuators.dataplane.picture import Picture
+from anycastd.actuators.dataplane.refusals import Refusals, subject_of
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.kernel import (
@@ -34,36 +39,81 @@ from anycastd.model.kernel import (
     DeleteRule,
     KernelAction,
     KernelObserved,
-    KernelRoute,
     KernelRule,
     LinkView,
-    PutRoute,
     PutRule,
 )
 from anycastd.model.topology import KernelConfig
 
 log = logging.getLogger(__name__)
 
+RTMGRP_IPV6_RULE = 1 << 18
+"""RTNLGRP_IPV6_RULE is 19 (linux/rtnetlink.h); the library has no name for its bit."""
 GROUPS = (
-    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE
+    RTMGRP_LINK
+    | RTMGRP_IPV4_IFADDR
+    | RTMGRP_IPV6_IFADDR
+    | RTMGRP_IPV4_ROUTE
+    | RTMGRP_IPV6_ROUTE
+    | RTMGRP_IPV4_RULE
+    | RTMGRP_IPV6_RULE
 )
+SO_RCVBUFFORCE = 33
 RECEIVE_BYTES = 8 << 20
 ANSWER_WITHIN_S = 5.0
-REOPEN_AFTER_S = 0.2
-REREAD_SHARE = 4
-REREAD_MAX_GAP_S = 10.0
+REOPEN_AFTER_S = 0.1
+BATCH = 64
+"""Actions sent at once: about 3 ms of the loop."""
+DUMP_TRIES = 3
+RULE_ACTIONS = (PutRule, DeleteRule)
+FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))
 ALREADY_SO = {
     PutRule: frozenset({errno.EEXIST}),
     DeleteRoute: frozenset({errno.ESRCH, errno.ENOENT}),
     DeleteRule: frozenset({errno.ENOENT, errno.ESRCH}),
 }
-LINK_EVENTS = frozenset({"RTM_NEWLINK", "RTM_DELLINK", "RTM_NEWADDR", "RTM_DELADDR"})
-ROUTE_EVENTS = frozenset({"RTM_NEWROUTE", "RTM_DELROUTE"})
-RULE_EVENTS = frozenset({"RTM_NEWRULE", "RTM_DELRULE"})
+
+
+class _Marshal(MarshalRtnl):  # type: ignore[misc]
+    """Decodes routes by our own fast path, everything else by the library's."""
+
+    def __init__(self, protocol: int) -> None:
+        super().__init__()
+        self._protocol = protocol
+
+    def get_parser(self, key: int, flags: int, sequence_number: int) -> Any:
+        """Return what decodes a message of this type."""
+        if key not in (wire.RTM_NEWROUTE, wire.RTM_DELROUTE):
+            return super().get_parser(key, flags, sequence_number)
+
+        def parse(data: bytes, offset: int, length: int) -> dict[str, Any]:
+            route = wire.parse_route(data, offset, self._protocol)
+            return {"header": {"type": key, "flags": flags, "error": None}, "route": route}
+
+        return parse
+
+
+class _Encoded(dict[str, Any]):
+    """A request whose bytes we make ourselves, as the library wants to see it."""
+
+    def __init__(self, kind: int, flags: int, encode: Callable[[int], bytes]) -> None:
+        super().__init__(header={"type": kind, "flags": flags})
+        self._encode, self.data = encode, b""
+
+    def reset(self) -> None:
+        """Do nothing: there is no buffer."""
+
+    def encode(self) -> None:
+        """Make the bytes, now that the sequence number is known."""
+        self.data = self._encode(self["header"]["sequence_number"])
 
 
 class Kernel:
-    """Reads and changes what is ours in the kernel; `observed` is always what was read back, never what was asked."""
+    """Reads and changes what is ours in the kernel; `observed` is always what was read, never what was asked.
+
+    A device that goes down takes its routes along, for IPv4 without an event: they leave `observed` with the link
+    event, and all is read again. `on_refused` gets a subject with a reason, and with None when it is settled.
+    """
 
     def __init__(
         self,
@@ -73,99 +123,139 @@ class Kernel:
         on_links: Callable[[frozenset[str]], None],
         on_refused: Callable[[str, str | None], None] = lambda subject, detail: None,
         netns: str | None = None,
+        receive_bytes: int = RECEIVE_BYTES,
     ) -> None:
-        self._config, self._netns = kernel, netns
-        self._on_change, self._on_links, self._on_refused = on_change, on_links, on_refused
-        self.observed = KernelObserved()
-        self._ask: Any = None
-        self._queue: deque[KernelAction] = deque()
-        self._queued: set[KernelAction] = set()
-        self._work = asyncio.Event()
-        self._reread = asyncio.Event()
+        self._protocol, self._netns, self._receive_bytes = kernel.protocol, netns, receive_bytes
+        self._on_change, self._on_links = on_change, on_links
+        self._refusals = Refusals(on_refused)
+        self._picture = Picture()
+        self._actions = _Requests(self._open)
+        self._dumps = _Requests(self._open)
+        self._plan: list[KernelAction] = []
+        self._work, self._reread = asyncio.Event(), asyncio.Event()
         self._reading = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._events: Any = None
         self.reopened = 0
+        """How often the event socket was lost, by overflow or otherwise."""
+
+    @property
+    def observed(self) -> KernelObserved:
+        """Return what was read; the same object until something changes."""
+        return self._picture.observed
 
     async def start(self) -> None:
         """Open the sockets and read everything once; ActuatorTransient if the kernel does not answer."""
-        events = await self._open_events()
-        await self._open_requests()
+        self._events = await self._open_events()
         await self.refresh()
         loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._act(), name="kernel:act"),
-            loop.create_task(self._listen(events), name="kernel:events"),
-            loop.create_task(self._reread_routes(), name="kernel:reread"),
-        ]
+        for name, run in (("act", self._act), ("events", self._listen), ("reread", self._reread_when_told)):
+            task = loop.create_task(run(), name=f"kernel:{name}")
+            task.add_done_callback(_surface)
+            self._tasks.append(task)
 
-    async def _open_requests(self) -> None:
-        if self._ask is not None:
-            self._ask.close()
-        self._ask = AsyncIPRoute(netns=self._netns)
-        await self._ask.setup_endpoint()
+    async def _open(self) -> Any:
+        # strict: without it the kernel dumps every route of the machine, and a full table has a million
+        asked = AsyncIPRoute(netns=self._netns, flags=0, strict_check=True, ext_ack=True)
+        asked.set_marshal(_Marshal(self._protocol))
+        await asked.setup_endpoint()
+        return asked
 
     async def _open_events(self) -> Any:
-        events = AsyncIPRoute(netns=self._netns, rcvbuf=RECEIVE_BYTES)
+        events = AsyncIPRoute(netns=self._netns, flags=0, rcvbuf=self._receive_bytes)
+        events.set_marshal(_Marshal(self._protocol))
         await events.setup_endpoint()
+        with contextlib.suppress(PermissionError):
+            # above net.core.rmem_max, 208 KiB by default
+            events.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, self._receive_bytes)
+        event_filter.attach(events.socket, self._protocol)
         await events.bind(groups=GROUPS)
         return events
 
     def apply(self, actions: Sequence[KernelAction]) -> None:
-        """Queue actions; what is queued already is not queued twice."""
-        for action in actions:
-            if action not in self._queued:
-                self._queued.add(action)
-                self._queue.append(action)
+        """Do these, in order; a plan takes the place of what is left of the one before. Returns at once."""
+        self._plan = list(actions)
+        self._refusals.keep(subject_of(action) for action in actions)
         self._work.set()
 
     async def _act(self) -> None:
         while True:
             await self._work.wait()
             self._work.clear()
-            while self._queue:
-                action = self._queue[0]
-                await self._do(action)
-                self._queue.popleft()
-                self._queued.discard(action)
-            await self._read_routes()
+            while self._plan:
+                await self._do(self._next_batch())
 
-    async def _do(self, action: KernelAction) -> None:
-        subject = str(action)
+    def _next_batch(self) -> list[KernelAction]:
+        """Take the next actions of the plan: rules, or routes, so that the order holds."""
+        rules = isinstance(self._plan[0], RULE_ACTIONS)
+        batch = list(takewhile(lambda action: isinstance(action, RULE_ACTIONS) is rules, self._plan[:BATCH]))
+        del self._plan[: len(batch)]
+        return batch
+
+    async def _do(self, batch: Sequence[KernelAction]) -> None:
+        """Send a batch and hear every answer; what became of it comes as events."""
         try:
-            await asyncio.wait_for(self._request(action), ANSWER_WITHIN_S)
-        except NetlinkError as error:
-            if error.code in ALREADY_SO.get(type(action), frozenset()):
-                return
-            self._on_refused(subject, f"{errno.errorcode.get(error.code, error.code)}: {error}")
-        except KeyError:
-            self._on_refused(subject, "its device does not exist")
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._actions.socket() as asked:
+                sent = [(action, self._request(asked, action)) for action in batch]
+                requests = [(action, request) for action, request in sent if request is not None]
+                for _, request in requests:
+                    await request.prepare()
+                if requests:
+                    asked.send(b"".join(request.msg.data for _, request in requests))
+                for action, request in requests:
+                    await self._answer(action, request.response())
+                for action, request in sent:
+                    if request is None and isinstance(action, PutRule | DeleteRule):
+                        await self._rule(asked, action)
         except (TimeoutError, OSError) as error:
-            self._on_refused(subject, f"no answer: {error!r}")
-            await self._open_requests()
-        else:
-            self._on_refused(subject, None)
+            for action in batch:
+                self._refusals.failed(action, None, f"no answer: {error!r}")
+            self._reread.set()
 
-    async def _request(self, action: KernelAction) -> None:
-        protocol = self._config.protocol
-        if isinstance(action, PutRoute | DeleteRoute):
-            indexes = {name: link.index for name, link in self.observed.links.items()}
-            verb = "replace" if isinstance(action, PutRoute) else "del"
-            await self._ask.route(verb, **messages.route_request(action.route, indexes, protocol))
-        else:
-            verb = "add" if isinstance(action, PutRule) else "del"
-            await self._ask.rule(verb, **messages.rule_request(action.rule, protocol))
-
-    async def _dump(self, request: str, **fields: Any) -> list[Any]:
+    def _request(self, asked: Any, action: KernelAction) -> Any:
+        """Return a request for a route; None for a rule, or when the device does not exist."""
+        if isinstance(action, PutRule | DeleteRule):
+            return None
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return [message async for message in await getattr(self._ask, request)(**fields)]
-        except (TimeoutError, OSError, NetlinkError) as error:
-            await self._open_requests()
-            message = f"netlink {request}: {error!r}"
-            raise ActuatorTransient(message) from error
+            route = wire.from_model(action.route, self._picture.indexes)
+        except KeyError:
+            self._refusals.failed(action, errno.ENODEV, "its device does not exist")
+            return None
+        protocol = self._protocol
+        if isinstance(action, DeleteRoute):
+            message = _Encoded(wire.RTM_DELROUTE, wire.ANSWERED, lambda n: wire.encode_delete(route, protocol, n))
+        else:
+            # where we hold nothing, replace would take the place of a foreign route: make one, or fail
+            ours = self._picture.holds_key(route.key)
+            self._picture.expect(route, action.route)
+            message = _Encoded(
+                wire.RTM_NEWROUTE, wire.ANSWERED, lambda n: wire.encode_put(route, protocol, n, replace=ours)
+            )
+        return NetlinkRequest(asked, message)
+
+    async def _rule(self, asked: Any, action: PutRule | DeleteRule) -> None:
+        async def answer() -> AsyncIterator[Any]:
+            verb = "add" if isinstance(action, PutRule) else "del"
+            for message in await asked.rule(verb, **messages.rule_request(action.rule, self._protocol)):
+                yield message
+
+        await self._answer(action, answer())
+
+    async def _answer(self, action: KernelAction, answer: AsyncIterator[Any]) -> None:
+        try:
+            async for _ in answer:
+                pass
+        except NetlinkError as error:
+            # whatever we believed is not so
+            self._reread.set()
+            if error.code not in ALREADY_SO.get(type(action), frozenset()):
+                self._refusals.failed(action, error.code, str(error))
+                return
+        self._refusals.settled(action)
 
     async def refresh(self) -> None:
-        """Read everything anew: devices, addresses, our rules and routes."""
+        """Read everything anew: devices, addresses, our rules and routes; ActuatorTransient if that fails."""
+        before = self._picture.observed
         async with self._reading:
             addresses: dict[int, set[Address]] = {}
             for message in await self._dump("get_addr"):
@@ -175,103 +265,204 @@ class Kernel:
             for message in await self._dump("get_links"):
                 link = messages.link_of(message, frozenset(addresses.get(message["index"], ())))
                 links[link.name] = link
-            self._set_links(links)
+            self._links_changed(self._picture.set_links(links))
             await self._read_ours()
-
-    async def _read_routes(self) -> None:
-        async with self._reading:
-            await self._read_ours()
-
-    async def _read_ours(self) -> None:
-        protocol = self._config.protocol
-        names = {link.index: name for name, link in self.observed.links.items()}
-        routes: set[KernelRoute] = set()
-        rules: set[KernelRule] = set()
-        for message in await self._dump("get_routes", family=0, proto=protocol):
-            if message["proto"] == protocol and (route := messages.route_of(message, names)) is not None:
-                routes.add(route)
-        for family in (socket.AF_INET, socket.AF_INET6):
-            for message in await self._dump("get_rules", family=family):
-                ours = messages.attributes(message).get("FRA_PROTOCOL") == protocol
-                if ours and (rule := messages.rule_of(message)) is not None:
-                    rules.add(rule)
-        now = replace(self.observed, routes=frozenset(routes), rules=frozenset(rules))
-        if now != self.observed:
-            self.observed = now
+        if self._picture.observed is not before:
             self._on_change()
 
-    def _set_links(self, links: dict[str, LinkView]) -> None:
-        before = self.observed.links
-        changed = frozenset(name for name in {*before, *links} if before.get(name) != links.get(name))
-        if changed:
-            self.observed = replace(self.observed, links=links)
-            self._on_links(changed)
-
-    async def _listen(self, events: Any) -> None:
-        while True:
-            try:
-                async for message in events.get():
-                    self._heard(message)
-            except (OSError, NetlinkError) as error:
-                log.warning("netlink event socket lost: %r", error)
-            events.close()
-            self.reopened += 1
-            await asyncio.sleep(REOPEN_AFTER_S)
-            events = await self._open_events()
-            await self.refresh()
-
-    def _heard(self, message: Any) -> None:
-        event = message["event"]
-        if event in LINK_EVENTS:
-            self._link_event(event, message)
-            # the kernel takes the routes of a device that goes down away without a word for each (IPv4)
-            self._reread.set()
-        elif event in RULE_EVENTS or (event in ROUTE_EVENTS and message["proto"] == self._config.protocol):
-            self._reread.set()
-
-    def _link_event(self, event: str, message: Any) -> None:
-        links = dict(self.observed.links)
-        by_index = {link.index: name for name, link in links.items()}
-        if event in ("RTM_NEWADDR", "RTM_DELADDR"):
-            found, name = messages.address_of(message), by_index.get(message["index"])
-            if found is None or name is None:
-                return
-            old = links[name].addresses
-            new = old | {found[1]} if event == "RTM_NEWADDR" else old - {found[1]}
-            links[name] = replace(links[name], addresses=new)
-        else:
-            old_name = by_index.get(message["index"])
-            addresses = links[old_name].addresses if old_name else frozenset()
-            if old_name:
-                del links[old_name]
-            if event == "RTM_NEWLINK":
-                link = messages.link_of(message, addresses)
-                links[link.name] = link
-        self._set_links(links)
-
-    async def _reread_routes(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _reread_when_told(self) -> None:
         while True:
             await self._reread.wait()
             self._reread.clear()
-            begun_s = loop.time()
-            await self._read_routes()
-            # each route that we put is an event, too: with many routes, reading must not become all we do
-            await asyncio.sleep(min((loop.time() - begun_s) * REREAD_SHARE, REREAD_MAX_GAP_S))
+            before = self._picture.observed
+            try:
+                async with self._reading:
+                    await self._read_ours()
+            except ActuatorTransient as error:
+                log.warning("kernel not read: %s", error)
+                await asyncio.sleep(REOPEN_AFTER_S)
+                self._reread.set()
+            if self._picture.observed is not before:
+                self._on_change()
+
+    async def _read_ours(self) -> None:
+        self._picture.dump_begins()
+        routes: set[wire.WireRoute] = set()
+        for family in FAMILIES:
+            routes |= await self._dump_routes(family)
+        for _ in self._picture.dumped(routes):
+            await asyncio.sleep(0)
+        rules: set[KernelRule] = set()
+        for family in FAMILIES:
+            for message in await self._dump("get_rules", family=family):
+                if (rule := messages.rule_of(message, self._protocol)) is not None:
+                    rules.add(rule)
+        self._picture.set_rules(rules)
+
+    async def _dump_routes(self, family: int) -> set[wire.WireRoute]:
+        for _ in range(DUMP_TRIES):
+            found: set[wire.WireRoute] = set()
+            torn = False
+            with _as_transient("route dump"):
+                async with asyncio.timeout(ANSWER_WITHIN_S), self._dumps.socket() as asked:
+                    encoded = _Encoded(
+                        wire.RTM_GETROUTE, wire.DUMPED, lambda n: wire.encode_dump(family, self._protocol, n)
+                    )
+                    request = NetlinkRequest(asked, encoded)
+                    await request.send()
+                    async for message in request.response():
+                        torn = torn or bool(message["header"]["flags"] & wire.NLM_F_DUMP_INTR)
+                        if message.get("route") is not None:
+                            found.add(message["route"])
+            if not torn:
+                break
+        return found
+
+    async def _dump(self, request: str, **fields: Any) -> list[Any]:
+        with _as_transient(request):
+            async with asyncio.timeout(ANSWER_WITHIN_S), self._dumps.socket() as asked:
+                return [message async for message in await getattr(asked, request)(**fields)]
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                while True:
+                    async for message in self._events.get():
+                        self._heard(message)
+            except (OSError, NetlinkError) as error:
+                log.warning("netlink event socket lost: %r", error)
+            self.reopened += 1
+            await self._reopen_events()
+
+    async def _reopen_events(self) -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                self._events.close()
+            await asyncio.sleep(REOPEN_AFTER_S)
+            try:
+                self._events = await self._open_events()
+                await self.refresh()
+            except (OSError, NetlinkError, ActuatorTransient) as error:
+                log.warning("netlink event socket not opened: %r", error)
+            else:
+                return
+
+    def _heard(self, message: Any) -> None:
+        event = message.get("event")
+        if "route" in message:
+            if message["route"] is not None:
+                self._route_event(event, message["route"], message["header"]["flags"])
+        elif event in ("RTM_NEWRULE", "RTM_DELRULE"):
+            self._reread.set()
+        elif event in ("RTM_NEWADDR", "RTM_DELADDR"):
+            self._address_event(event, message)
+        elif event in ("RTM_NEWLINK", "RTM_DELLINK"):
+            self._link_event(event, message)
+
+    def _route_event(self, event: str, route: wire.WireRoute, flags: int) -> None:
+        if event == "RTM_NEWROUTE":
+            changed = self._picture.put(route, beside=bool(flags & wire.NLM_F_APPEND) and not route.odd)
+        else:
+            changed = self._picture.drop(route)
+            if not changed and self._picture.holds_key(route.key):
+                self._reread.set()
+        if changed:
+            self._on_change()
+
+    def _address_event(self, event: str, message: Any) -> None:
+        found = messages.address_of(message)
+        if found is not None:
+            self._links_changed(self._picture.set_address(*found, present=event == "RTM_NEWADDR"))
+        if event == "RTM_DELADDR":
+            # the last IPv4 address of a device takes the device's IPv4 routes along, without an event
+            self._reread.set()
+
+    def _link_event(self, event: str, message: Any) -> None:
+        index = int(message["index"])
+        if message["family"] != socket.AF_UNSPEC:
+            return  # a bridge port's own view of a device
+        if event == "RTM_DELLINK":
+            changed, up = self._picture.drop_link(index), False
+        else:
+            name = self._picture.name_of(index)
+            addresses = self._picture.links[name].addresses if name is not None else frozenset()
+            link = messages.link_of(message, addresses)
+            changed, up = self._picture.set_link(link), link.admin_up
+        lost = not up and self._picture.drop_device(index)
+        self._links_changed(changed)
+        if lost:
+            self._on_change()
+        if changed:
+            self._reread.set()
+
+    def _links_changed(self, names: frozenset[str]) -> None:
+        if names:
+            self._on_links(names)
 
     async def purge(self) -> None:
-        """Remove every route and rule of ours."""
+        """Remove every route and rule of ours and nothing else; ActuatorTransient if something is left."""
+        self._plan = []
         await self.refresh()
-        for route in self.observed.routes or ():
-            await self._do(DeleteRoute(route))
-        for rule in self.observed.rules:
-            await self._do(DeleteRule(rule))
-        await self._read_routes()
+        observed = self._picture.observed
+        actions: list[KernelAction] = [DeleteRule(rule) for rule in observed.rules]
+        actions += [DeleteRoute(route) for route in observed.routes or ()]
+        self._plan = actions
+        while self._plan:
+            await self._do(self._next_batch())
+        await self.refresh()
+        left = len(self._picture.observed.routes or ()) + len(self._picture.observed.rules)
+        if left:
+            message = f"{left} routes and rules of protocol {self._protocol} are still there"
+            raise ActuatorTransient(message)
 
     async def close(self) -> None:
         """Stop; everything in the kernel is left standing."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._ask is not None:
-            self._ask.close()
+        self._actions.close()
+        self._dumps.close()
+        if self._events is not None:
+            self._events.close()
+
+
+class _Requests:
+    """One request socket, opened anew after any failure that may have left an answer under way."""
+
+    def __init__(self, opened: Callable[[], Any]) -> None:
+        self._opened = opened
+        self._socket: Any = None
+
+    @contextlib.asynccontextmanager
+    async def socket(self) -> AsyncIterator[Any]:
+        """Lend the socket."""
+        if self._socket is None:
+            self._socket = await self._opened()
+        try:
+            yield self._socket
+        except NetlinkError:
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it; the next use opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+@contextlib.contextmanager
+def _as_transient(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, OSError, NetlinkError) as error:
+        message = f"netlink {what}: {error!r}"
+        raise ActuatorTransient(message) from error
+
+
+def _surface(task: asyncio.Task[None]) -> None:
+    """Let a task that fails be heard of: nobody awaits it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} ended", "exception": error})
