@@ -28,7 +28,7 @@ ANSWER = (
 )
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: bare\r\nConnection: close\r\n\r\n"
 IN_FLIGHT = 64
-ROUNDS = 3
+ROUNDS = 5
 
 
 def _answer_for_ever(ready: Connection) -> None:

@@ -166,8 +166,11 @@ class Engine:
 
     def _count_late(self, check: _Check, slot_s: float, now_s: float) -> None:
         late_s = self._late_last_s = now_s - slot_s
-        self._late_max_s = max(self._late_max_s, late_s)
-        self._skipped += max(0, int((check.next_s - slot_s) / check.spec.check.timing.interval_s + 0.01) - 1)
+        if late_s > self._late_max_s:
+            self._late_max_s = late_s
+        interval_s = check.spec.check.timing.interval_s
+        if late_s > interval_s / 2:
+            self._skipped += max(0, int((check.next_s - slot_s) / interval_s + 0.01) - 1)
 
     def _start(self, check: _Check, slot_s: float, now_s: float) -> None:
         if len(check.running) >= check.slots.in_flight(fast=check.fast):

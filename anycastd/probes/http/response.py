@@ -35,7 +35,8 @@ class ResponseReader:
         self._status, self._contains, self._max = status, contains, max_body_bytes
         self._state, self._buffer = _State.HEAD, b""
         self._left = self._head_bytes = self._body_bytes = 0
-        self._body = bytearray()
+        # what is not searched is only counted
+        self._body = None if contains is None else bytearray()
 
     @property
     def begun(self) -> bool:
@@ -46,9 +47,9 @@ class ResponseReader:
         """Take received bytes in; return the verdict, or None while more is needed."""
         self._buffer = self._buffer + data if self._buffer else data
         while True:
-            before = (self._state, len(self._buffer))
+            state, left = self._state, len(self._buffer)
             verdict = self._step()
-            if verdict is not None or (self._state, len(self._buffer)) == before:
+            if verdict is not None or (self._state is state and len(self._buffer) == left):
                 return verdict
 
     def closed(self) -> Verdict:
@@ -134,11 +135,11 @@ class ResponseReader:
     def _take(self, piece: bytes) -> Verdict | None:
         piece = piece[: self._max - self._body_bytes]
         self._body_bytes += len(piece)
-        wanted = self._contains
-        if wanted is not None:
-            searched = max(0, len(self._body) - len(wanted) + 1)
-            self._body += piece
-            if self._body.find(wanted, searched) >= 0:
+        wanted, body = self._contains, self._body
+        if wanted is not None and body is not None:
+            searched = max(0, len(body) - len(wanted) + 1)
+            body += piece
+            if body.find(wanted, searched) >= 0:
                 return Why.ANSWERED, ""
         if self._body_bytes >= self._max:
             if wanted is not None:

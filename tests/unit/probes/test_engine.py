@@ -102,6 +102,19 @@ async def test_single_loss_shows_when_timeout_is_the_interval() -> None:
     assert [result.why for result in probe.results].count(Why.TIMEOUT) >= 3
 
 
+async def test_late_start_does_not_hide_a_loss() -> None:
+    """A probe that starts 15 ms late still times out before the next one, due when its time is up, can overtake it."""
+    loop = asyncio.get_running_loop()
+    with server(hang) as running:
+        async with probing() as probe:
+            probe.engine.set_probes([http(running.port, timing=Timing(interval_s=0.3, timeout_s=0.3))])
+            loop.call_at(probe.engine._next_start() - 0.002, stand_still, 0.015)
+            await served(running, 1)
+            running.script = answer(OK)
+            await probe.until("two results", lambda: len(probe.results) >= 2)
+    assert [result.why for result in probe.results[:2]] == [Why.TIMEOUT, Why.ANSWERED]
+
+
 @pytest.mark.parametrize(
     ("held_s", "delay_s", "expected"),
     [(0.5, 0.15, {Why.LOOP_LATE, Why.ANSWERED}), (0.12, 0.25, {Why.ANSWERED})],
