@@ -114,3 +114,12 @@ class BgpObserved:
     eor_owed: frozenset[tuple[NeighborName, Family]] = frozenset()
     """Sessions that came up (or a speaker that started) since the last End-of-RIB we sent for the family."""
     dumped_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadManStage:
+    """What the bridge says to ExaBGP once no daemon was connected for `after_s` seconds (I3); `name` is for people."""
+
+    name: str
+    after_s: float
+    actions: tuple[BgpAction, ...]

@@ -1,0 +1,70 @@
+"""Neighbors into ExaBGP's configuration file: no routes in it, End-of-RIB only when we say so. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+
+from anycastd.model.address import NeighborName
+from anycastd.model.topology import Neighbor, Pop
+
+PROCESS = "anycastd"
+LARGEST_TTL = 255
+
+
+def render(
+    pop: Pop, neighbors: Iterable[Neighbor], passwords: Mapping[NeighborName, bytes], bridge: tuple[str, ...]
+) -> bytes:
+    """Return the file. It holds the MD5 passwords: to be written readable by ExaBGP's user only.
+
+    `bridge` is the command of the helper; none of its words may hold a space.
+    """
+    lines = [
+        f"process {PROCESS} {{",
+        f"  run {' '.join(bridge)};",
+        "  encoder json;",
+        "  respawn true;",
+        "}",
+    ]
+    for neighbor in sorted(neighbors, key=lambda one: one.name):
+        lines += _neighbor(pop, neighbor, passwords.get(neighbor.name))
+    return "\n".join([*lines, ""]).encode("ascii")
+
+
+def _neighbor(pop: Pop, neighbor: Neighbor, password: bytes | None) -> list[str]:
+    restart = str(neighbor.graceful_restart_s) if neighbor.graceful_restart_s else "disable"
+    families = " ".join(f"ipv{family.version} unicast;" for family in neighbor.families)
+    lines = [
+        f"neighbor {neighbor.address} {{",
+        f"  router-id {pop.router_id};",
+        f"  local-address {neighbor.local_address};",
+        f"  local-as {neighbor.local_asn};",
+        f"  peer-as {neighbor.asn};",
+        f"  hold-time {neighbor.hold_time_s};",
+        "  group-updates true;",
+        "  adj-rib-out true;",
+        "  adj-rib-in false;",
+        # without it ExaBGP says End-of-RIB before we have said a route, and the peer drops what it kept (RFC 4724)
+        "  manual-eor true;",
+    ]
+    if password is not None:
+        # base64: ExaBGP's own quoting has no way to write every character
+        lines += [f'  md5-password "{base64.b64encode(password).decode()}";', "  md5-base64 true;"]
+    if neighbor.ttl_security is not None:
+        lines += [f"  incoming-ttl {LARGEST_TTL + 1 - neighbor.ttl_security};", f"  outgoing-ttl {LARGEST_TTL};"]
+    elif neighbor.multihop is not None:
+        lines.append(f"  outgoing-ttl {neighbor.multihop};")
+    return [
+        *lines,
+        f"  capability {{ asn4 enable; route-refresh enable; graceful-restart {restart}; }}",
+        f"  family {{ {families} }}",
+        f"  api {{ processes [ {PROCESS} ]; neighbor-changes; }}",
+        "}",
+    ]
+
+
+def digest(rendered: bytes, environment: Mapping[str, str]) -> str:
+    """Return what tells two ways of running ExaBGP apart: `CONF-ENVIRONMENT`, 16 hexadecimal digits each."""
+    settings = "\n".join(f"{name}={value}" for name, value in sorted(environment.items())).encode()
+    return "-".join(hashlib.sha256(part).hexdigest()[:16] for part in (rendered, settings))

@@ -1,0 +1,215 @@
+"""Keeps one ExaBGP running: adopts it, starts it, starts it again, and ends it when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from anycastd.actuators.exabgp import conf, process
+from anycastd.actuators.exabgp.events import Adopted, Degraded, Exited, Launched, SpeakerEvent
+from anycastd.actuators.exabgp.files import Files, State
+from anycastd.actuators.exabgp.process import Running
+from anycastd.errors import ActuatorRejected, ActuatorTransient
+from anycastd.model.address import NeighborName
+from anycastd.model.topology import BgpConfig, Neighbor, Pop
+
+FIRST_DELAY_S, LAST_DELAY_S = 0.2, 10.0
+STEADY_AFTER_S = 60.0
+TERM_WITHIN_S = 5.0
+
+
+class Supervisor:
+    """The life of ExaBGP. `changed` is called when one begins or ends."""
+
+    def __init__(
+        self, bgp: BgpConfig, pop: Pop, report: Callable[[SpeakerEvent], None], changed: Callable[[], None]
+    ) -> None:
+        self.bgp, self.pop = bgp, pop
+        self.files = Files(bgp.directory, bgp.socket)
+        self.who = process.run_as(bgp.user)
+        self.state = State()
+        self.running: Running | None = None
+        self.adopted = False
+        self._report, self._changed = report, changed
+        self._neighbors: dict[NeighborName, Neighbor] = {}
+        self._validated = self._complaint = ""
+        self._asked_to_end = False
+        self._task: asyncio.Task[None] | None = None
+
+    # adoption and launch
+
+    def begin(self, neighbors: Mapping[NeighborName, Neighbor]) -> None:
+        """Find out whether an ExaBGP of ours runs, and adopt it; the caller holds the lock."""
+        self._neighbors = dict(neighbors)
+        self.files.give_to(self.who.owner)
+        found = process.find(self.files.conf)
+        if not found:
+            return
+        noted = self.files.read_state()
+        known = [one for one in found if (one.pid, one.start) == (noted.pid, noted.start)]
+        one = known[0] if known else found[0]
+        self.state = noted if known else State(one.pid, one.start)
+        self.adopted = True
+        self._watch(Running(one, is_child=False, ended=self._ended))
+        self._report(Adopted(one.pid))
+
+    def supervise(self) -> None:
+        """Keep one running from now on."""
+        self._task = asyncio.create_task(self._supervise(), name="exabgp")
+
+    async def unsupervise(self) -> None:
+        """Start no other when this one ends."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def leave(self) -> None:
+        """Supervise no more; what runs lives on."""
+        await self.unsupervise()
+        if self.running is not None:
+            self.running.release()
+
+    async def _supervise(self) -> None:
+        loop, delay_s = asyncio.get_running_loop(), FIRST_DELAY_S
+        while True:
+            if self.running is None:
+                try:
+                    await self._launch()
+                    self._degraded("launch", "")
+                except (ActuatorRejected, ActuatorTransient, OSError) as error:
+                    self._degraded("launch", str(error))
+            began_s = loop.time()
+            if self.running is not None:
+                await self.running.gone.wait()
+                self.running = None
+                self._changed()
+            if self._asked_to_end or loop.time() - began_s > STEADY_AFTER_S:
+                delay_s = FIRST_DELAY_S
+            if not self._asked_to_end:
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, LAST_DELAY_S)
+            self._asked_to_end = False
+
+    async def _launch(self) -> None:
+        addresses = [neighbor.local_address for neighbor in self._neighbors.values()] if self.bgp.listen else []
+        rendered = self.render(self._neighbors)
+        await self.check(rendered)
+        listen, why_not = process.bindable(addresses, self.bgp.port)
+        self._degraded("listen", why_not and f"neighbors cannot connect to us: {why_not}")
+        self.files.adopt_candidate()
+        settings = process.environment(self.bgp, self.who.name, listen)
+        found = process.launch(process.program(self.bgp.exabgp), self.files, self.who, settings)
+        self.adopted = False
+        self.note(State(found.pid, found.start, self.digest(rendered)))
+        self._watch(Running(found, is_child=True, ended=self._ended))
+        self._report(Launched(found.pid))
+
+    def _watch(self, running: Running) -> None:
+        self.running = running
+        self._changed()
+
+    def _ended(self, running: Running, status: int | None) -> None:
+        detail = "" if self._asked_to_end else self.files.log_tail()
+        self._report(Exited(running.pid, status, detail))
+
+    # configuration
+
+    def render(self, neighbors: Mapping[NeighborName, Neighbor]) -> bytes:
+        """Return the configuration file for these neighbors; raise ActuatorRejected for an unreadable password."""
+        passwords = {}
+        for name, neighbor in neighbors.items():
+            if neighbor.password_file is None:
+                continue
+            try:
+                passwords[name] = Path(neighbor.password_file).read_bytes().strip()
+            except OSError as error:
+                message = f"the password of neighbor {name} cannot be read: {neighbor.password_file}: {error.strerror}"
+                raise ActuatorRejected(message) from error
+        return conf.render(self.pop, neighbors.values(), passwords, process.bridge_command(self.files))
+
+    def digest(self, rendered: bytes) -> str:
+        """Return what identifies the configuration and settings as wanted."""
+        addresses = sorted({str(neighbor.local_address) for neighbor in self._neighbors.values()})
+        settings = process.environment(self.bgp, self.bgp.user, [])
+        return conf.digest(rendered, settings | {"listen": " ".join(addresses) if self.bgp.listen else ""})
+
+    async def check(self, rendered: bytes) -> None:
+        """Write the candidate and have ExaBGP read it; raise ActuatorRejected if it finds fault.
+
+        A user who cannot run ExaBGP (its files below a closed home) is not the file's fault: then it runs as we do.
+        """
+        self.who = process.run_as(self.bgp.user)
+        self.files.give_to(self.who.owner)
+        self.files.write_candidate(rendered, self.who.owner)
+        digest = self.digest(rendered)
+        exabgp = process.program(self.bgp.exabgp)
+        if digest != self._validated:
+            self._complaint = ""
+            complaint = await process.validate(self.files.candidate, exabgp, self.who)
+            if complaint and self.who.words:
+                alone = process.ourselves()
+                if not await process.validate(self.files.candidate, exabgp, alone):
+                    self._complaint, complaint = complaint, ""
+            if complaint:
+                raise ActuatorRejected(complaint)
+            self._validated = digest
+        if self._complaint:
+            self.who = process.ourselves(f"user {self.bgp.user} cannot run {exabgp}, so it runs as root")
+            self.files.write_candidate(rendered, self.who.owner)
+        self._degraded("user", self.who.reason)
+
+    def configure(self, neighbors: Mapping[NeighborName, Neighbor]) -> None:
+        """Take neighbors for the next launch."""
+        self._neighbors = dict(neighbors)
+
+    def note(self, state: State) -> None:
+        """Keep what the next daemon must know."""
+        self.state = state
+        try:
+            self.files.write_state(state, self.who.owner)
+        except OSError as error:
+            self._degraded("state", str(error))
+
+    # the end
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Signal the running ExaBGP; return False if we may not."""
+        return self.running is None or self.running.signal(number)
+
+    async def end(self, *, order: Callable[[str], bool]) -> None:
+        """End ExaBGP: SIGTERM, SIGKILL after 5 s, through the bridge if we may not signal it ourselves."""
+        running = self.running
+        if running is None:
+            return
+        self._asked_to_end = True
+        for number, words in ((signal.SIGTERM, "!term"), (signal.SIGKILL, "!kill")):
+            if not running.signal(number) and not order(words):
+                self._degraded("kill", f"ExaBGP (pid {running.pid}) is another user's and its bridge is away")
+            if await running.wait(TERM_WITHIN_S):
+                return
+
+    def expect_end(self) -> None:
+        """Take note that ExaBGP's end is our own doing: the next one is started without delay."""
+        self._asked_to_end = True
+
+    def end_bridge(self, pid: int, *, only_stopped: bool) -> bool:
+        """Kill a bridge of ours that is stopped, or that its ExaBGP left behind; return whether it was killed."""
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            return False
+        if os.fsencode(self.files.bridge) not in words.split(b"\0") or (only_stopped and state != "T"):
+            return False
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            return False
+        return True
+
+    def _degraded(self, subject: str, detail: str) -> None:
+        self._report(Degraded(subject, detail))

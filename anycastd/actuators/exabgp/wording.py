@@ -1,0 +1,105 @@
+"""Actions into ExaBGP's command lines, with every attribute explicit. Pure.
+
+The grammar is ExaBGP 5.0's. A command names its neighbor, so that two neighbors are never mixed up, and a line that
+ExaBGP would take for another command is refused here: it looks for any command name as a substring of the line
+(measured: `community [ graceful-shutdown ]` makes 5.0.15 end itself, and the word `json` ends it with an error).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from anycastd.errors import ActuatorRejected
+from anycastd.model.address import Address, Family, Prefix
+from anycastd.model.bgp import Route
+
+ASK_SESSIONS = "show neighbor json"
+ASK_ALIVE = "show neighbor summary"
+ASK_ROUTES = "show adj-rib out json"
+CLEAR = "clear adj-rib out"
+
+LINE_LIMIT = 8000
+_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_ANNOUNCEMENT = re.compile(r"neighbor \S+ (?:announce|withdraw) (?:route|attributes|eor) ")
+_TRAPS = re.compile(
+    r"(?:version|teardown|silence-ack|shutdown|show|restart|reset|reload|help|flush|enable-ack|disable-ack|crash|clear"
+    r"|watchdog|operational|route-refresh|flow|vpls|#)(?: |$)"
+    r"| json(?: |$)"
+)
+_COMMUNITY = re.compile(r"\d{1,5}:\d{1,5}")
+_LARGE_COMMUNITY = re.compile(r"\d{1,10}:\d{1,10}:\d{1,10}")
+
+
+def check(line: str) -> str:
+    """Return the line if ExaBGP can only read it as the one announcement it is; else raise ActuatorRejected."""
+    if len(line) > LINE_LIMIT or not _PRINTABLE.fullmatch(line):
+        message = f"not one printable ASCII line of at most {LINE_LIMIT} characters"
+        raise ActuatorRejected(message)
+    verbs = len(re.findall(r"\b(?:announce|withdraw)\b", line))
+    if not _ANNOUNCEMENT.match(line) or verbs != 1 or _TRAPS.search(line):
+        message = f"ExaBGP would misread it: {line!r}"
+        raise ActuatorRejected(message)
+    return line
+
+
+def announce(neighbor: Address, routes: Sequence[Route]) -> str:
+    """Return the command that announces these routes, whose attributes must be equal."""
+    said = attributes(routes[0])
+    if len(routes) == 1:
+        return check(f"neighbor {neighbor} announce route {routes[0].prefix} {said}")
+    if any(attributes(route) != said for route in routes[1:]):
+        message = "routes of one command must have equal attributes"
+        raise ActuatorRejected(message)
+    prefixes = " ".join(str(route.prefix) for route in routes)
+    return check(f"neighbor {neighbor} announce attributes {said} nlri {prefixes}")
+
+
+def withdraw(neighbor: Address, prefixes: Sequence[Prefix], next_hop: str) -> str:
+    """Return the command that withdraws prefixes of one family; the next hop is there for the grammar only."""
+    hop = _next_hop(next_hop)
+    if len(prefixes) == 1:
+        return check(f"neighbor {neighbor} withdraw route {prefixes[0]} next-hop {hop}")
+    return check(f"neighbor {neighbor} withdraw attributes next-hop {hop} nlri {' '.join(map(str, prefixes))}")
+
+
+def end_of_rib(neighbor: Address, family: Family) -> str:
+    """Return the command that sends End-of-RIB (RFC 4724); ExaBGP refuses it while the session is down."""
+    return check(f"neighbor {neighbor} announce eor ipv{family.version} unicast")
+
+
+def resend(neighbor: Address) -> str:
+    """Return the command that sends everything held for a neighbor again."""
+    return f"neighbor {neighbor} flush adj-rib out"
+
+
+def attributes(route: Route) -> str:
+    """Return a route's attributes in ExaBGP's words; raise ActuatorRejected for what cannot be said."""
+    words = [f"next-hop {_next_hop(route.next_hop)}", "origin igp"]
+    if route.as_path:
+        words.append(f"as-path [ {' '.join(str(int(asn)) for asn in route.as_path)} ]")
+    if route.med is not None:
+        words.append(f"med {int(route.med)}")
+    if route.local_preference is not None:
+        words.append(f"local-preference {int(route.local_preference)}")
+    for name, values, form in (
+        ("community", route.communities, _COMMUNITY),
+        ("large-community", route.large_communities, _LARGE_COMMUNITY),
+    ):
+        if not values:
+            continue
+        for value in values:
+            if not form.fullmatch(value):
+                message = f"{name} {value!r} is not written in numbers"
+                raise ActuatorRejected(message)
+        words.append(f"{name} [ {' '.join(values)} ]")
+    return " ".join(words)
+
+
+def _next_hop(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        message = f"next hop {text!r} is not an address"
+        raise ActuatorRejected(message) from None
