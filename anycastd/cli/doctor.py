@@ -1,0 +1,61 @@
+"""`anycastd doctor`: what breaks a POP on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from anycastd.cli.render import wants_colour
+from anycastd.config.load import examine
+from anycastd.doctor.collect import collect
+from anycastd.doctor.diagnose import broken, diagnose
+from anycastd.doctor.finding import Finding, Severity
+
+COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.OK: "green"}
+
+
+@click.command("doctor")
+@click.option(
+    "-c", "--config", "path", default="/etc/anycastd/anycastd.yaml", show_default=True, help="Configuration file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(path: str, as_json: bool) -> None:
+    """Look for what breaks a POP on this machine; exit 69 if something does, 78 if the file is refused."""
+    examined = examine(path)
+    if examined.config is None:
+        for problem in examined.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(os.EX_CONFIG)
+    findings = diagnose(collect(examined.config))
+    if as_json:
+        shown = {"ok": not broken(findings), "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        for line in told(findings, colour=wants_colour()):
+            click.echo(line)
+    sys.exit(os.EX_UNAVAILABLE if broken(findings) else os.EX_OK)
+
+
+def told(findings: tuple[Finding, ...], *, colour: bool) -> Iterator[str]:
+    """Return the lines for a terminal: what is wrong, why and what mends it, then what was found well."""
+    explained: set[str] = set()
+    for finding in findings:
+        if finding.severity is Severity.OK:
+            continue
+        word = click.style(finding.severity, fg=COLOUR[finding.severity]) if colour else str(finding.severity)
+        yield f"{word} {finding.id}: {finding.what}"
+        if finding.id not in explained:
+            explained.add(finding.id)
+            yield f"    why:  {finding.why}"
+        if finding.mend:
+            yield f"    mend: {finding.mend}"
+    counts = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}
+    well = [finding.id for finding in findings if finding.severity is Severity.OK]
+    if well:
+        yield f"ok: {', '.join(well)}"
+    yield f"{counts[Severity.ERROR]} errors, {counts[Severity.WARNING]} warnings, {counts[Severity.OK]} ok"

@@ -1,0 +1,1 @@
+"""What breaks a POP on this machine: facts are collected once, and judged by pure checks."""

@@ -1,0 +1,38 @@
+"""Collect the facts, once, of this machine and this network namespace. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from anycastd.doctor import kernel_facts, system_facts
+from anycastd.doctor.asking import Asking
+from anycastd.doctor.facts import Facts
+from anycastd.model.topology import Config
+
+
+def collect(config: Config, root: Path = Path("/")) -> Facts:
+    """Return what is so; what cannot be looked at is named in `unexamined`. Takes a second or two."""
+    ask = Asking(root)
+    links = kernel_facts.links(ask)
+    exabgp = system_facts.exabgp_path(config.bgp.exabgp)
+    return Facts(
+        config=config,
+        sysctls=kernel_facts.sysctls(ask, config, links),
+        links=links,
+        routes=kernel_facts.routes(ask),
+        rules=kernel_facts.rules(ask),
+        chains=kernel_facts.chains(ask),
+        listeners=kernel_facts.listeners(ask, config.bgp.port),
+        networkd=system_facts.networkd(ask),
+        nftables_flushes=system_facts.nftables_flushes(ask),
+        uid=os.geteuid(),
+        groups=frozenset({os.getegid(), *os.getgroups()}),
+        capabilities=system_facts.capabilities(ask),
+        bgp_user=system_facts.user(config.bgp.user),
+        exabgp_version=system_facts.exabgp_version(ask, exabgp),
+        programs=system_facts.programs(exabgp),
+        secrets=system_facts.secrets(config),
+        state_dir=system_facts.directory(config.state_dir),
+        unexamined=tuple(dict.fromkeys(ask.unanswered)),
+    )

@@ -1,0 +1,176 @@
+"""Checks of our own needs: privileges, ExaBGP, its user, files and directories. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from anycastd.doctor.facts import Facts, Program, Step, User
+from anycastd.doctor.finding import Check, Trouble, error, warning
+
+CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
+EXABGP_FROM, EXABGP_BELOW = (5, 0, 13), (6,)
+SMALLEST_FREE_BYTES = 100 << 20
+NO_FREE_BYTES = 1 << 20
+SMALLEST_FREE_INODES = 1000
+
+
+def _has(facts: Facts, capability: int) -> bool:
+    return bool(facts.capabilities >> capability & 1)
+
+
+def _privileges(facts: Facts) -> Iterator[Trouble]:
+    if not _has(facts, CAP_NET_ADMIN):
+        mend = "run as root, or with AmbientCapabilities=CAP_NET_ADMIN in the unit"
+        yield error(f"uid {facts.uid} without CAP_NET_ADMIN (of the user that ran the doctor)", mend)
+
+
+def _ping_sockets(facts: Facts) -> Iterator[Trouble]:
+    value = facts.sysctls.get("net/ipv4/ping_group_range")
+    mend = "sysctl -w net.ipv4.ping_group_range='0 2147483647'"
+    low, high = (int(part) for part in value.split()) if value and len(value.split()) == 2 else (1, 0)
+    if any(low <= group <= high for group in facts.groups):
+        return
+    told = " ".join(value.split()) if value else "not there"
+    if _has(facts, CAP_NET_RAW):
+        yield warning(f"net.ipv4.ping_group_range is {told}: ICMP checks need CAP_NET_RAW (there is: raw sockets "
+                      "see every echo reply of the machine, which costs more)", mend)  # fmt: skip
+    else:
+        yield error(f"net.ipv4.ping_group_range is {told} and there is no CAP_NET_RAW: no ICMP check can run", mend)
+
+
+def _bgp_port(facts: Facts) -> Iterator[Trouble]:
+    if not facts.config.bgp.listen:
+        return
+    for listener in facts.listeners:
+        if not listener.ours:
+            who = listener.process or "another program"
+            mend = f"systemctl disable --now {who if listener.process else 'PROGRAM'}, or bgp: {{listen: false}}"
+            yield warning(f"{who} listens on {listener.address} port {facts.config.bgp.port}", mend)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the numbers at the head of a version."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def _exabgp_version(facts: Facts) -> Iterator[Trouble]:
+    version = version_of(facts.exabgp_version)
+    mend = "pip install 'exabgp>=5.0.13,<6' beside anycastd, or name another one: bgp: {exabgp: PATH}"
+    if not version:
+        yield error("exabgp does not tell its version", mend)
+    elif not EXABGP_FROM <= version < EXABGP_BELOW:
+        yield error(f"exabgp is {facts.exabgp_version}", mend)
+
+
+def _bgp_user(facts: Facts) -> Iterator[Trouble]:
+    user = facts.config.bgp.user
+    if facts.bgp_user is None:
+        mend = f"useradd --system --no-create-home --shell /usr/sbin/nologin {user}"
+        yield warning(f"there is no user {user}: ExaBGP runs as the daemon does", mend)
+
+
+def allowed(step: Step, user: User, bits: int) -> bool:
+    """Return whether a user has all of `bits` (4 read, 1 execute) by the mode (POSIX: the first class that fits)."""
+    if user.uid == 0:
+        return True
+    if step.uid == user.uid:
+        return step.mode >> 6 & bits == bits
+    if step.gid in user.groups:
+        return step.mode >> 3 & bits == bits
+    return step.mode & bits == bits
+
+
+def _barred(program: Program, user: User) -> Step | None:
+    for step in program.steps:
+        if not allowed(step, user, 1 if step.directory else 5):
+            return step
+    return None
+
+
+def _programs(facts: Facts) -> Iterator[Trouble]:
+    for program in facts.programs:
+        if program.missing:
+            yield error(f"{program.path} cannot be found: {program.missing}", "install it, or set bgp: {exabgp: PATH}")
+            continue
+        step = _barred(program, facts.bgp_user) if facts.bgp_user is not None else None
+        if step is not None and facts.bgp_user is not None:
+            what = (
+                f"{facts.bgp_user.name} cannot {'pass' if step.directory else 'run'} {step.path} (mode {step.mode:04o})"
+            )
+            mend = f"chmod o+{'x' if step.directory else 'rx'} {step.path}, or install below /opt or /usr/local"
+            yield error(f"{what} on the way to {program.path}", mend)
+
+
+def _secrets(facts: Facts) -> Iterator[Trouble]:
+    for secret in facts.secrets:
+        if secret.mode is None:
+            yield error(f"{secret.path} cannot be looked at", f"ls -l {secret.path}")
+        elif secret.mode & 0o077:
+            yield error(f"{secret.path} has mode {secret.mode:04o}: others can read or change it",
+                        f"chmod 600 {secret.path}   # and think of changing the password")  # fmt: skip
+        elif not secret.readable:
+            yield error(f"{secret.path} cannot be read by uid {facts.uid}", f"chown {facts.uid} {secret.path}")
+        elif secret.uid not in (0, facts.uid):
+            yield warning(f"{secret.path} belongs to uid {secret.uid}, who can change it",
+                          f"chown {facts.uid} {secret.path}")  # fmt: skip
+
+
+def _state_dir(facts: Facts) -> Iterator[Trouble]:
+    state = facts.state_dir
+    if state is None:
+        return
+    if not state.writable:
+        mend = f"install -d -m 0750 {state.path}   # owned by the daemon's user"
+        yield error(f"{state.path} {'is not writable' if state.exists else 'cannot be made'}", mend)
+    if state.free_bytes < SMALLEST_FREE_BYTES:
+        judge = error if state.free_bytes < NO_FREE_BYTES else warning
+        yield judge(
+            f"{state.path} has {state.free_bytes >> 20} MiB left", f"df -h {state.path}; journalctl --vacuum-size=200M"
+        )
+    if state.free_inodes is not None and state.free_inodes < SMALLEST_FREE_INODES:
+        yield warning(f"{state.path} has {state.free_inodes} inodes left", f"df -i {state.path}")
+
+
+def _unexamined(facts: Facts) -> Iterator[Trouble]:
+    for what in facts.unexamined:
+        yield warning(f"not looked at: {what}", "run the doctor as root, with iproute2 and nftables installed")
+
+
+OURSELVES = (
+    Check("privileges", "The right to change routes",
+          "Without CAP_NET_ADMIN no route or rule can be made, so no prefix is ever announced.",
+          "Root, or `AmbientCapabilities=CAP_NET_ADMIN` in the unit. The doctor judges the user that runs it.",
+          _privileges),
+    Check("ping-sockets", "Sockets for ICMP checks",
+          "ICMP checks use ping sockets, which net.ipv4.ping_group_range opens to groups, or raw sockets, which need "
+          "CAP_NET_RAW. With neither, every ICMP check is broken and the health of what it checks unknown.",
+          "`sysctl -w net.ipv4.ping_group_range='0 2147483647'` (it rules IPv6, too).", _ping_sockets),
+    Check("bgp-port", "Another BGP speaker on the port",
+          "With FRR, BIRD or another on the port ExaBGP only dials: a neighbor that is passive never gets a session. "
+          "And two speakers may open sessions to the same neighbor.",
+          "Stop the other, bind it to another address, or `bgp: {listen: false}`.", _bgp_port),
+    Check("exabgp-version", "Version of ExaBGP",
+          "What the daemon reads back of ExaBGP was proven with 5.0.13 and later 5.x. Others word their answers "
+          "differently: announcements could not be verified.",
+          "`pip install 'exabgp>=5.0.13,<6'`.", _exabgp_version),
+    Check("bgp-user", "The user of ExaBGP",
+          "ExaBGP talks to strangers and should have no right but port 179. Without the user it runs with the "
+          "daemon's rights.",
+          "`useradd --system --no-create-home --shell /usr/sbin/nologin exabgp`.", _bgp_user),
+    Check("exabgp-reachable", "ExaBGP and its interpreter can be run by its user",
+          "A virtual environment below a home directory of mode 0700 cannot be entered by another user: ExaBGP would "
+          "not start. Judged by modes and owners; access control lists are not looked at.",
+          "Install below /opt or /usr/local, or open the directories that are named.", _programs),
+    Check("password-files", "Password files of neighbors",
+          "Who can read a TCP MD5 password can forge or reset the session.",
+          "`chmod 600 FILE`, owned by root or the daemon's user.", _secrets),
+    Check("state-dir", "State directory",
+          "Back-off, penalties and times outlive a restart there. When it cannot be written, a restarted daemon "
+          "forgets how often a prefix has changed.",
+          "`install -d -m 0750 /var/lib/anycastd`, and room on the disk.", _state_dir),
+    Check("unexamined", "What could not be looked at",
+          "An answer that was not had is not an answer that all is well.",
+          "Run the doctor as root, with iproute2 and nftables installed.", _unexamined),
+)  # fmt: skip
