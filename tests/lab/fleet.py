@@ -102,6 +102,10 @@ class Fleet:
         found = re.search(r" dev (\S+)", said)
         return found[1] if found else None
 
+    def region(self, pop: str, prefix: str) -> str:
+        """Return the region whose tunnel carries a prefix now."""
+        return (self.path_device(pop, prefix) or "none").partition("-")[0]
+
     def told(self, site: Site, prefix: str, since_s: float) -> tuple[float, ...]:
         """Return when the router logged something of a prefix from its POP: milliseconds after `since_s` (wall)."""
         stamps = []
@@ -111,7 +115,7 @@ class Fleet:
         return tuple(ms for ms in stamps if ms >= 0)
 
     @contextmanager
-    def clients(self, *prefixes: str, seconds: float, every_ms: int = 50) -> Iterator[Watch]:
+    def clients(self, *prefixes: str, seconds: float, every_ms: int = 100) -> Iterator[Watch]:
         """Let every client ask for the services all the while; the answers are there when the block ends."""
         options = ("--seconds", str(seconds), "--every-ms", str(every_ms), "--timeout-ms", "400")
         addresses = [SERVICE[prefix] for prefix in prefixes]

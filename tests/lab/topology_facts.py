@@ -155,7 +155,7 @@ def _bird_ways(said: str, up: frozenset[str]) -> tuple[Way, ...]:
     # A path begins with "PREFIX unicast [PROTOCOL since] * (100) [AS64500i]"; its attributes are indented by a tab.
     head_line = r"^(?:\S+)?[ ]+unicast \[(?P<protocol>\S+) [^\]]*\](?P<best> \*)? \(\d+s?\)"
     heads = list(re.finditer(head_line, said, re.M))
-    ends = [head.start() for head in heads[1:]] + [len(said)]
+    ends = [*(head.start() for head in heads), len(said)][1:]
     found = []
     for head, end in zip(heads, ends, strict=True):
         fields = dict(re.findall(r"^\t(BGP\.\w+): (.*)$", said[head.end() : end], re.M))
