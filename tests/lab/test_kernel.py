@@ -1,0 +1,468 @@
+"""The kernel by netlink, in a real kernel: namespaces with veth pairs and a vxlan, both families."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anycastd.actuators.dataplane.netlink import Kernel
+from anycastd.model.kernel import (
+    MAIN_TABLE,
+    DeleteRoute,
+    DeleteRule,
+    KernelAction,
+    KernelRoute,
+    KernelRule,
+    PutRoute,
+    PutRule,
+    RouteKind,
+)
+from anycastd.model.topology import KernelConfig
+from anycastd.reconcile.kernel import diff, held
+
+pytestmark = pytest.mark.lab
+
+NAME = "anyckern"
+CONFIG = KernelConfig()
+FAR = {4: {"ta": "10.9.1.2", "tb": "10.9.2.2"}, 6: {"ta": "fd09:1::2", "tb": "fd09:2::2"}}
+EIP = {4: "203.0.113.0/24", 6: "2001:db8:9::/48"}
+SETUP = """
+link add name ta type veth peer name fa netns {far}
+link add name tb type veth peer name fb netns {far}
+link set lo up
+link set ta up
+link set tb up
+addr add 10.9.1.1/24 dev ta
+addr add 10.9.2.1/24 dev tb
+addr add fd09:1::1/64 dev ta nodad
+addr add fd09:2::1/64 dev tb nodad
+addr add 192.0.2.1/32 dev lo
+addr add 2001:db8:1::1/128 dev lo nodad
+"""
+FAR_SETUP = """
+link set lo up
+link set fa up
+link set fb up
+addr add 10.9.1.2/24 dev fa
+addr add 10.9.2.2/24 dev fb
+addr add fd09:1::2/64 dev fa nodad
+addr add fd09:2::2/64 dev fb nodad
+addr add 203.0.113.1/32 dev lo
+addr add 2001:db8:9::1/128 dev lo nodad
+route add 192.0.2.1/32 via 10.9.1.1
+route add 2001:db8:1::1/128 via fd09:1::1
+"""
+
+
+@dataclass
+class World:
+    """The POP's namespace and the far end's."""
+
+    pop: str
+    far: str
+
+    def ip(self, *words: str) -> str:
+        return _run("ip", "-n", self.pop, *words)
+
+    def far_ip(self, *words: str) -> str:
+        return _run("ip", "-n", self.far, *words)
+
+    def routes(self, *words: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for family in ("-4", "-6"):
+            found += json.loads(_run("ip", "-n", self.pop, "-d", "-j", family, "route", "show", *words) or "[]")
+        return found
+
+
+def _run(*words: str, text: str | None = None) -> str:
+    done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+    return done.stdout
+
+
+def _remove_stale() -> None:
+    """Remove what a killed run left: its process is gone."""
+    for path in Path("/run/netns").glob(f"{NAME}-*"):
+        if not Path(f"/proc/{path.name.split('-')[1]}").exists():
+            _run("ip", "netns", "del", path.name)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    _remove_stale()
+    world = World(f"{NAME}-{os.getpid()}-pop", f"{NAME}-{os.getpid()}-far")
+    try:
+        for name in (world.pop, world.far):
+            _run("ip", "netns", "add", name)
+            switches = ("all.rp_filter=0", "default.rp_filter=0")
+            _run("ip", "netns", "exec", name, "sysctl", "-qw", *(f"net.ipv4.conf.{one}" for one in switches))
+        _run("ip", "-n", world.pop, "-batch", "-", text=SETUP.format(far=world.far))
+        _run("ip", "-n", world.far, "-batch", "-", text=FAR_SETUP)
+        _run("ip", "netns", "exec", world.pop, "sysctl", "-qw", "net.ipv6.conf.ta.keep_addr_on_down=1")
+        yield world
+    finally:
+        for name in (world.pop, world.far):
+            if Path("/run/netns", name).exists():
+                _run("ip", "netns", "del", name)
+
+
+@dataclass
+class Heard:
+    """What the kernel side told."""
+
+    links: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    refused: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def on_links(self, names: frozenset[str]) -> None:
+        self.links.append((time.monotonic(), names))
+
+    def on_refused(self, subject: str, detail: str | None) -> None:
+        self.refused.append((subject, detail))
+
+
+@asynccontextmanager
+async def started(world: World, heard: Heard | None = None, **more: Any) -> AsyncIterator[Kernel]:
+    heard = heard or Heard()
+    kernel = Kernel(
+        CONFIG,
+        on_change=lambda: None,
+        on_links=heard.on_links,
+        on_refused=heard.on_refused,
+        netns=world.pop,
+        **more,
+    )
+    await kernel.start()
+    try:
+        yield kernel
+    finally:
+        await kernel.close()
+
+
+async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float:
+    """Wait in the loop; return how long it took."""
+    begun_s = time.monotonic()
+    while not so():
+        assert time.monotonic() - begun_s < deadline_s, f"not within {deadline_s} s: {what}"
+        await asyncio.sleep(0.001)
+    return time.monotonic() - begun_s
+
+
+def over(device: str, version: int, prefix: str = "", metric: int = 100, table: int = MAIN_TABLE) -> KernelRoute:
+    via = ip_address(FAR[version][device])
+    return KernelRoute(ip_network(prefix or EIP[version]), RouteKind.UNICAST, metric, table, via, device)
+
+
+def hole(version: int, prefix: str = "", table: int = MAIN_TABLE) -> KernelRoute:
+    return KernelRoute(ip_network(prefix or EIP[version]), RouteKind.BLACKHOLE, CONFIG.blackhole_metric, table)
+
+
+WANTED = frozenset(
+    {
+        *(route for version in (4, 6) for route in (hole(version), over("ta", version))),
+        over("ta", 4, "0.0.0.0/0", table=1300),
+        hole(4, "0.0.0.0/0", table=1300),
+        over("ta", 6, "::/0", table=1300),
+        hole(6, "::/0", table=1300),
+    }
+)
+RULES = frozenset(KernelRule(ip_address(source), 1300, 1300) for source in ("10.9.1.1", "fd09:1::1"))
+
+
+async def as_wanted(kernel: Kernel, wanted: frozenset[KernelRoute], rules: frozenset[KernelRule] = RULES) -> float:
+    """Apply the diff until nothing differs, as the control loop does."""
+    seen: object = None
+
+    def so() -> bool:
+        nonlocal seen
+        if seen is not kernel.observed:
+            seen = kernel.observed
+            kernel.apply(diff(wanted, rules, kernel.observed))
+        return kernel.observed.routes == wanted and kernel.observed.rules == rules
+
+    return await until("as wanted", 5, so)
+
+
+async def test_what_was_put_is_read_back_equal_and_goes_again(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard) as kernel:
+        assert kernel.observed.routes == frozenset()
+        await as_wanted(kernel, WANTED)
+        await kernel.refresh()
+        assert (kernel.observed.routes, kernel.observed.rules) == (WANTED, RULES)
+        there = {
+            (r["dst"], r.get("type", "unicast"), r.get("dev")) for r in world.routes("table", "main", "proto", "201")
+        }
+        assert there == {
+            ("203.0.113.0/24", "unicast", "ta"),
+            ("203.0.113.0/24", "blackhole", None),
+            ("2001:db8:9::/48", "unicast", "ta"),
+            ("2001:db8:9::/48", "blackhole", "lo"),
+        }
+        assert "1300:\tfrom 10.9.1.1 lookup 1300 proto 201" in world.ip("rule")
+        seen = kernel.observed
+        kernel.apply([PutRoute(route) for route in WANTED] + [PutRule(rule) for rule in RULES])
+        await kernel.refresh()
+        assert kernel.observed is seen, "doing it again changes nothing"
+        gone: list[KernelAction] = [DeleteRule(rule) for rule in RULES]
+        kernel.apply(gone + [DeleteRoute(route) for route in WANTED])
+        await until("all gone", 2, lambda: not kernel.observed.routes and not kernel.observed.rules)
+        assert world.routes("table", "all", "proto", "201") == []
+        assert "proto 201" not in world.ip("rule") + world.ip("-6", "rule")
+        assert heard.refused == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_moving_to_another_tunnel_loses_no_packet(world: World, version: int) -> None:
+    target, source = ("203.0.113.1", "192.0.2.1") if version == 4 else ("2001:db8:9::1", "2001:db8:1::1")
+    async with started(world) as kernel:
+        await as_wanted(kernel, frozenset({hole(version), over("ta", version)}), frozenset())
+        for device in ("tb", "ta"):
+            # neighbors resolved before, as on a tunnel that is checked
+            _run("ip", "netns", "exec", world.pop, "ping", "-c1", "-W2", FAR[version][device])
+        words = ["netns", "exec", world.pop, "ping", "-I", source, "-i", "0.01", "-c", "150", "-q", target]
+        ping = await asyncio.create_subprocess_exec("ip", *words, stdout=asyncio.subprocess.PIPE)
+        for device in ("tb", "ta") * 5:
+            await asyncio.sleep(0.1)
+            await as_wanted(kernel, frozenset({hole(version), over(device, version)}), frozenset())
+        said = (await asyncio.wait_for(ping.communicate(), 15))[0].decode()
+        assert re.search(r"150 packets transmitted, 150 received", said), said
+
+
+async def test_a_device_that_goes_down_takes_its_routes_along_and_gets_them_back(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard) as kernel:
+        await as_wanted(kernel, WANTED)
+        heard.links.clear()
+        left = frozenset(route for route in WANTED if route.device is None)
+        begun_s = time.monotonic()
+        world.ip("link", "set", "ta", "down")
+        took_s = await until("routes gone", 1, lambda: kernel.observed.routes == left)
+        assert "ta" in heard.links[0][1]
+        print(f"link event {(heard.links[0][0] - begun_s) * 1e3:.1f} ms after the command began")
+        assert took_s < 0.05
+        assert {one.route for one in held(WANTED, kernel.observed)} == WANTED - left
+        assert diff(WANTED, RULES, kernel.observed) == ()
+        world.ip("link", "set", "ta", "up")
+        await until("up is seen", 1, lambda: kernel.observed.links["ta"].admin_up)
+        print(f"put back in {await as_wanted(kernel, WANTED) * 1e3:.1f} ms")
+        assert ip_address("fd09:1::1") in kernel.observed.links["ta"].addresses
+        await kernel.refresh()
+        assert kernel.observed.routes == WANTED
+
+
+async def test_loss_of_carrier_is_heard_at_once_and_keeps_the_routes(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard) as kernel:
+        await as_wanted(kernel, WANTED)
+        took_ms = []
+        for _ in range(3):
+            # the kernel gathers carrier changes that follow another within a second (net/core/link_watch.c)
+            await asyncio.sleep(1.2)
+            process = await asyncio.create_subprocess_exec("ip", "-n", world.far, "link", "set", "fa", "down")
+            begun_s = time.monotonic()
+            await until("carrier lost", 2, lambda: not kernel.observed.links["ta"].carrier)
+            took_ms.append((time.monotonic() - begun_s) * 1e3)
+            await process.wait()
+            assert not kernel.observed.links["ta"].usable
+            assert kernel.observed.links["ta"].admin_up
+            world.far_ip("link", "set", "fa", "up")
+            await until("carrier back", 2, lambda: kernel.observed.links["ta"].usable)
+        print("carrier loss to on_links, with the start of ip:", ", ".join(f"{one:.1f}" for one in took_ms), "ms")
+        assert min(took_ms) < 50
+        await kernel.refresh()
+        assert kernel.observed.routes == WANTED
+
+
+async def test_addresses_are_followed_and_the_last_takes_ipv4_routes_along(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard) as kernel:
+        await as_wanted(kernel, WANTED)
+        ours = {route for route in WANTED if route.device == "ta" and route.prefix.version == 4}
+        world.ip("addr", "del", "10.9.1.1/24", "dev", "ta")
+        gone = ip_address("10.9.1.1")
+        await until("address gone", 1, lambda: gone not in kernel.observed.links["ta"].addresses)
+        await until("routes gone, silently", 1, lambda: not ours & (kernel.observed.routes or frozenset()))
+        world.ip("addr", "add", "10.9.1.1/24", "dev", "ta")
+        await until("address back", 1, lambda: gone in kernel.observed.links["ta"].addresses)
+        await as_wanted(kernel, WANTED)
+
+
+async def test_what_others_take_away_comes_back_and_what_is_theirs_stays(world: World) -> None:
+    heard = Heard()
+    world.ip("route", "add", "blackhole", "198.51.100.0/24", "proto", "static")
+    world.ip("route", "add", "198.51.101.0/24", "via", "10.9.1.2", "proto", "bird")
+    world.ip("rule", "add", "from", "10.9.9.9", "lookup", "77", "pref", "1300")
+    theirs = [route for route in world.routes("table", "all") if route.get("protocol") != "201"]
+    rules = world.ip("rule")
+    async with started(world, heard) as kernel:
+        assert kernel.observed.routes == frozenset()
+        assert kernel.observed.rules == frozenset()
+        await as_wanted(kernel, WANTED)
+        world.ip("route", "del", "203.0.113.0/24", "via", "10.9.1.2", "dev", "ta")
+        world.ip("-6", "route", "del", "blackhole", "2001:db8:9::/48", "metric", str(CONFIG.blackhole_metric))
+        world.ip("rule", "del", "pref", "1300", "from", "10.9.1.1")
+        await until("seen", 1, lambda: len(kernel.observed.routes or ()) == len(WANTED) - 2)
+        await until("seen", 1, lambda: len(kernel.observed.rules) == 1)
+        await as_wanted(kernel, WANTED)
+        await kernel.purge()
+        assert world.routes("table", "all", "proto", "201") == []
+        assert [route for route in world.routes("table", "all") if route.get("protocol") != "201"] == theirs
+        assert world.ip("rule") == rules
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_foreign_route_in_our_place_is_not_replaced(world: World, version: int) -> None:
+    heard = Heard()
+    far = FAR[version]["tb"]
+    world.ip("route", "add", EIP[version], "via", far, "dev", "tb", "metric", "100", "proto", "static")
+    async with started(world, heard) as kernel:
+        route = over("ta", version)
+        kernel.apply([PutRoute(hole(version)), PutRoute(route)])
+        await until("refused", 2, lambda: heard.refused)
+        assert "another program's route" in str(heard.refused[0][1])
+        await until("the other is there", 1, lambda: kernel.observed.routes == frozenset({hole(version)}))
+        assert [one["dev"] for one in world.routes() if one["dst"] == EIP[version] and one["metric"] == 100] == ["tb"]
+        world.ip("route", "del", EIP[version], "dev", "tb", "metric", "100")
+        await as_wanted(kernel, frozenset({hole(version), route}), frozenset())
+        assert heard.refused[-1] == (heard.refused[0][0], None)
+
+
+async def test_odd_routes_of_our_protocol_are_replaced_or_removed(world: World) -> None:
+    for version, option in ((4, "-4"), (6, "-6")):
+        hops = [word for device in ("ta", "tb") for word in ("nexthop", "via", FAR[version][device], "dev", device)]
+        other = "198.18.0.0/24" if version == 4 else "2001:db8:18::/48"
+        world.ip(option, "route", "add", EIP[version], "metric", "100", "proto", "201", *hops)
+        world.ip(option, "route", "add", other, "metric", "7", "proto", "201", *hops)
+        world.ip(option, "route", "add", "unreachable", other, "metric", "8", "proto", "201")
+    async with started(world) as kernel:
+        assert len(kernel.observed.routes or ()) == 6
+        await as_wanted(kernel, WANTED)
+        await kernel.refresh()
+        assert kernel.observed.routes == WANTED
+
+
+async def test_a_missing_or_fallen_device_is_refused_in_words(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard) as kernel:
+        missing = KernelRoute(
+            ip_network("203.0.113.9/32"), RouteKind.UNICAST, 100, via=ip_address("10.9.1.2"), device="tx"
+        )
+        world.ip("link", "set", "tb", "down")
+        kernel.apply([PutRoute(missing), PutRoute(over("tb", 4)), PutRoute(hole(4))])
+        await until("the rest is done", 2, lambda: kernel.observed.routes == frozenset({hole(4)}))
+        said = {subject: str(detail) for subject, detail in heard.refused}
+        assert "device does not exist" in said["unicast 203.0.113.9/32 metric 100 table 254"]
+        assert "ENETDOWN" in said["unicast 203.0.113.0/24 metric 100 table 254"]
+        kernel.apply([])
+        assert [subject for subject, detail in heard.refused if detail is None] == sorted(said), "given up, so settled"
+
+
+async def test_tunnel_devices_come_go_and_change_their_name(world: World) -> None:
+    async with started(world) as kernel:
+        world.ip(
+            "link",
+            "add",
+            "vx",
+            "type",
+            "vxlan",
+            "id",
+            "7",
+            "dstport",
+            "4789",
+            "local",
+            "10.9.1.1",
+            "remote",
+            "10.9.1.2",
+        )
+        world.ip("link", "set", "vx", "up")
+        route = KernelRoute(ip_network(EIP[4]), RouteKind.UNICAST, 100, via=ip_address("10.9.7.2"), device="vx")
+        await until("vxlan is up", 2, lambda: "vx" in kernel.observed.links and kernel.observed.links["vx"].usable)
+        await as_wanted(kernel, frozenset({route}), frozenset())
+        world.ip("link", "set", "vx", "down")
+        world.ip("link", "set", "vx", "name", "vy")
+        world.ip("link", "set", "vy", "up")
+        await until("renamed", 2, lambda: "vy" in kernel.observed.links and "vx" not in kernel.observed.links)
+        renamed = KernelRoute(route.prefix, route.kind, route.metric, via=route.via, device="vy")
+        await as_wanted(kernel, frozenset({renamed}), frozenset())
+        world.ip("link", "del", "vy")
+        await until("gone with its routes", 1, lambda: kernel.observed.routes == frozenset())
+        assert "vy" not in kernel.observed.links
+
+
+async def test_an_overflowing_event_socket_is_opened_anew_and_nothing_is_missed(world: World) -> None:
+    heard = Heard()
+    async with started(world, heard, receive_bytes=1) as kernel:
+        lines = "".join(f"route add blackhole 198.18.{n >> 8}.{n & 255}/32 proto 201\n" for n in range(2000))
+        _run("ip", "-n", world.pop, "-batch", "-", text=lines + "link set tb down\n")
+        await until("all seen", 10, lambda: len(kernel.observed.routes or ()) == 2000)
+        await until("the link too", 5, lambda: not kernel.observed.links["tb"].admin_up)
+        assert kernel.reopened >= 1
+        await as_wanted(kernel, WANTED)
+
+
+async def test_foreign_routes_in_the_ten_thousands_are_not_even_read(world: World) -> None:
+    async with started(world, receive_bytes=65536) as kernel:
+        lines = "".join(f"route add blackhole 198.18.{n >> 8}.{n & 255}/32 proto bird\n" for n in range(20000))
+        _run("ip", "-n", world.pop, "-batch", "-", text=lines)
+        world.ip("link", "set", "tb", "down")
+        await until("the link event", 1, lambda: not kernel.observed.links["tb"].admin_up)
+        assert kernel.reopened == 0
+        assert kernel.observed.routes == frozenset()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_ten_thousand_routes(world: World, version: int) -> None:
+    base = int(ip_address("100.64.0.0" if version == 4 else "2001:db8:64::"))
+
+    def route(number: int, device: str) -> KernelRoute:
+        prefix = IPv4Network((base + number, 32)) if version == 4 else IPv6Network((base + number, 128))
+        return KernelRoute(prefix, RouteKind.UNICAST, 100, MAIN_TABLE, ip_address(FAR[version][device]), device)
+
+    wanted = frozenset(route(number, "ta") for number in range(10_000))
+    moved = wanted - {route(number, "ta") for number in range(1000)} | {route(number, "tb") for number in range(1000)}
+    async with started(world) as kernel:
+        plan, back = diff(wanted, frozenset(), kernel.observed), [PutRoute(route(n, "tb")) for n in range(1000)]
+        for what, act, goal in (("load", plan, wanted), ("move 1000", back, moved)):
+            async with lag() as worst_ms:
+                begun_s = time.monotonic()
+                kernel.apply(act)
+                while kernel.observed.routes is None or not goal <= kernel.observed.routes:
+                    assert time.monotonic() - begun_s < 20, what
+                    await asyncio.sleep(0.05)
+            print(f"IPv{version} {what}: {time.monotonic() - begun_s:.2f} s, worst lag {worst_ms[0]:.1f} ms")
+        assert kernel.reopened == 0
+        async with lag() as worst_ms:
+            begun_s = time.monotonic()
+            await kernel.refresh()
+        print(f"IPv{version} read all: {time.monotonic() - begun_s:.2f} s, worst lag {worst_ms[0]:.1f} ms")
+        assert kernel.observed.routes == moved
+
+
+@asynccontextmanager
+async def lag() -> AsyncIterator[list[float]]:
+    """Measure the worst lag of the loop, in ms."""
+    worst_ms = [0.0]
+
+    async def measure() -> None:
+        while True:
+            begun_s = time.monotonic()
+            await asyncio.sleep(0.002)
+            worst_ms[0] = max(worst_ms[0], (time.monotonic() - begun_s - 0.002) * 1e3)
+
+    task = asyncio.create_task(measure())
+    try:
+        yield worst_ms
+    finally:
+        task.cancel()
