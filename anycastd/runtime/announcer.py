@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
-from anycastd.model.decision import Decision, Level, Memory, Reason
+from anycastd.model.decision import Decision, Level, Memory, Penalty, Reason
 from anycastd.model.topology import Config
+from anycastd.policy.budget import charged
 from anycastd.policy.desired import level_of, next_hop_of, wanted_routes
 from anycastd.reconcile.bgp import Key, diff, ends_of_rib, unwanted
 from anycastd.runtime.ports import Bgp
@@ -60,6 +61,8 @@ class Announcer:
         self, config: Config, levels: Mapping[Prefix, Level], decisions: Mapping[Prefix, Decision], now_s: float
     ) -> None:
         """Compare everything, also what nobody wanted; with nothing left to say, send the End-of-RIBs that are due."""
+        # also while ExaBGP is away: next_s() naming a time that is past would wake the loop a thousand times a second
+        self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}
         observed = self._bgp.observed
         if observed.routes is None:
             return
@@ -127,8 +130,22 @@ def adopted(
         if levels:
             level = max(levels)
             since_s = old.level_since_s if level is old.level else now_s
-            memories[prefix] = replace(old, level=level, level_since_s=since_s, was_announced=True)
+            penalty = _charged(old, level, spec.timers.half_life_s, now_s)
+            memories[prefix] = replace(old, level=level, level_since_s=since_s, was_announced=True, penalty=penalty)
         else:
             by_health = old.was_announced and old.level is not Level.NORMAL
-            memories[prefix] = replace(old, level=Level.WITHDRAWN, level_since_s=now_s, was_announced=by_health)
+            penalty = _charged(old, Level.WITHDRAWN, spec.timers.half_life_s, now_s) if by_health else old.penalty
+            memories[prefix] = replace(
+                old, level=Level.WITHDRAWN, level_since_s=now_s, was_announced=by_health, penalty=penalty
+            )
     return memories
+
+
+def _charged(old: Memory, level: Level, half_life_s: float, now_s: float) -> Penalty:
+    """Return the penalty with a change that neighbors saw and the memory does not know: the dead man's, or the last.
+
+    The memory is saved each second, so a daemon that was killed may have said more than its memory holds (I7).
+    """
+    if not old.was_announced:
+        return old.penalty
+    return charged(old.penalty, old.level, level, was_announced=True, now_s=now_s, half_life_s=half_life_s)

@@ -10,7 +10,7 @@ from anycastd.health.tracker import Tracker
 from anycastd.model.address import CheckId, Prefix, RegionName
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Truth
-from anycastd.model.health import CheckState, Health, HealthView
+from anycastd.model.health import CheckState, Health
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Condition, Config
 from anycastd.policy.condition import evaluate
@@ -36,6 +36,7 @@ class Beliefs:
         self.tracker = Tracker()
         self.common_cause = CommonCause(config.self_test)
         self.values: dict[Group, Value] = {}
+        self.view = assess(config, index_of(config), {}, now_s)
         self.configure(config, now_s)
 
     def configure(self, config: Config, now_s: float) -> None:
@@ -49,7 +50,8 @@ class Beliefs:
         self.groups: dict[Group, list[Prefix]] = {}
         for prefix, spec in config.prefixes.items():
             self.groups.setdefault((spec.announce_when, prefix.version), []).append(prefix)
-        self.view: HealthView = assess(config, self._index, self.tracker.states, now_s)
+        # the view before lends the times: a reload does not make a tunnel look as if it had just changed
+        self.view = assess(config, self._index, self.tracker.states, now_s, self.view)
         self.values = {group: self._value(group) for group in self.groups}
 
     def _value(self, group: Group) -> Value:

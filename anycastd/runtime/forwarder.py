@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from anycastd.model.address import Prefix
 from anycastd.model.decision import PathChoice
-from anycastd.model.kernel import MAIN_TABLE, KernelObserved, KernelRoute, KernelRule
+from anycastd.model.kernel import MAIN_TABLE, KernelObserved, KernelRoute, KernelRule, RouteKind
 from anycastd.model.topology import Config
 from anycastd.policy.desired import blackhole, forward, wanted_kernel_routes, wanted_kernel_rules
-from anycastd.policy.path import choose
+from anycastd.policy.path import choose, path_in_kernel
 from anycastd.reconcile.kernel import diff
 from anycastd.runtime.beliefs import Beliefs, Group
 from anycastd.runtime.ports import KernelPort
@@ -76,15 +76,23 @@ class Forwarder:
     def _choose(self, beliefs: Beliefs, now_s: float) -> bool:
         moved = False
         for group, prefixes in beliefs.groups.items():
-            before = self._paths.get(group)
+            before = known = self._paths.get(group)
+            if known is None or known.tunnel is None:
+                # without this, a restart would take away the route that a daemon before us left, until checks rise
+                before = self._taken_over(prefixes, now_s) or known
             after = choose(self._config, prefixes[0], group[0], beliefs.view, before, now_s)
             self._paths[group] = after
-            if before is None or before.tunnel != after.tunnel:
-                moved = True
-                if before is not None and before.tunnel is not None:
-                    for prefix in prefixes:
-                        self._rerouted(replace(before, prefix=prefix), replace(after, prefix=prefix))
+            moved = moved or known is None or known.tunnel != after.tunnel
+            if before is not None and before.tunnel not in (None, after.tunnel):
+                for prefix in prefixes:
+                    self._rerouted(replace(before, prefix=prefix), replace(after, prefix=prefix))
         return moved
+
+    def _taken_over(self, prefixes: list[Prefix], now_s: float) -> PathChoice | None:
+        routes = self._kernel.observed.routes or ()
+        have = {r.prefix: r for r in routes if r.kind is RouteKind.UNICAST and r.table == MAIN_TABLE}
+        found = (path_in_kernel(self._config, p, (have[p],), now_s) for p in prefixes if p in have)
+        return next((path for path in found if path is not None), None)
 
     def _build(self, beliefs: Beliefs) -> None:
         choices = [

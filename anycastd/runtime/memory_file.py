@@ -8,7 +8,9 @@ daemon then begins with empty memories and says so.
 from __future__ import annotations
 
 import json
+import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +23,7 @@ from anycastd.model.decision import Level, Memory, Penalty
 
 FORMAT = 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_SAVING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
             away_s = max(now.wall_s - saved.wall_s, 0.0)
             shift_s = now.monotonic_s - away_s - saved.monotonic_s
         return {ip_network(key): _memory(value, shift_s) for key, value in document["prefixes"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a memory file: {error!r}"
         raise ValueError(message) from error
 
@@ -64,6 +67,12 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
 def _memory(value: dict[str, Any], shift_s: float) -> Memory:
     penalty = Penalty(**value.pop("penalty"))
     memory = Memory(**value | {"level": Level[value["level"]]})
+    times = (memory.level_since_s, memory.bad_since_s, memory.fine_since_s, memory.last_relapse_s)
+    numbers = (*times, memory.relapses, memory.epoch, penalty.plain, penalty.strict, penalty.at_s)
+    # JSON as Python reads it knows NaN, and a time that is NaN never comes
+    if not all(math.isfinite(number) for number in numbers if number is not None):
+        message = "not a memory file: a number is not finite"
+        raise ValueError(message)
 
     def shifted(at_s: float | None) -> float | None:
         return None if at_s is None else at_s + shift_s
@@ -81,7 +90,12 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
 def save(path: Path, text: str) -> None:
     """Replace the file so that a reader, or a machine that lost power, sees the old text or the new; OSError if not."""
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
+    # a save whose task was cancelled goes on in its thread while the last one begins: both write the same new file
+    with _SAVING:
+        _replace(path, path.with_suffix(".new"), text)
+
+
+def _replace(path: Path, new: Path, text: str) -> None:
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
     try:
         data = text.encode()

@@ -19,6 +19,7 @@ class Supervisor:
     def __init__(self, failed: Callable[[str, str], None], recovered: Callable[[str], None]) -> None:
         self._failed, self._recovered = failed, recovered
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._calm: asyncio.TimerHandle | None = None
 
     def start(self, name: str, stage: Callable[[], Awaitable[None]]) -> None:
         """Start a stage; it is started again when it ends or fails, unless it was cancelled."""
@@ -31,28 +32,39 @@ class Supervisor:
             calm = loop.call_later(CALM_AFTER_S, self._recovered, name)
             try:
                 await stage()
+                log.error("stage ended", extra={"reason": "stage_failed", "stage": name})
+                self._failed(name, "it ended by itself")
             except asyncio.CancelledError:
-                raise
+                # a stage that awaits what somebody else cancelled was not cancelled itself
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                log.exception("stage failed", extra={"reason": "stage_failed", "stage": name})
+                self._failed(name, "what it waited for was cancelled")
             except Exception as error:
                 log.exception("stage failed", extra={"reason": "stage_failed", "stage": name})
                 self._failed(name, f"{type(error).__name__}: {error}")
-            else:
-                return
             finally:
                 calm.cancel()
-            delay_s = FIRST_DELAY_S if loop.time() - begun_s > CALM_AFTER_S else min(delay_s * 2, MAX_DELAY_S)
+            if loop.time() - begun_s > CALM_AFTER_S:
+                delay_s = FIRST_DELAY_S
             await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, MAX_DELAY_S)
 
-    def loop_failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """Report an error that a callback raised; for `loop.set_exception_handler`."""
+    def loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """Report an error that a callback raised, until a minute after the last; for `loop.set_exception_handler`."""
         error = context.get("exception")
         what = str(context.get("message", ""))
         log.error("callback failed: %s", what, exc_info=error if isinstance(error, BaseException) else None)
         self._failed("loop", f"{what}: {error!r}")
+        if self._calm is not None:
+            self._calm.cancel()
+        self._calm = loop.call_later(CALM_AFTER_S, self._recovered, "loop")
 
     async def stop(self) -> None:
         """Cancel every stage and wait until all have ended."""
         tasks = list(self._tasks.values())
+        if self._calm is not None:
+            self._calm.cancel()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from anycastd.model.address import Family
 from anycastd.model.bgp import EndOfRib, SpeakerState, Withdraw
-from anycastd.model.decision import Level, Reason
+from anycastd.model.decision import Level, Memory, Reason
 from anycastd.model.kernel import KernelObserved, RouteKind
 from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.topology import Condition, Scope
 from anycastd.policy.desired import route_for
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config
 
@@ -164,6 +165,97 @@ def test_a_restarted_daemon_takes_over_what_exabgp_holds() -> None:
     assert world.control.levels == {A: Level.NORMAL, B: Level.DEPREF}
     world.wait(310.0)
     assert world.control.levels[B] is Level.NORMAL
+
+
+def test_a_restarted_daemon_leaves_the_packets_on_the_tunnel_they_take() -> None:
+    before = healthy_world()
+    before.answer("tunnel/eu/a", Why.TIMEOUT)
+    assert before.kernel.device_of(A) == "eu-b"
+    before.kernel.done.clear()
+    world = World(speaker=before.speaker, kernel=before.kernel, memories=before.control.memories, now_s=before.now_s)
+    assert world.kernel.done == []
+    world.answer("tunnel/eu/a", Why.TIMEOUT, times=2)
+    world.answer("eu/b")
+    world.answer("backend/eu/web-1/web@b")
+    assert world.kernel.device_of(A) == "eu-b"
+    world.answer("eu/a")
+    assert world.kernel.device_of(A) == "eu-b", "not before a backend was seen through it"
+    world.answer("")
+    assert world.kernel.device_of(A) == "eu-a"
+    assert [(before.tunnel, after.tunnel) for before, after in world.notes.reroutes] == [("eu/b", "eu/a")] * 2
+
+
+def test_the_kernel_is_read_late_and_still_taken_over() -> None:
+    before = healthy_world()
+    held, before.kernel.observed = before.kernel.observed, KernelObserved()
+    world = World(speaker=before.speaker, kernel=before.kernel)
+    assert world.control.forwarder.path(world.control.beliefs, A).tunnel is None
+    before.kernel.observed = held
+    before.kernel.done.clear()
+    world.settle()
+    assert world.kernel.done == []
+    assert world.control.forwarder.path(world.control.beliefs, A).tunnel == "eu/a"
+
+
+def test_a_reload_that_changes_the_condition_and_the_checks_leaves_the_packets_where_they_are() -> None:
+    world = healthy_world()
+    slower = config()
+    probes = tuple(
+        replace(probe, check=replace(probe.check, timing=replace(probe.check.timing, rise=5)))
+        for probe in slower.probes
+    )
+    other = Condition(scope=Scope.TUNNELS)
+    specs = {p: replace(spec, announce_when=other) for p, spec in slower.prefixes.items()}
+    world.kernel.done.clear()
+    world.control.configure(replace(slower, probes=probes, prefixes=specs), world.now_s)
+    world.settle()
+    assert world.kernel.done == []
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+
+
+def test_a_refusal_before_exabgp_is_lost_does_not_wake_the_loop_again_and_again() -> None:
+    world = healthy_world()
+    world.control.announcer.refused((UP, A), world.now_s)
+    world.speaker.observed = replace(world.speaker.observed, speaker=SpeakerState.ABSENT, routes=None)
+    world.now_s += 20.0
+    world.due.clear()
+    world.control.on_observed(world.now_s)
+    assert [at_s for at_s in world.due if at_s <= world.now_s] == []
+
+
+def test_a_change_that_the_saved_memory_missed_is_charged() -> None:
+    """A daemon killed between a command and the save, or a dead man that spoke: neighbors saw the change (I7)."""
+    its_config = config()
+    depref = route_for(its_config.neighbors[UP], its_config.prefixes[A], Level.DEPREF)
+    assert depref is not None
+    speaker = Speaker()
+    speaker.observed = replace(speaker.observed, routes={UP: {A: depref}}, eor_owed=frozenset())
+    saved = {
+        A: Memory(level=Level.NORMAL, was_announced=True),
+        B: Memory(level=Level.DEPREF, was_announced=True),
+    }
+    world = World(its_config, speaker=speaker, memories=saved)
+    assert world.control.memories[A].penalty.plain == 500.0
+    assert world.control.memories[B].penalty.plain == 1000.0
+    assert world.control.levels == {A: Level.DEPREF, B: Level.WITHDRAWN}
+
+
+def test_what_was_lost_with_exabgp_is_not_charged() -> None:
+    saved = {A: Memory(level=Level.NORMAL, was_announced=True)}
+    world = World(memories=saved)
+    assert world.control.memories[A].penalty.plain == 0.0
+    world.answer("")
+    assert world.control.levels[A] is Level.NORMAL
+
+
+def test_a_reload_changes_no_time_of_what_it_does_not_change() -> None:
+    world = healthy_world()
+    before = world.control.beliefs.view
+    world.now_s += 100.0
+    world.control.configure(config(prefixes=(B,)), world.now_s)
+    after = world.control.beliefs.view
+    assert {v.id: v.since_s for v in after.tunnels.values()} == {v.id: v.since_s for v in before.tunnels.values()}
+    assert {v.name: v.since_s for v in after.regions.values()} == {v.name: v.since_s for v in before.regions.values()}
 
 
 def test_our_own_fault_changes_no_announcement() -> None:

@@ -6,7 +6,7 @@ tests/lab.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -23,7 +23,7 @@ from anycastd.model.bgp import (
     Withdraw,
 )
 from anycastd.model.checks import CheckKind, CheckSpec, HttpOptions, IcmpOptions, ProbeSpec, Timing
-from anycastd.model.decision import Decision, PathChoice
+from anycastd.model.decision import Decision, Memory, PathChoice
 from anycastd.model.kernel import (
     DeleteRoute,
     DeleteRule,
@@ -249,13 +249,22 @@ class Notes:
 class World:
     """A POP in a world that is moved by hand: `at(...)` sets the time, `answer(...)` gives results."""
 
-    def __init__(self, its_config: Config | None = None, *, speaker: Speaker | None = None) -> None:
-        self.now_s = 1000.0
-        self.speaker, self.kernel, self.probes, self.notes = speaker or Speaker(), Kernel(), Probes(), Notes()
+    def __init__(
+        self,
+        its_config: Config | None = None,
+        *,
+        speaker: Speaker | None = None,
+        kernel: Kernel | None = None,
+        memories: Mapping[Prefix, Memory] | None = None,
+        now_s: float = 1000.0,
+    ) -> None:
+        self.now_s = now_s
+        self.speaker, self.kernel = speaker or Speaker(), kernel or Kernel()
+        self.probes, self.notes = Probes(), Notes()
         self.due: list[float] = []
         self.control = Control(
             its_config or config(),
-            {},
+            memories or {},
             probes=self.probes,
             bgp=self.speaker,
             kernel=self.kernel,

@@ -1,0 +1,81 @@
+"""One daemon a POP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anycastd.runtime.lock import Lock, TakenError
+from tests.wait import wait_until
+
+HOLD = """
+import signal, sys
+from pathlib import Path
+from anycastd.runtime.lock import Lock
+Lock(Path(sys.argv[1])).take()
+print("held", flush=True)
+signal.pause()
+"""
+
+
+def free(path: Path) -> Lock | None:
+    lock = Lock(path)
+    try:
+        lock.take()
+    except TakenError:
+        return None
+    return lock
+
+
+def test_a_second_process_is_told_who_holds_it_and_a_killed_one_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "anycastd.lock"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            with pytest.raises(TakenError, match=rf"pid {holder.pid}\) holds .*anycastd\.lock"):
+                Lock(path).take()
+            assert path.read_text() == f"{holder.pid}\n", "who was refused changes nothing"
+        finally:
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+    lock = wait_until("the kernel lets go of it", 5.0, lambda: free(path))
+    assert path.read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
+def test_released_it_can_be_taken_again(tmp_path: Path) -> None:
+    path = tmp_path / "anycastd.lock"
+    first, second = Lock(path), Lock(path)
+    first.take()
+    with pytest.raises(TakenError):
+        second.take()
+    first.release()
+    first.release()
+    second.take()
+    second.release()
+
+
+def test_no_child_inherits_it(tmp_path: Path) -> None:
+    path = tmp_path / "anycastd.lock"
+    lock = Lock(path)
+    lock.take()
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, close_fds=False) as child:
+        lock.release()
+        again = free(path)
+        assert again is not None, "a child that lives on would keep the next daemon out"
+        again.release()
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
+
+
+def test_a_place_that_cannot_be_made_is_an_oserror(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        Lock(tmp_path / "file" / "anycastd.lock").take()
