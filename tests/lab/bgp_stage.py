@@ -88,13 +88,63 @@ class Sink:
         self.process.wait()
 
 
+FRR_CONF = """
+hostname frr
+no ipv6 forwarding
+router bgp {asn}
+ bgp router-id 10.9.0.{number}
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ bgp graceful-restart
+ bgp graceful-restart stalepath-time 60
+ neighbor 10.9.0.1 remote-as 65000
+ neighbor 10.9.0.1 passive
+ neighbor 10.9.0.1 disable-connected-check
+ neighbor 10.9.0.1 ebgp-multihop 5
+ neighbor 10.9.0.1 timers 3 9
+ {more}
+ address-family ipv4 unicast
+  neighbor 10.9.0.1 activate
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor 10.9.0.1 activate
+ exit-address-family
+"""
+
+
+@dataclass
+class Frr:
+    """A real FRR bgpd that keeps routes over a graceful restart."""
+
+    stage: Stage
+    number: int
+    process: subprocess.Popen[bytes]
+    sockets: Path
+
+    def routes(self, version: int = 4) -> dict[str, dict[str, Any]]:
+        """Return the paths it has, by prefix."""
+        said = self.show(f"show bgp ipv{version} unicast json")
+        return {prefix: paths[0] for prefix, paths in said.get("routes", {}).items()}
+
+    def show(self, command: str) -> dict[str, Any]:
+        """Ask it something."""
+        text = self.stage.run("vtysh", "--vty_socket", str(self.sockets), "-c", command, check=False)
+        said: dict[str, Any] = json.loads(text) if text.startswith("{") else {}
+        return said
+
+    def end(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+
 @dataclass
 class Stage:
     """The namespace, a directory that every user can enter, and what runs."""
 
     name: str
     directory: Path
-    sinks: list[Sink] = field(default_factory=list)
+    sinks: list[Sink | Frr] = field(default_factory=list)
     speakers: list[Driven] = field(default_factory=list)
 
     def run(self, *argv: str, check: bool = True) -> str:
@@ -113,6 +163,22 @@ class Stage:
         wait_until("the listener listens", 10, lambda: sink.rows("listening"))
         return sink
 
+    def frr(self, number: int, asn: int = 65001, more: str = "") -> Frr:
+        """Start bgpd at 10.9.0.NUMBER."""
+        sockets = self.directory / f"frr-{number}"
+        sockets.mkdir(mode=0o755)
+        shutil.chown(sockets, "frr", "frr")
+        conf = sockets / "bgpd.conf"
+        conf.write_text(FRR_CONF.format(asn=asn, number=number, more=more), encoding="ascii")
+        argv = ["ip", "netns", "exec", self.name, "/usr/lib/frr/bgpd", "-f", str(conf), "-i", str(sockets / "pid"),
+                "--vty_socket", str(sockets), "-n", "-Z", "-l", f"10.9.0.{number}", "-A", "127.0.0.1",
+                "-P", "0", "--log", f"file:{sockets}/log"]  # fmt: skip
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        frr = Frr(self, number, process, sockets)
+        self.sinks.append(frr)
+        wait_until("bgpd answers", 10, lambda: frr.show("show bgp summary json") or (sockets / "bgpd.vty").exists())
+        return frr
+
     def config(self, **more: Any) -> BgpConfig:
         """Return how ExaBGP runs here."""
         plain: dict[str, Any] = {
@@ -121,6 +187,12 @@ class Stage:
             "directory": str(self.directory / "run" / "bgp"),
         }
         return BgpConfig(**{**plain, **more})
+
+    async def close(self) -> None:
+        """End every speaker that a test left running."""
+        for driven in self.speakers:
+            if driven.speaker.is_open:
+                await driven.speaker.stop(withdraw=False)
 
     def driven(self, *neighbors: Neighbor, **more: Any) -> Driven:
         """Return a speaker for these neighbors, not yet started."""

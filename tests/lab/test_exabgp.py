@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import base64
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
 
 import pytest
 
+from anycastd.actuators.exabgp.events import (
+    Adopted,
+    DeadManFired,
+    Degraded,
+    DumpDone,
+    Exited,
+    Ready,
+    Refused,
+    Wedged,
+)
+from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Family, NeighborName
-from anycastd.model.bgp import EndOfRib
-from tests.lab.bgp_stage import Stage, announce, eventually, neighbor, stage, withdraw
+from anycastd.model.bgp import DeadManStage, EndOfRib, Priority
+from tests.lab.bgp_stage import Stage, announce, children, eventually, kill, neighbor, stage, withdraw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
 
 
 @pytest.fixture
-def ex() -> Iterator[Stage]:
+async def ex() -> AsyncIterator[Stage]:
     """A namespace of our own."""
     with stage() as made:
-        yield made
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+def end_of_rib(number: int, family: Family = Family.IPV4_UNICAST) -> EndOfRib:
+    """Return the End-of-RIB of neighbor `nNUMBER`."""
+    return EndOfRib(NeighborName(f"n{number}"), family)
 
 
 async def test_announce_replace_withdraw_and_end_of_rib(ex: Stage) -> None:
@@ -35,4 +61,326 @@ async def test_announce_replace_withdraw_and_end_of_rib(ex: Stage) -> None:
     one.speaker.apply([withdraw(2, "198.51.100.0/24"), withdraw(2, "2001:db8:1::/48")])
     await eventually("an empty table", 5, lambda: not sink.table())
     assert one.have("n2") == {}
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_every_attribute_comes_back_as_it_was_said(ex: Stage) -> None:
+    ebgp, ibgp, six = ex.sink(2), ex.sink(3, 65000), ex.sink(4, 4200000001, version=6)
+    one = await ex.driven(neighbor(2), neighbor(3, 65000), neighbor(4, 4200000001, version=6)).start()
+    await one.up("n2", "n3", "n4")
+    rich = {
+        "med": 0,
+        "communities": ("65000:1", "65000:12", "65535:0", "65535:666", "65535:65281", "65535:65282"),
+        "large_communities": ("65000:1:2", "4200000000:0:4294967295"),
+    }
+    said = [
+        announce(2, "198.51.100.0/24", as_path=(65000, 65000, 4200000000), **rich),
+        announce(2, "203.0.113.7/32"),
+        announce(2, "2001:db8:1::/48", med=4294967295, communities=("65000:1",)),
+        announce(3, "198.51.100.0/24", as_path=(), local_preference=77, **rich),
+        announce(3, "2001:db8:2::/64", as_path=(), local_preference=0),
+        announce(4, "2001:db8:1::/48", **rich),
+        announce(4, "198.51.100.0/24", next_hop="10.9.0.1"),
+    ]
+    one.speaker.apply(said)
+    await one.settled()
+    wanted = {name: {str(a.route.prefix): a.route for a in said if a.neighbor == name} for name in ("n2", "n3", "n4")}
+    assert {name: one.have(name) for name in wanted} == wanted
+    dumps = len(one.of(DumpDone))
+    one.speaker.ask_routes()
+    await eventually("another dump", 5, lambda: len(one.of(DumpDone)) > dumps)
+    assert {name: one.have(name) for name in wanted} == wanted
+    for sink, name in ((ebgp, "n2"), (ibgp, "n3"), (six, "n4")):
+        await eventually("the routes", 5, lambda sink=sink, name=name: len(sink.table()) == len(wanted[name]))
+        for prefix, route in wanted[name].items():
+            row = sink.table()[prefix]
+            assert row["as_path"] == list(route.as_path)
+            assert row["next_hop"] == route.next_hop
+            assert row.get("med") == route.med
+            assert row.get("local_preference") == route.local_preference
+            assert tuple(row.get("communities", ())) == route.communities
+            assert tuple(row.get("large_communities", ())) == route.large_communities
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_the_wire_ends_as_wanted_after_quick_changes_to_and_fro(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    prefixes = [f"198.51.{n}.0/24" for n in range(20)]
+    random = Random(5)
+    for _ in range(60):
+        some = random.sample(prefixes, 4)
+        one.speaker.apply(
+            [withdraw(2, p) if random.random() < 0.2 else announce(2, p, med=random.randrange(3)) for p in some]
+        )
+        await asyncio.sleep(random.random() * 0.02)
+    await one.settled()
+    meds = {prefix: route.med for prefix, route in one.have("n2").items()}
+    await eventually("the wire as ExaBGP says", 5, lambda: {p: row["med"] for p, row in sink.table().items()} == meds)
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_urgent_overtakes_two_thousand_queued(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24")])
+    await one.settled()
+    bulk = [announce(2, f"10.{n // 256}.{n % 256}.0/24", Priority.BULK, med=n % 3) for n in range(2000)]
+    one.speaker.apply(bulk)
+    one.speaker.apply([withdraw(2, "198.51.100.0/24")])
+    await eventually("all there", 30, lambda: len(sink.table()) == 2000)
+    rows = sink.updates()
+    (at,) = [number for number, row in enumerate(rows) if row["kind"] == "withdraw"]
+    assert at < 150
+    await one.speaker.stop(withdraw=True)
+    assert sink.table() == {}
+
+
+async def test_a_killed_bridge_is_replaced_and_the_peer_sees_nothing(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24"), end_of_rib(2)])
+    await one.settled()
+    await eventually("End-of-RIB", 5, lambda: sink.rows("eor"))
+    pid, seen = one.pid, len(sink.rows())
+    (bridge,) = children(pid)
+    kill(bridge)
+    one.speaker.apply([announce(2, "198.51.101.0/24")])
+    await eventually("ready again", 10, lambda: len(one.of(Ready)) == 2 and one.is_ready())
+    await one.settled()
+    await eventually("the route said meanwhile", 5, lambda: "198.51.101.0/24" in sink.table())
+    assert one.pid == pid
+    assert len(sink.rows()) == seen + 1
+    assert not [owed for owed in one.speaker.observed.eor_owed if owed[1] is Family.IPV4_UNICAST]
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_killed_exabgp_is_replaced_and_frr_keeps_the_routes(ex: Stage) -> None:
+    frr = ex.frr(10)
+    one = await ex.driven(neighbor(10)).start()
+    await one.up("n10")
+    wanted = [announce(10, f"198.51.{n}.0/24") for n in range(10)]
+    one.speaker.apply([*wanted, *(end_of_rib(10, f) for f in Family)])
+    await eventually("routes at FRR", 10, lambda: len(frr.routes()) == 10)
+    old, missing = one.pid, 0
+    kill(old)
+    began_s = time.monotonic()
+    while len(one.of(Ready)) < 2 or not one.is_ready() or one.state("n10") != "established":
+        missing += len(frr.routes()) != 10
+        assert time.monotonic() < began_s + 15
+        await asyncio.sleep(0.01)
+    assert one.pid != old
+    assert one.have("n10") == {}
+    one.speaker.apply([*wanted, *(end_of_rib(10, f) for f in Family)])
+    await eventually("no route stale", 10, lambda: not any(r.get("stale") for r in frr.routes().values()))
+    assert len(frr.routes()) == 10
+    assert missing == 0
+    assert one.of(Exited)[0].status == -9
+    await one.speaker.stop(withdraw=True)
+    await eventually("nothing left at FRR", 5, lambda: not frr.routes())
+
+
+async def test_a_stopped_exabgp_is_replaced_before_the_hold_time(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    stopped, began_s = one.pid, time.monotonic()
+    kill(stopped, signal.SIGSTOP)
+    await eventually("found wedged", 6, lambda: one.of(Wedged))
+    assert time.monotonic() - began_s < 4.5
+    await eventually("another one", 6, lambda: one.is_ready() and one.pid != stopped)
+    await one.up("n2", within_s=8 - (time.monotonic() - began_s))
+    assert [row["kind"] for row in sink.rows("notification", "closed")] == ["closed"]
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_stopped_bridge_is_replaced_and_the_session_stays(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    pid = one.pid
+    (bridge,) = children(pid)
+    kill(bridge, signal.SIGSTOP)
+    await eventually("found wedged", 6, lambda: one.of(Wedged))
+    await eventually("ready again", 6, lambda: len(one.of(Ready)) == 2 and one.is_ready())
+    assert one.pid == pid
+    assert not sink.rows("closed")
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_refused_command_is_told_and_not_repeated(ex: Stage) -> None:
+    ex.sink(2)
+    one = await ex.driven(neighbor(2), neighbor(3)).start()
+    await one.up("n2")
+    wrong = [announce(2, "2001:db8:1::/48", next_hop="10.9.0.1"), announce(2, "198.51.101.0/24", as_path=(1 << 33,))]
+    # ExaBGP itself refuses End-of-RIB to a session that is down
+    one.speaker.apply([*wrong, end_of_rib(3), announce(2, "198.51.100.0/24")])
+    await eventually("all refused", 5, lambda: len(one.of(Refused)) == 3)
+    assert "ExaBGP answered error" in one.of(Refused)[2].detail
+    await one.settled()
+    one.speaker.apply([*wrong, end_of_rib(3)])
+    assert not one.speaker.observed.in_flight
+    assert len(one.of(Refused)) == 3
+    assert set(one.have("n2")) == {"198.51.100.0/24"}
+    one.speaker.apply([announce(2, "2001:db8:1::/48")])
+    await eventually("the right one", 5, lambda: "2001:db8:1::/48" in one.have("n2"))
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_reload_adds_and_changes_neighbors_without_a_word_to_the_others(ex: Stage) -> None:
+    first, second = ex.sink(2), ex.sink(3)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24"), end_of_rib(2), end_of_rib(2, Family.IPV6_UNICAST)])
+    await eventually("nothing owed", 5, lambda: not one.speaker.observed.eor_owed)
+    pid, seen = one.pid, len(first.rows())
+    await one.speaker.reconfigure({n.name: n for n in (neighbor(2), neighbor(3))})
+    await one.up("n3")
+    assert one.have("n3") == {}
+    assert one.speaker.observed.eor_owed == {("n3", family) for family in Family}
+    one.speaker.apply([announce(3, "198.51.100.0/24")])
+    await eventually("the route at the new neighbor", 5, lambda: "198.51.100.0/24" in second.table())
+    assert len(first.rows()) == seen
+    await one.speaker.reconfigure({n.name: n for n in (neighbor(2), neighbor(3, hold_time_s=6))})
+    await eventually("a new session with hold time 6", 10, lambda: second.rows("open")[-1]["hold"] == 6)
+    await eventually("the route again", 5, lambda: "198.51.100.0/24" in second.table())
+    await one.speaker.reconfigure({n.name: n for n in (neighbor(2),)})
+    await eventually("the third session closed", 5, lambda: second.rows()[-1]["kind"] == "closed")
+    assert len(first.rows()) == seen
+    assert one.pid == pid
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_reload_that_cannot_take_becomes_a_restart(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2), neighbor(3)).start()
+    await one.up("n2")
+    pid = one.pid
+    ex.sink(4)
+    await one.speaker.reconfigure({n.name: n for n in (neighbor(2), neighbor(4))})
+    await eventually("another ExaBGP", 10, lambda: len(one.of(Ready)) == 2 and one.is_ready())
+    assert one.pid != pid
+    await one.up("n2", "n4")
+    assert not sink.rows("notification")
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_file_that_exabgp_refuses_changes_nothing(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    pid = one.pid
+    with pytest.raises(ActuatorRejected, match="exabgp validate"):
+        await one.speaker.reconfigure({n.name: n for n in (neighbor(2, hold_time_s=1),)})
+    one.speaker.apply([announce(2, "198.51.100.0/24")])
+    await eventually("the route", 5, lambda: sink.table())
+    assert one.pid == pid
+    await one.speaker.stop(withdraw=True)
+
+
+@pytest.mark.parametrize("withdraws", [True, False])
+async def test_a_stop_leaves_nothing_stale_and_an_upgrade_does(ex: Stage, withdraws: bool) -> None:
+    frr = ex.frr(10)
+    one = await ex.driven(neighbor(10)).start()
+    await one.up("n10")
+    one.speaker.apply([announce(10, f"10.{n // 256}.{n % 256}.0/24", Priority.BULK) for n in range(500)])
+    await one.settled()
+    await eventually("routes at FRR", 10, lambda: len(frr.routes()) == 500)
+    await one.speaker.stop(withdraw=withdraws)
+    assert one.of(Exited)
+    await asyncio.sleep(0.3)
+    assert len(frr.routes()) == (0 if withdraws else 500)
+    assert all(route.get("stale") for route in frr.routes().values())
+
+
+async def test_the_bridge_obeys_the_dead_man_in_two_stages(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24"), announce(2, "203.0.113.0/24")])
+    depref = announce(2, "198.51.100.0/24", as_path=(65000,) * 4)
+    one.speaker.set_dead_man(
+        [DeadManStage("depref", 0.5, (depref,)), DeadManStage("withdraw", 1.5, (withdraw(2, "198.51.100.0/24"),))]
+    )
+    await one.settled()
+    await one.speaker.hand_over()
+    gone_s = time.monotonic()
+    await eventually("depreferenced", 3, lambda: len(sink.table()["198.51.100.0/24"]["as_path"]) == 4)
+    assert 0.3 < time.monotonic() - gone_s < 1.2
+    await eventually("withdrawn", 3, lambda: "198.51.100.0/24" not in sink.table())
+    two = await ex.driven(neighbor(2)).start()
+    assert two.of(DeadManFired) == [DeadManFired("withdraw")]
+    assert two.of(Adopted)
+    assert set(two.have("n2")) == {"203.0.113.0/24"}
+    await two.speaker.stop(withdraw=True)
+
+
+async def test_md5_right_and_wrong_and_the_password_nowhere_to_be_read(ex: Stage) -> None:
+    secret, other = ex.directory / "secret", ex.directory / "other"
+    for path, text in ((secret, "hunter2 \"it's;{}#\n"), (other, "wrong\n")):
+        path.touch(0o600)
+        path.write_text(text, encoding="ascii")
+    options = ("--md5", str(secret), "--from", "10.9.0.1")
+    ex.sink(2, 65001, *options)
+    wrong = ex.sink(3, 65001, *options)
+    one = await ex.driven(neighbor(2, password_file=str(secret)), neighbor(3, password_file=str(other))).start()
+    await one.up("n2")
+    assert one.state("n3") != "established"
+    assert not wrong.rows("open")
+    hidden = (b"hunter2", base64.b64encode(secret.read_bytes().strip()), b"hunter2".hex().encode())
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            assert not any(word in entry.read_bytes() for word in hidden)
+    for path in (ex.directory / "run").rglob("*"):
+        if path.is_file() and any(word in path.read_bytes() for word in hidden):
+            assert path.name in ("exabgp.conf", "exabgp.conf.new")
+            assert path.stat().st_mode & 0o077 == 0
+            assert path.owner() == "nobody"
+    assert not any("hunter2" in repr(event) for event in one.events)
+    assert (await asyncio.to_thread(Path(f"/proc/{one.pid}/status").read_text)).split("Uid:\t")[1][:5] == "65534"
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_ttl_security(ex: Stage) -> None:
+    ex.sink(2, 65001, "--ttl-security")
+    one = await ex.driven(neighbor(2, ttl_security=1)).start()
+    await one.up("n2")
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_of_two_daemons_one_is_refused(ex: Stage) -> None:
+    sink = ex.sink(2)
+    drivens = [ex.driven(neighbor(2)), ex.driven(neighbor(2))]
+    started = await asyncio.gather(*(one.speaker.start() for one in drivens), return_exceptions=True)
+    refused = [error for error in started if error is not None]
+    assert len(refused) == 1
+    assert "another anycastd (pid" in str(refused[0])
+    assert isinstance(refused[0], ActuatorRejected)
+    (one,) = [driven for driven in drivens if driven.speaker.is_open]
+    await one.ready()
+    await one.up("n2")
+    with pytest.raises(ActuatorRejected):
+        await ex.driven(neighbor(2)).speaker.start()
+    assert not sink.updates()
+    assert len(sink.rows("open")) == 1
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_an_unknown_user_is_told_and_exabgp_runs(ex: Stage) -> None:
+    ex.sink(2)
+    one = await ex.driven(neighbor(2), user="no-such-user").start()
+    await one.up("n2")
+    assert "there is no user" in next(event.detail for event in one.of(Degraded) if event.subject == "user")
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_port_taken_by_another_means_that_we_only_dial(ex: Stage) -> None:
+    ex.sink(2)
+    ex.sink(1, 65009)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    assert "10.9.0.1 port 179" in next(event.detail for event in one.of(Degraded) if event.subject == "listen")
     await one.speaker.stop(withdraw=True)

@@ -130,6 +130,12 @@ class Speaker:
         """Take actions in; what becomes of them shows in `observed`. What was just refused is not said again."""
         now_s = self._now_s()
         self._link.submit([action for action in actions if self._refusals.may(action, now_s)], now_s)
+        self._observed = None
+        self._follow()
+
+    def ask_routes(self) -> None:
+        """Have what ExaBGP holds read again as soon as possible."""
+        self._link.ask_routes(self._now_s())
         self._follow()
 
     def set_dead_man(self, stages: Sequence[DeadManStage]) -> None:
@@ -191,6 +197,11 @@ class Speaker:
         """
         async with self._configuring:
             await reload.Reload(self).run(dict(neighbors))
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it was started and neither stopped nor handed over."""
+        return self._server is not None
 
     # what reload.py needs
 

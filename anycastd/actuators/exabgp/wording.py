@@ -28,8 +28,7 @@ _TRAPS = re.compile(
     r"|watchdog|operational|route-refresh|flow|vpls|#)(?: |$)"
     r"| json(?: |$)"
 )
-_COMMUNITY = re.compile(r"\d{1,5}:\d{1,5}")
-_LARGE_COMMUNITY = re.compile(r"\d{1,10}:\d{1,10}:\d{1,10}")
+_U16, _U32 = (1 << 16) - 1, (1 << 32) - 1
 
 
 def check(line: str) -> str:
@@ -58,7 +57,7 @@ def announce(neighbor: Address, routes: Sequence[Route]) -> str:
 
 def withdraw(neighbor: Address, prefixes: Sequence[Prefix], next_hop: str) -> str:
     """Return the command that withdraws prefixes of one family; the next hop is there for the grammar only."""
-    hop = _next_hop(next_hop)
+    hop = _next_hop(next_hop, prefixes[0].version)
     if len(prefixes) == 1:
         return check(f"neighbor {neighbor} withdraw route {prefixes[0]} next-hop {hop}")
     return check(f"neighbor {neighbor} withdraw attributes next-hop {hop} nlri {' '.join(map(str, prefixes))}")
@@ -75,31 +74,46 @@ def resend(neighbor: Address) -> str:
 
 
 def attributes(route: Route) -> str:
-    """Return a route's attributes in ExaBGP's words; raise ActuatorRejected for what cannot be said."""
-    words = [f"next-hop {_next_hop(route.next_hop)}", "origin igp"]
+    """Return a route's attributes in ExaBGP's words; raise ActuatorRejected for what cannot be said.
+
+    ExaBGP 5.0.15 does not look whether a bunch's next hop is of its prefixes' family, and sends what no router can read.
+    """
+    words = [f"next-hop {_next_hop(route.next_hop, route.prefix.version)}", "origin igp"]
     if route.as_path:
-        words.append(f"as-path [ {' '.join(str(int(asn)) for asn in route.as_path)} ]")
+        words.append(f"as-path [ {' '.join(_number('AS', asn, _U32) for asn in route.as_path)} ]")
     if route.med is not None:
-        words.append(f"med {int(route.med)}")
+        words.append(f"med {_number('MED', route.med, _U32)}")
     if route.local_preference is not None:
-        words.append(f"local-preference {int(route.local_preference)}")
-    for name, values, form in (
-        ("community", route.communities, _COMMUNITY),
-        ("large-community", route.large_communities, _LARGE_COMMUNITY),
-    ):
-        if not values:
-            continue
-        for value in values:
-            if not form.fullmatch(value):
-                message = f"{name} {value!r} is not written in numbers"
-                raise ActuatorRejected(message)
-        words.append(f"{name} [ {' '.join(values)} ]")
+        words.append(f"local-preference {_number('local preference', route.local_preference, _U32)}")
+    if route.communities:
+        words.append(f"community [ {' '.join(_community(one, 2, _U16) for one in route.communities)} ]")
+    if route.large_communities:
+        words.append(f"large-community [ {' '.join(_community(one, 3, _U32) for one in route.large_communities)} ]")
     return " ".join(words)
 
 
-def _next_hop(text: str) -> str:
+def _number(what: str, value: int, most: int) -> str:
+    if not 0 <= value <= most:
+        message = f"{what} {value} is not between 0 and {most}"
+        raise ActuatorRejected(message)
+    return str(int(value))
+
+
+def _community(text: str, parts: int, most: int) -> str:
+    numbers = text.split(":")
+    if len(numbers) != parts or not all(one.isascii() and one.isdigit() and int(one) <= most for one in numbers):
+        message = f"community {text!r} is not {parts} numbers of at most {most}"
+        raise ActuatorRejected(message)
+    return text
+
+
+def _next_hop(text: str, version: int) -> str:
     try:
-        return str(ip_address(text))
+        hop = ip_address(text)
     except ValueError:
         message = f"next hop {text!r} is not an address"
         raise ActuatorRejected(message) from None
+    if hop.version != version:
+        message = f"next hop {hop} is not IPv{version}"
+        raise ActuatorRejected(message)
+    return str(hop)
