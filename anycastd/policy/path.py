@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from anycastd.model.address import Family, Prefix, TunnelId, family_of
 from anycastd.model.decision import PathChoice
@@ -55,6 +56,8 @@ def choose(
     present = before.tunnel if before and before.tunnel in candidates else None
     if not candidates:
         return PathChoice(prefix, None, "no tunnel of this family", now_s)
+    if present is not None and _awaits_first_verdict(config, health, present):
+        return replace(before or PathChoice(prefix, present, ""), prefix=prefix)
     best = min(candidates, key=lambda id_: (_rank(config, health, family, id_), _latency_ms(health, id_), id_))
     view = health.tunnels[best]
     if present is not None and best != present and not _beats(config, health, family, best, present):
@@ -67,6 +70,12 @@ def choose(
     reason = f"best of {len(candidates)} tunnels" if usable else "nothing usable: the last choice stands"
     same = before is not None and before.tunnel == best
     return PathChoice(prefix, best, reason, before.since_s if before and same else now_s)
+
+
+def _awaits_first_verdict(config: Config, health: HealthView, id_: TunnelId) -> bool:
+    """Return whether nothing is known yet of the present path: after a restart, packets stay where they are."""
+    region = health.regions[config.tunnels[id_].region]
+    return Health.INITIAL in (health.tunnels[id_].health, region.health)
 
 
 def path_in_kernel(config: Config, prefix: Prefix, routes: Collection[KernelRoute], now_s: float) -> PathChoice | None:
