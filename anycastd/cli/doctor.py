@@ -58,4 +58,10 @@ def told(findings: tuple[Finding, ...], *, colour: bool) -> Iterator[str]:
     well = [finding.id for finding in findings if finding.severity is Severity.OK]
     if well:
         yield f"ok: {', '.join(well)}"
-    yield f"{counts[Severity.ERROR]} errors, {counts[Severity.WARNING]} warnings, {counts[Severity.OK]} ok"
+    yield ", ".join(
+        (_count(counts[Severity.ERROR], "error"), _count(counts[Severity.WARNING], "warning"), f"{len(well)} ok")
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
