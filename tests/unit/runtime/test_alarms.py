@@ -1,0 +1,188 @@
+"""Every alarm: what raises it, what clears it, and since when it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+
+from anycastd.model.address import CheckId
+from anycastd.model.bgp import SessionState, SessionView, SpeakerState
+from anycastd.model.checks import ProbeSpec
+from anycastd.model.kernel import KernelObserved, RouteKind
+from anycastd.model.probe import Why
+from anycastd.model.status import Alarm, AlarmView, LoopView, Status
+from anycastd.model.topology import SelfTest
+from anycastd.runtime.alarms import LONGER_THAN_S, LOOP_LATE_MS, Alarms, Reported
+from anycastd.runtime.follow import Followed
+from anycastd.runtime.state import Circumstances, build
+from tests.unit.runtime.world import UP, A, World, config
+
+
+class Watched:
+    """A healthy world and what its status says."""
+
+    def __init__(self) -> None:
+        its_config = config()
+        ping = its_config.probes[0].check
+        probe = ProbeSpec(id=CheckId("self/gateway/path"), check=ping, target=ip_address("192.0.2.1"))
+        self.world = World(replace(its_config, self_test=SelfTest(probes=(probe,), min_targets=2)))
+        self.world.answer("")
+        self.reported, self.alarms = Reported(), Alarms()
+        self.circumstances = Circumstances("0", self.world.now_s, self.world.now_s)
+        self.followed = Followed(lambda timer: None)
+
+    def status(self) -> Status:
+        about = (self.world.control, self.circumstances, self.followed, self.alarms, self.reported)
+        return build(*about, self.world.now_s, 1.0)
+
+    def shown(self) -> dict[tuple[Alarm, str], AlarmView]:
+        """Return what stands now and still does when it is old enough to be shown."""
+        self.status()
+        self.world.now_s += LONGER_THAN_S
+        return {(view.alarm, view.subject): view for view in self.status().alarms}
+
+
+def gone(w: Watched) -> None:
+    w.world.speaker.observed = replace(w.world.speaker.observed, speaker=SpeakerState.ABSENT, routes=None)
+
+
+def wedged(w: Watched) -> None:
+    w.world.speaker.observed = replace(w.world.speaker.observed, speaker=SpeakerState.WEDGED)
+
+
+def no_session(w: Watched) -> None:
+    down = SessionView(SessionState.DOWN, 1.0, "peer reset: hold timer expired")
+    w.world.speaker.observed = replace(w.world.speaker.observed, sessions={UP: down})
+
+
+def stray(w: Watched) -> None:
+    ours = w.world.speaker.holds(A)
+    assert ours is not None
+    other = replace(ours, prefix=A.supernet())
+    have = (w.world.speaker.observed.routes or {})[UP]
+    w.world.speaker.observed = replace(w.world.speaker.observed, routes={UP: {**have, other.prefix: other}})
+
+
+def dark(w: Watched) -> None:
+    w.world.speaker.observed = replace(w.world.speaker.observed, routes={UP: {}})
+
+
+def no_kernel(w: Watched) -> None:
+    w.world.kernel.observed = KernelObserved()
+
+
+def no_rules(w: Watched) -> None:
+    w.world.kernel.observed = replace(w.world.kernel.observed, rules=frozenset())
+
+
+def hole_gone(w: Watched) -> None:
+    routes = w.world.kernel.observed.routes or frozenset()
+    left = frozenset(route for route in routes if route.kind is not RouteKind.BLACKHOLE)
+    w.world.kernel.observed = replace(w.world.kernel.observed, routes=left)
+
+
+def broken(w: Watched) -> None:
+    w.world.answer("tunnel/eu/a", Why.NO_PERMISSION, times=3)
+
+
+def suspect(w: Watched) -> None:
+    w.world.answer("", Why.TIMEOUT, times=3)
+
+
+def late(w: Watched) -> None:
+    w.circumstances.loop = LoopView(LOOP_LATE_MS + 1.0, LOOP_LATE_MS + 1.0)
+
+
+CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
+    (gone, Alarm.SPEAKER_ABSENT, "exabgp", "absent"),
+    (wedged, Alarm.SPEAKER_WEDGED, "exabgp", "not answered"),
+    (no_session, Alarm.SESSION_DOWN, UP, "hold timer expired"),
+    (no_session, Alarm.PREFIX_DARK, str(A), "no established neighbor"),
+    (stray, Alarm.UNWANTED_ROUTES, f"{A.supernet()} to {UP}", "not wanted"),
+    (dark, Alarm.PREFIX_DARK, str(A), "no established neighbor"),
+    (no_kernel, Alarm.KERNEL_NOT_AS_WANTED, "fra", "missing"),
+    (no_rules, Alarm.KERNEL_NOT_AS_WANTED, "fra", "4 routes or rules"),
+    (hole_gone, Alarm.KERNEL_NOT_AS_WANTED, "fra", "6 routes or rules"),
+    (broken, Alarm.CHECK_BROKEN, "tunnel/eu/a/path", "no_permission"),
+    (suspect, Alarm.CHECKER_SUSPECT, "fra", "self/gateway/path"),
+    (late, Alarm.LOOP_LATE, "fra", "201 ms"),
+]
+
+
+@pytest.mark.parametrize(("fault", "alarm", "subject", "words"), CASES)
+def test_each_condition_is_shown_and_says_what_it_is(
+    fault: Callable[[Watched], None], alarm: Alarm, subject: str, words: str
+) -> None:
+    watched = Watched()
+    assert watched.shown() == {}
+    fault(watched)
+    begun_s = watched.world.now_s
+    view = watched.shown()[alarm, subject]
+    assert words in view.detail
+    assert view.since_s == begun_s
+    watched.world.now_s += 50.0
+    assert watched.shown()[alarm, subject].since_s == begun_s, "the time it was raised is kept"
+
+
+def test_an_absent_exabgp_is_not_also_a_session_that_is_down() -> None:
+    watched = Watched()
+    gone(watched)
+    assert set(watched.shown()) == {(Alarm.SPEAKER_ABSENT, "exabgp")}
+
+
+def test_a_route_over_a_tunnel_that_is_down_is_not_missed() -> None:
+    watched = Watched()
+    watched.world.answer("tunnel/eu/a", Why.LINK_DOWN)
+    observed = watched.world.kernel.observed
+    left = frozenset(route for route in observed.routes or () if route.device != "eu-a")
+    watched.world.kernel.observed = replace(observed, routes=left)
+    assert watched.shown() == {}
+
+
+def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
+    by_event = {
+        Alarm.SPEAKER_ONE_USER,
+        Alarm.COMMAND_REFUSED,
+        Alarm.KERNEL_REFUSED,
+        Alarm.CONFIG_REFUSED,
+        Alarm.STATE_NOT_SAVED,
+        Alarm.DEAD_MAN_FIRED,
+        Alarm.STAGE_FAILED,
+    }
+    assert by_event | {alarm for _, alarm, _, _ in CASES} == set(Alarm)
+
+
+def test_what_passes_by_is_not_shown_and_begins_anew() -> None:
+    alarms = Alarms()
+    raised = [(Alarm.SESSION_DOWN, "x", "why")]
+    assert alarms.update(raised, 0.0) == ()
+    assert alarms.update(raised, LONGER_THAN_S - 0.1) == ()
+    assert alarms.update([], LONGER_THAN_S) == ()
+    assert alarms.update(raised, 4.0) == ()
+    assert alarms.update(raised, 4.0 + LONGER_THAN_S) == (AlarmView(Alarm.SESSION_DOWN, "x", 4.0, "why"),)
+
+
+@pytest.mark.parametrize(
+    "alarm", [Alarm.COMMAND_REFUSED, Alarm.KERNEL_REFUSED, Alarm.CONFIG_REFUSED, Alarm.DEAD_MAN_FIRED]
+)
+def test_what_an_event_said_is_shown_at_once(alarm: Alarm) -> None:
+    assert Alarms().update([(alarm, "x", "why")], 7.0) == (AlarmView(alarm, "x", 7.0, "why"),)
+
+
+def test_reported_conditions_are_renewed_and_cleared_one_or_all() -> None:
+    watched = Watched()
+    watched.reported.raise_(Alarm.KERNEL_REFUSED, "a", "first")
+    watched.reported.raise_(Alarm.KERNEL_REFUSED, "a", "second")
+    watched.reported.raise_(Alarm.KERNEL_REFUSED, "b", "b")
+    watched.reported.raise_(Alarm.STATE_NOT_SAVED, "a", "full")
+    begun_s = watched.world.now_s
+    shown = watched.shown()
+    assert shown[Alarm.KERNEL_REFUSED, "a"] == AlarmView(Alarm.KERNEL_REFUSED, "a", begun_s, "second")
+    watched.reported.clear(Alarm.KERNEL_REFUSED, "a")
+    assert set(watched.shown()) == {(Alarm.KERNEL_REFUSED, "b"), (Alarm.STATE_NOT_SAVED, "a")}
+    watched.reported.clear(Alarm.KERNEL_REFUSED)
+    watched.reported.clear(Alarm.STATE_NOT_SAVED)
+    assert watched.shown() == {}
