@@ -21,7 +21,7 @@ LAYERS = (
     ("probes", "actuators"),
     ("telemetry", "api"),
     ("runtime",),
-    ("simulation", "lab"),
+    ("simulation", "lab", "doctor"),
     ("cli",),
     ("__main__",),
 )
