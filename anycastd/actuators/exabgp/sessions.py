@@ -76,6 +76,8 @@ class Sessions:
                 self.views[name] = SessionView(SessionState.ESTABLISHED, since_s)
                 self._came_up(name, since_s - AGE_STEP_S)
                 changes.append(SessionChanged(name, SessionState.ESTABLISHED, ""))
+            elif not up and was_up and now_s - old.since_s < AGE_STEP_S:
+                continue  # an answer that was made before the session came up, and is overtaken by the event
             elif not up and (was_up or old.state is SessionState.UNKNOWN):
                 self.views[name] = SessionView(SessionState.DOWN, since_s, old.reason)
                 changes.append(SessionChanged(name, SessionState.DOWN, old.reason))
