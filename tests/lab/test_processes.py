@@ -167,10 +167,9 @@ def test_a_daemon_that_was_stopped_for_a_while_blames_nobody(fra: Fleet) -> None
 
 
 def test_the_whole_group_killed_comes_back_without_losing_a_route(fra: Fleet, measured: Measured) -> None:
-    group = [daemon(fra), exabgp(fra), bridge(fra)]
+    group = [daemon(fra), bridge(fra), exabgp(fra)]
     with fra.clients(PREFIX_A4, PREFIX_B4, seconds=10) as watch:
-        for pid in group:
-            fra.lab.kill("fra", pid, signal.SIGKILL)
+        fra.lab.exec("fra", "kill", "-9", *map(str, group), check=True)
         wait_until("ready again", 20, lambda: is_ready(fra) and exabgp(fra) not in group)
         fra.wait_normal()
     lost = watch.lost("c-fra", PREFIX_A4)
