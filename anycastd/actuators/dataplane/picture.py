@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 from anycastd.actuators.dataplane.wire import WireRoute, to_model
@@ -10,6 +11,9 @@ from anycastd.model.address import Address
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule, LinkView
 
 Key = tuple[int, bytes, int, int, int]
+
+EXPECTED = 65536
+"""Routes asked for and not read back that are remembered; more only cost time."""
 
 
 class Picture:
@@ -26,6 +30,8 @@ class Picture:
         self._read = False
         self._since_dump: list[Callable[[], object]] | None = None
         self._observed: KernelObserved | None = KernelObserved()
+        self.link_events = 0
+        """How many events of devices and addresses were taken in: a dump older than one of them is not used."""
 
     @property
     def observed(self) -> KernelObserved:
@@ -56,6 +62,8 @@ class Picture:
 
     def expect(self, wire: WireRoute, route: KernelRoute) -> None:
         """Use this very object when the route is read back: comparing it with itself costs nothing."""
+        if len(self._known) >= EXPECTED:
+            self._known.clear()
         self._known[wire] = route
 
     def put(self, wire: WireRoute, *, beside: bool = False) -> bool:
@@ -79,6 +87,10 @@ class Picture:
             self._since_dump.append(lambda: self._forget(wire))
         return self._forget(wire)
 
+    def uses(self, index: int) -> bool:
+        """Return whether a route of ours goes over a device."""
+        return any(wire.device == index for wire in self._wires)
+
     def drop_device(self, index: int) -> bool:
         """Take out every route over a device: what the kernel does, silently for IPv4, when it goes down."""
         if self._since_dump is not None:
@@ -92,6 +104,8 @@ class Picture:
         return bool(gone)
 
     def _add(self, wire: WireRoute) -> None:
+        if wire in self._wires:
+            return
         route = self._known.pop(wire, None) or to_model(wire, self._names)
         self._wires[wire] = route
         self._by_key[wire.key] = (*self._by_key.get(wire.key, ()), wire)
@@ -111,21 +125,25 @@ class Picture:
         self._observed = None
         return True
 
-    def dump_begins(self) -> None:
-        """Keep what happens from now on, for `dumped`."""
+    @contextmanager
+    def dumping(self) -> Iterator[None]:
+        """Keep what happens meanwhile, for `dumped`."""
         self._since_dump = []
+        try:
+            yield
+        finally:
+            self._since_dump = None
 
     def dumped(self, wires: set[WireRoute]) -> Iterator[None]:
         """Become what was dumped; yields now and then, so that the caller can let others run. Exhaust it."""
-        for count, wire in enumerate(_both(self._wires.keys() - wires, wires - self._wires.keys())):
+        for count, wire in enumerate((*(self._wires.keys() - wires), *(wires - self._wires.keys()))):
             if wire in wires:
                 self._add(wire)
             else:
                 self._forget(wire)
             if count % 500 == 499:
                 yield
-        meanwhile, self._since_dump = self._since_dump or [], None
-        for again in meanwhile:
+        for again in self._since_dump or ():
             again()
         if not self._read:
             self._read, self._observed = True, None
@@ -153,11 +171,13 @@ class Picture:
 
     def set_link(self, link: LinkView) -> frozenset[str]:
         """Take one device in; it may have a new name."""
+        self.link_events += 1
         links = {name: old for name, old in self._links.items() if old.index != link.index}
         return self.set_links({**links, link.name: link})
 
     def drop_link(self, index: int) -> frozenset[str]:
         """Take a device out."""
+        self.link_events += 1
         return self.set_links({name: old for name, old in self._links.items() if old.index != index})
 
     def set_address(self, index: int, address: Address, *, present: bool) -> frozenset[str]:
@@ -168,8 +188,3 @@ class Picture:
         link = self._links[name]
         addresses = link.addresses | {address} if present else link.addresses - {address}
         return self.set_link(replace(link, addresses=addresses))
-
-
-def _both(first: Iterable[WireRoute], second: Iterable[WireRoute]) -> Iterator[WireRoute]:
-    yield from first
-    yield from second

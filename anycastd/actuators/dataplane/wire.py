@@ -15,6 +15,7 @@ from typing import NamedTuple
 from anycastd.model.address import Address, Prefix
 from anycastd.model.kernel import KernelRoute, RouteKind
 
+NLMSG_ERROR = 2
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x001, 0x004, 0x300
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
@@ -56,6 +57,11 @@ class WireRoute(NamedTuple):
     def key(self) -> tuple[int, bytes, int, int, int]:
         """Return what the kernel treats as the same route."""
         return (self.family, self.destination, self.length, self.metric, self.table)
+
+
+def error_in(data: bytes, offset: int) -> bool:
+    """Return whether the acknowledgement at `offset` (NLMSG_ERROR) tells of an error."""
+    return data[offset + 16 : offset + 20] != bytes(4)
 
 
 def parse_route(data: bytes, offset: int, protocol: int) -> WireRoute | None:
