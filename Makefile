@@ -1,6 +1,8 @@
 # The commands of this project. `make demo` and `make test` install what they need (see README.md).
 SHELL := /bin/bash
 PY := .venv/bin/python
+# containerlab's own schema, where a copy lies beside the checkout: the topologies are held against it
+export ANYCASTD_CLAB_SCHEMA ?= $(wildcard ../shared/data/clab.schema.json)
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
 .PHONY: help setup demo test check unit lab bench docs soak format clean
