@@ -139,12 +139,29 @@ class Frr:
 
 
 @dataclass
+class Daemon:
+    """A speaker in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    path: Path
+
+    def said(self, event: str) -> list[str]:
+        """Return its events whose name begins so."""
+        return [line for line in self.path.read_text(encoding="utf-8").splitlines() if line.startswith(event)]
+
+    def end(self) -> None:
+        """Kill it as a fault does."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
 class Stage:
     """The namespace, a directory that every user can enter, and what runs."""
 
     name: str
     directory: Path
-    sinks: list[Sink | Frr] = field(default_factory=list)
+    sinks: list[Sink | Frr | Daemon] = field(default_factory=list)
     speakers: list[Driven] = field(default_factory=list)
 
     def run(self, *argv: str, check: bool = True) -> str:
@@ -187,6 +204,18 @@ class Stage:
             "directory": str(self.directory / "run" / "bgp"),
         }
         return BgpConfig(**{**plain, **more})
+
+    def daemon(self, *prefixes: str) -> Daemon:
+        """Start a daemon in a process of its own, for neighbor n2."""
+        path = self.directory / f"daemon-{len(self.sinks)}.log"
+        (self.directory / "run").mkdir(exist_ok=True)
+        argv = [sys.executable, "-m", "tests.lab.bgp_daemon", str(self.directory / "run"), *prefixes]
+        with path.open("wb") as out:
+            root = Path(__file__).parents[2]
+            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, cwd=root)  # noqa: S603
+        daemon = Daemon(process, path)
+        self.sinks.append(daemon)
+        return daemon
 
     async def close(self) -> None:
         """End every speaker that a test left running."""

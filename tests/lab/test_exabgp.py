@@ -21,11 +21,12 @@ from anycastd.actuators.exabgp.events import (
     Exited,
     Ready,
     Refused,
+    Repaired,
     Wedged,
 )
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Family, NeighborName
-from anycastd.model.bgp import DeadManStage, EndOfRib, Priority
+from anycastd.model.bgp import DeadManStage, EndOfRib, Priority, SpeakerState
 from tests.lab.bgp_stage import Stage, announce, children, eventually, kill, neighbor, stage, withdraw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
@@ -383,4 +384,96 @@ async def test_a_port_taken_by_another_means_that_we_only_dial(ex: Stage) -> Non
     one = await ex.driven(neighbor(2)).start()
     await one.up("n2")
     assert "10.9.0.1 port 179" in next(event.detail for event in one.of(Degraded) if event.subject == "listen")
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_a_killed_daemon_is_followed_by_one_that_adopts_and_says_nothing(ex: Stage) -> None:
+    sink = ex.sink(2, 65001, "--hold", "3")
+    prefixes = [f"198.51.{n}.0/24" for n in range(10)] + ["2001:db8:1::/48"]
+    first = ex.daemon(*prefixes)
+    await eventually("End-of-RIB of both families", 20, lambda: len(first.said("Acked(action=EndOfRib")) == 2)
+    await eventually("and on the wire", 5, lambda: len(sink.rows("eor")) == 2)
+    assert len(sink.table()) == 11
+    for _ in range(3):
+        seen = len(sink.rows())
+        first.end()
+        first = ex.daemon(*prefixes)
+        await eventually("adopted", 10, lambda first=first: first.said("Adopted") and first.said("DumpDone"))
+        assert not first.said("Launched")
+        await asyncio.sleep(0.5)
+        assert len(sink.rows()) == seen, sink.rows()[seen:]
+    first.end()
+    last = ex.daemon(*prefixes[:-1])
+    await eventually("the prefix no longer wanted goes", 10, lambda: len(sink.table()) == 10)
+    assert sink.updates()[-1]["kind"] == "withdraw"
+    last.end()
+
+
+async def test_a_daemon_that_does_not_read_costs_no_session(ex: Stage) -> None:
+    sink = ex.sink(2, 65001, "--hold", "3")
+    daemon = ex.daemon(*[f"10.{n // 256}.{n % 256}.0/24" for n in range(3000)])
+    await eventually("all there", 30, lambda: len(sink.table()) == 3000)
+    kill(daemon.process.pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(5.0)
+    finally:
+        kill(daemon.process.pid, signal.SIGCONT)
+    dumps = len(daemon.said("DumpDone"))
+    await eventually("it works again", 10, lambda: daemon.said("Ready") and len(daemon.said("DumpDone")) >= dumps)
+    assert not sink.rows("closed")
+    assert len(sink.table()) == 3000
+    daemon.end()
+
+
+async def test_a_session_that_comes_up_late_gets_the_last_word_only(ex: Stage) -> None:
+    one = await ex.driven(neighbor(2)).start()
+    for med in (1, 2, 1):
+        one.speaker.apply([announce(2, "198.51.100.0/24", med=med), announce(2, "203.0.113.0/24", med=med)])
+        await one.settled()
+    one.speaker.apply([withdraw(2, "203.0.113.0/24")])
+    await one.settled()
+    sink = ex.sink(2)
+    await one.up("n2")
+    await eventually("sent again", 5, lambda: one.of(Repaired))
+    await eventually(
+        "the last word", 5, lambda: {p: r["med"] for p, r in sink.table().items()} == {"198.51.100.0/24": 1}
+    )
+    await one.speaker.stop(withdraw=True)
+
+
+async def test_stop_and_start_again_and_hand_over(ex: Stage) -> None:
+    sink = ex.sink(2)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24"), end_of_rib(2), end_of_rib(2, Family.IPV6_UNICAST)])
+    await eventually("nothing owed", 5, lambda: not one.speaker.observed.eor_owed)
+    await eventually("both on the wire", 5, lambda: len(sink.rows("eor")) == 2)
+    pid, seen = one.pid, len(sink.rows())
+    await one.speaker.hand_over()
+    two = await ex.driven(neighbor(2)).start()
+    assert two.pid == pid
+    assert set(two.have("n2")) == {"198.51.100.0/24"}
+    await two.up("n2")
+    assert not two.speaker.observed.eor_owed
+    assert len(sink.rows()) == seen
+    await two.speaker.stop(withdraw=True)
+    assert sink.rows()[-2]["kind"] == "withdraw"
+    assert not Path(f"/proc/{pid}").exists()
+    three = await ex.driven(neighbor(2)).start()
+    await three.up("n2")
+    assert three.have("n2") == {}
+    await three.speaker.stop(withdraw=True)
+
+
+async def test_an_exabgp_that_cannot_start_is_told_and_tried_again(ex: Stage) -> None:
+    ex.sink(2)
+    secret = ex.directory / "secret"
+    one = ex.driven(neighbor(2), neighbor(3, password_file=str(secret)))
+    await one.speaker.start()
+    await eventually("told", 5, lambda: [e for e in one.of(Degraded) if e.subject == "launch" and "secret" in e.detail])
+    assert one.speaker.observed.speaker is SpeakerState.ABSENT
+    assert one.speaker.observed.routes is None
+    secret.write_text("x", encoding="ascii")
+    await one.ready()
+    assert [e.detail for e in one.of(Degraded) if e.subject == "launch"][-1] == ""
     await one.speaker.stop(withdraw=True)

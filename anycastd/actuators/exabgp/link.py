@@ -1,8 +1,8 @@
-"""The talk with ExaBGP as a state machine without I/O: commands out, answers matched to them, time as a parameter. Pure.
+"""The talk with ExaBGP as a state machine without I/O: commands out, answers matched to them; time is given. Pure.
 
 ExaBGP answers each command with one line, `done` or `error`, without saying which command is meant, and answers to a
 daemon before us may still be on their way. So after each connect a barrier is written: questions whose answers can be
-told apart, in an order that spells a number; when exactly that order came back, the next answer is for our next command.
+told apart, in an order that spells a number; when that order came back, the next answer is for our next command.
 """
 
 from __future__ import annotations
@@ -197,6 +197,9 @@ class Link:
                 self._line([action])
             except ActuatorRejected as error:
                 self._events.append(Refused(action, str(error)))
+                continue
+            if isinstance(action, EndOfRib) and self._queue.is_under_way(action):
+                self._events.append(Superseded(action))
                 continue
             old = self._queue.put(action, now_s)
             if old is not None:
@@ -414,40 +417,54 @@ class Link:
         """Write what the window allows."""
         while self.phase is Phase.READY and len(self._flights) < self._window:
             if self._chores:
-                line = self._chores.popleft()
-                ask = Ask.SESSIONS if line == wording.ASK_SESSIONS else Ask.CHORE
-                self._write(_Flight(line, now_s, ask=ask))
+                if not self._write_chore(now_s):
+                    return
                 continue
             top = self._queue.top(now_s)
-            if self._dump_wanted(now_s, top):
+            urgency = None if top is None else priority_of(top)
+            if self._dump_wanted(now_s, urgency):
                 self._dump_now, self._dump_due_s = False, now_s + self._reconcile_s
                 self._write(_Flight(Ask.ROUTES.value, now_s, ask=Ask.ROUTES))
                 self._write(_Flight(Ask.SESSIONS.value, now_s, ask=Ask.SESSIONS))
                 continue
-            room = self._room(top)
-            if top is None or room <= 0:
+            room = self._room(urgency)
+            if top is None or room <= 0 or (isinstance(top, EndOfRib) and self._flights):
                 return
-            entries = self._queue.take(now_s, room)
-            try:
-                line = self._line([entry.action for entry in entries])
-            except ActuatorRejected as error:
-                self._queue.ended(entries, now_s)
-                self._events += [Refused(entry.action, str(error)) for entry in entries]
-                continue
-            self._write(_Flight(line, now_s, entries))
+            self._write_entries(self._queue.take(now_s, room), now_s)
 
-    def _dump_wanted(self, now_s: float, top: Priority | None) -> bool:
-        if any(flight.ask is Ask.ROUTES for flight in self._flights) or len(self._flights) + 2 > self._window:
+    def _write_chore(self, now_s: float) -> bool:
+        """Write a command of no route; return False if it must wait.
+
+        ExaBGP 5.0.15 refuses it, as it refuses End-of-RIB, ahead of the answers to what came before (measured), so it
+        is written when nothing is unanswered.
+        """
+        is_question = self._chores[0] == wording.ASK_SESSIONS
+        if self._flights and not is_question:
+            return False
+        self._write(_Flight(self._chores.popleft(), now_s, ask=Ask.SESSIONS if is_question else Ask.CHORE))
+        return True
+
+    def _write_entries(self, entries: list[Entry], now_s: float) -> None:
+        try:
+            line = self._line([entry.action for entry in entries])
+        except ActuatorRejected as error:
+            self._queue.ended(entries, now_s)
+            self._events += [Refused(entry.action, str(error)) for entry in entries]
+            return
+        self._write(_Flight(line, now_s, entries))
+
+    def _dump_wanted(self, now_s: float, urgency: Priority | None) -> bool:
+        if any(flight.ask is Ask.ROUTES for flight in self._flights) or len(self._flights) + 2 > max(self._window, 2):
             return False
         if self._dump_now:
-            return top is None or top > Priority.FAILOVER
+            return urgency is None or urgency > Priority.FAILOVER
         overdue_s = now_s - self._dump_due_s
         # urgent commands would wait behind a long dump, so it waits for a quiet moment
-        return overdue_s >= 0 and ((not self._flights and top is None) or overdue_s > 2 * self._reconcile_s)
+        return overdue_s >= 0 and ((not self._flights and urgency is None) or overdue_s > 2 * self._reconcile_s)
 
-    def _room(self, top: Priority | None) -> int:
-        if top is None or top < Priority.BULK:
-            return self._window * 100
+    def _room(self, urgency: Priority | None) -> int:
+        if urgency is None or urgency < Priority.BULK:
+            return BULK_ROUTES * 2
         bulk = [flight for flight in self._flights if flight.is_bulk]
         if len(bulk) >= max(self._window // 2, 1):
             return 0

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,8 +188,8 @@ def find(conf: Path) -> list[Found]:
 class Running:
     """One ExaBGP process, ours by birth or by adoption; `ended` is called once, with its status if it was our child."""
 
-    def __init__(self, found: Found, *, is_child: bool, ended: Callable[[Running, int | None], None]) -> None:
-        self.pid, self.start, self.is_child = found.pid, found.start, is_child
+    def __init__(self, found: Found, *, ended: Callable[[Running, int | None], None]) -> None:
+        self.pid, self.start = found.pid, found.start
         self.gone = asyncio.Event()
         self._ended = ended
         self._loop = asyncio.get_running_loop()
@@ -230,12 +231,9 @@ class Running:
     def _over(self) -> None:
         self.release()
         status: int | None = None
-        if self.is_child:
-            try:
-                _, code = os.waitpid(self.pid, os.WNOHANG)
-                status = os.waitstatus_to_exitcode(code)
-            except ChildProcessError:
-                status = None
+        with suppress(ChildProcessError):  # an adopted one is somebody else's child
+            _, code = os.waitpid(self.pid, os.WNOHANG)
+            status = os.waitstatus_to_exitcode(code)
         self.gone.set()
         self._ended(self, status)
 

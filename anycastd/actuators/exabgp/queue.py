@@ -19,7 +19,7 @@ Key = tuple[NeighborName, Prefix | Family]
 APART_S = 0.05
 """How long after the answer to a change of a prefix the next announcement of it waits; a withdrawal never waits."""
 BUNCH = {Priority.WITHDRAW: 100, Priority.FAILOVER: 100}
-"""Prefixes with equal attributes in one command; what is not urgent goes in small bunches, or urgent waits behind it."""
+"""Prefixes with equal attributes in one command; the rest goes in small bunches, as urgent ones wait behind it."""
 BUNCH_ELSE = 32
 PRUNE_ABOVE = 1000
 
@@ -84,6 +84,11 @@ class ActionQueue:
         yield from self._waiting
         yield from (key for key in self._busy if key not in self._waiting)
 
+    def is_under_way(self, action: BgpAction) -> bool:
+        """Return whether exactly this is written and not answered."""
+        entry = self._busy.get(key_of(action))
+        return entry is not None and entry.action == action
+
     def put(self, action: BgpAction, now_s: float, *, alone: bool = False) -> BgpAction | None:
         """Add an action; return the one it replaces, which was not yet written."""
         key = key_of(action)
@@ -117,13 +122,13 @@ class ActionQueue:
                 again.append(entry)
         return again, superseded
 
-    def top(self, now_s: float) -> Priority | None:
-        """Return the urgency of what may be written now, or None."""
+    def top(self, now_s: float) -> BgpAction | None:
+        """Return the most urgent of what may be written now, or None."""
         self._undefer(now_s)
         while self._heap:
-            priority, _, entry = self._heap[0]
+            entry = self._heap[0][2]
             if self._may_go(entry, now_s):
-                return Priority(priority)
+                return entry.action
             heapq.heappop(self._heap)
         return None
 

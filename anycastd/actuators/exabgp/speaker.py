@@ -178,7 +178,7 @@ class Speaker:
         await self._close()
 
     async def stop(self, withdraw: bool) -> None:
-        """End ExaBGP. `withdraw`: its peers have nothing of ours left, not even as stale; else they keep it (RFC 4724)."""
+        """End ExaBGP. `withdraw`: its peers have nothing of ours left; else they keep it as stale (RFC 4724)."""
         if withdraw and await self._command(CLEAR, CLEAR_WITHIN_S):
             await asyncio.sleep(LET_OUT_S)
             await self._all_out(CLEAR_WITHIN_S)

@@ -53,7 +53,7 @@ class Supervisor:
         one = known[0] if known else found[0]
         self.state = noted if known else State(one.pid, one.start)
         self.adopted = True
-        self._watch(Running(one, is_child=False, ended=self._ended))
+        self._watch(Running(one, ended=self._ended))
         self._report(Adopted(one.pid))
 
     def supervise(self) -> None:
@@ -105,7 +105,7 @@ class Supervisor:
         found = process.launch(process.program(self.bgp.exabgp), self.files, self.who, settings)
         self.adopted = False
         self.note(State(found.pid, found.start, self.digest(rendered)))
-        self._watch(Running(found, is_child=True, ended=self._ended))
+        self._watch(Running(found, ended=self._ended))
         self._report(Launched(found.pid))
 
     def _watch(self, running: Running) -> None:
