@@ -37,6 +37,13 @@ def title(number: int, text: str) -> None:
     say(f"\n{BOLD}{number}. {text}{PLAIN}")
 
 
+def show_progress(node: str, what: str) -> None:
+    """Name each node as it comes up."""
+    if what == "is up":
+        sys.stdout.write(f" {DIM}{node}{PLAIN}")
+        sys.stdout.flush()
+
+
 def indented(text: str, lines: int = 40) -> None:
     """Print what a program said."""
     for line in text.rstrip().splitlines()[:lines]:
@@ -164,8 +171,8 @@ def main() -> int:
     begun_s = time.monotonic()
     try:
         runner.down(TOPOLOGY)
-        with runner.up(TOPOLOGY, progress=lambda node, what: say(f"   {DIM}{node}: {what}{PLAIN}")) as lab:
-            say(f"   up after {time.monotonic() - begun_s:.1f} s")
+        with runner.up(TOPOLOGY, progress=show_progress) as lab:
+            say(f"\n   up after {time.monotonic() - begun_s:.1f} s")
             tour(lab)
             say(LOOK.format(command=f"{sys.executable} -m anycastd"))
             if sys.stdin.isatty():

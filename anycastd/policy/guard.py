@@ -27,5 +27,5 @@ def may_withdraw(spec: PrefixSpec, *, stopping: bool) -> Verdict:
         return Verdict(True, Reason.STOPPING, "the daemon was told to leave (SIGTERM)")
     if spec.last_resort is LastResort.WITHDRAW:
         return Verdict(True, Reason.LAST_RESORT_WITHDRAW, "the configuration says last_resort: withdraw")
-    detail = f"nobody to ask whether {spec.min_announcers} other POPs announce it: it stays, depreferenced"
+    detail = f"nobody to ask whether others announce it ({spec.min_announcers} wanted): it stays, depreferenced"
     return Verdict(False, Reason.STATIC_GUARD, detail)

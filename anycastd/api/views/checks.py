@@ -36,7 +36,7 @@ def check(status: Status, spec: ProbeSpec) -> Json:
     state = status.checks.get(spec.id, CheckState(spec.id, since_s=status.started_s))
     return {
         "id": spec.id,
-        "check": spec.check.name,
+        "check": f"{spec.check.name} (IPv6)" if spec.id.endswith("#6") else spec.check.name,
         "kind": spec.check.kind.value,
         "target": str(spec.target),
         "source": None if spec.source is None else str(spec.source),

@@ -32,7 +32,7 @@ def test_who_may_leave(last_resort: LastResort, stopping: bool, allowed: bool, r
 
 
 def test_the_refusal_says_how_many_it_would_have_asked_for() -> None:
-    assert "2 other POPs" in may_withdraw(SPEC, stopping=False).detail
+    assert "(2 wanted)" in may_withdraw(SPEC, stopping=False).detail
 
 
 def test_the_guard_is_asked_in_one_place() -> None:
