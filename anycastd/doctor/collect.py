@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from anycastd.actuators.exabgp.process import program
 from anycastd.doctor import kernel_facts, system_facts
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Facts
@@ -15,7 +16,7 @@ def collect(config: Config, root: Path = Path("/")) -> Facts:
     """Return what is so; what cannot be looked at is named in `unexamined`. Takes a second or two."""
     ask = Asking(root)
     links = kernel_facts.links(ask)
-    exabgp = system_facts.exabgp_path(config.bgp.exabgp)
+    exabgp = Path(program(config.bgp.exabgp))
     return Facts(
         config=config,
         sysctls=kernel_facts.sysctls(ask, config, links),

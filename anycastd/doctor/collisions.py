@@ -76,7 +76,7 @@ def _protocol(facts: Facts) -> Iterator[Trouble]:
     ours = {(rule.preference, rule.table) for rule in wanted_kernel_rules(facts.config)}
     rules = [r for r in facts.rules if r.protocol == number and (r.preference, r.table) not in ours]
     if rules:
-        mend = "give the other program another protocol number, or change kernel.protocol; ip rule"
+        mend = "ip -d rule   # find whose they are, or change kernel.protocol"
         yield warning(f"rules with our protocol number {number} that are none of ours: {_some(rules)}", mend)
 
 
@@ -87,7 +87,7 @@ def _rules(facts: Facts) -> Iterator[Trouble]:
     for rule in facts.rules:
         if rule.protocol == number:
             continue
-        mend = f"ip -{rule.version} rule del pref {rule.preference}, or change kernel.table_base"
+        mend = f"ip -{rule.version} rule del pref {rule.preference}   # or change kernel.table_base"
         if rule.preference in tables or rule.table in tables:
             yield warning(f"{rule} uses a preference or table of ours", mend)
         elif rule.source in sources and rule.preference < lowest:
@@ -98,7 +98,8 @@ def _tables(facts: Facts) -> Iterator[Trouble]:
     tables = _our_tables(facts)
     foreign = [r for r in facts.routes if r.table in tables and r.protocol != facts.config.kernel.protocol]
     if foreign:
-        yield warning(f"foreign routes in our tables: {_some(foreign)}", "change kernel.table_base, or remove them")
+        mend = "; ".join(_delete(route) for route in foreign[:SHOWN]) + "   # or change kernel.table_base"
+        yield warning(f"foreign routes in our tables: {_some(foreign)}", mend)
 
 
 class _Known:
@@ -138,7 +139,10 @@ def _prefix_routes(facts: Facts) -> Iterator[Trouble]:
 
 
 def _delete(route: RouteSeen) -> str:
-    return f"ip -{route.prefix.version} route del {route.prefix} proto {route.protocol} metric {route.metric}"
+    return (
+        f"ip -{route.prefix.version} route del {route.prefix} table {route.table} proto {route.protocol} "
+        f"metric {route.metric}"
+    )
 
 
 def _networkd(facts: Facts) -> Iterator[Trouble]:

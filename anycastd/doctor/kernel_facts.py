@@ -21,6 +21,7 @@ OF_MACHINE = (
     "net/ipv4/conf/all/rp_filter",
     "net/ipv6/conf/all/keep_addr_on_down",
     "net/ipv4/ping_group_range",
+    "net/ipv4/ip_unprivileged_port_start",
     "net/netfilter/nf_conntrack_max",
     "net/netfilter/nf_conntrack_count",
 )
@@ -144,12 +145,17 @@ def _legacy_chains(ask: Asking) -> Iterator[ForwardChain]:
             continue
         found = shutil.which(f"{tool}-legacy", path=PATH) or shutil.which(tool, path=PATH) or f"{tool}-legacy"
         text = ask.output(found, "-S") or ""
-        last = [line for line in text.splitlines() if line.startswith("-A FORWARD ")][-1:]
-        final = re.fullmatch(r"-A FORWARD -j (DROP|REJECT)( --reject-with \S+)?", last[0]) if last else None
-        refuses = "policy drop" if "-P FORWARD DROP" in text else ""
-        if final is not None and not refuses:
-            refuses = f"a last rule that says {final[1].lower()}"
+        refuses = legacy_refusal(text)
         yield ForwardChain(family=family, table="filter", name="FORWARD", refuses=refuses, text=text)
+
+
+def legacy_refusal(text: str) -> str:
+    """Return how `iptables -S` says that the forward chain ends, "" when it accepts."""
+    if "-P FORWARD DROP" in text.splitlines():
+        return "policy drop"
+    last = [line for line in text.splitlines() if line.startswith("-A FORWARD ")][-1:]
+    final = re.fullmatch(r"-A FORWARD -j (DROP|REJECT)( --reject-with \S+)?", last[0]) if last else None
+    return f"a last rule that says {final[1].lower()}" if final is not None else ""
 
 
 def listeners(ask: Asking, port: int) -> tuple[Listener, ...]:

@@ -74,7 +74,9 @@ def _tunnel_devices(facts: Facts) -> Iterator[Trouble]:
     for tunnel in facts.config.tunnels.values():
         link = facts.links.get(tunnel.device)
         if link is None:
-            yield error(f"{tunnel.id}: there is no device {tunnel.device}", "create it, or correct `device:`; ip link")
+            yield error(
+                f"{tunnel.id}: there is no device {tunnel.device}", "ip link   # create it, or correct `device:`"
+            )
         elif not link.up:
             yield warning(f"{tunnel.id}: {tunnel.device} is down", f"ip link set {tunnel.device} up")
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from anycastd.doctor.facts import Facts, Program, Step, User
 from anycastd.doctor.finding import Check, Trouble, error, warning
 
-CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
+CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
+UNIT_OF = {"bgpd": "frr", "gobgpd": "gobgpd", "bird": "bird"}
 EXABGP_FROM, EXABGP_BELOW = (5, 0, 13), (6,)
 SMALLEST_FREE_BYTES = 100 << 20
 NO_FREE_BYTES = 1 << 20
@@ -21,8 +22,14 @@ def _has(facts: Facts, capability: int) -> bool:
 
 def _privileges(facts: Facts) -> Iterator[Trouble]:
     if not _has(facts, CAP_NET_ADMIN):
-        mend = "run as root, or with AmbientCapabilities=CAP_NET_ADMIN in the unit"
+        mend = "systemctl edit anycastd   # User=root, or AmbientCapabilities=CAP_NET_ADMIN"
         yield error(f"uid {facts.uid} without CAP_NET_ADMIN (of the user that ran the doctor)", mend)
+    lowest = facts.sysctl("net/ipv4/ip_unprivileged_port_start")
+    bgp = facts.config.bgp
+    may_bind = facts.uid == 0 or _has(facts, CAP_NET_BIND_SERVICE) or (lowest is not None and bgp.port >= lowest)
+    if bgp.listen and not may_bind:
+        mend = "systemctl edit anycastd   # AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE"
+        yield warning(f"uid {facts.uid} may not listen on port {bgp.port}: ExaBGP, which runs as it, only dials", mend)
 
 
 def _ping_sockets(facts: Facts) -> Iterator[Trouble]:
@@ -45,7 +52,8 @@ def _bgp_port(facts: Facts) -> Iterator[Trouble]:
     for listener in facts.listeners:
         if not listener.ours:
             who = listener.process or "another program"
-            mend = f"systemctl disable --now {who if listener.process else 'PROGRAM'}, or bgp: {{listen: false}}"
+            unit = UNIT_OF.get(listener.process, listener.process or "PROGRAM")
+            mend = f"systemctl disable --now {unit}   # or bgp: {{listen: false}}"
             yield warning(f"{who} listens on {listener.address} port {facts.config.bgp.port}", mend)
 
 
@@ -57,7 +65,7 @@ def version_of(text: str) -> tuple[int, ...]:
 
 def _exabgp_version(facts: Facts) -> Iterator[Trouble]:
     version = version_of(facts.exabgp_version)
-    mend = "pip install 'exabgp>=5.0.13,<6' beside anycastd, or name another one: bgp: {exabgp: PATH}"
+    mend = "pip install 'exabgp>=5.0.13,<6'   # beside anycastd, or name another one: bgp: {exabgp: PATH}"
     if not version:
         yield error("exabgp does not tell its version", mend)
     elif not EXABGP_FROM <= version < EXABGP_BELOW:
@@ -66,7 +74,7 @@ def _exabgp_version(facts: Facts) -> Iterator[Trouble]:
 
 def _bgp_user(facts: Facts) -> Iterator[Trouble]:
     user = facts.config.bgp.user
-    if facts.bgp_user is None:
+    if facts.uid == 0 and facts.bgp_user is None:
         mend = f"useradd --system --no-create-home --shell /usr/sbin/nologin {user}"
         yield warning(f"there is no user {user}: ExaBGP runs as the daemon does", mend)
 
@@ -90,17 +98,17 @@ def _barred(program: Program, user: User) -> Step | None:
 
 
 def _programs(facts: Facts) -> Iterator[Trouble]:
+    user = facts.bgp_user if facts.uid == 0 else User(f"uid {facts.uid}", facts.uid, facts.groups)
     for program in facts.programs:
         if program.missing:
-            yield error(f"{program.path} cannot be found: {program.missing}", "install it, or set bgp: {exabgp: PATH}")
+            mend = "pip install 'exabgp>=5.0.13,<6'   # or set bgp: {exabgp: PATH}"
+            yield error(f"{program.path} cannot be found: {program.missing}", mend)
             continue
-        step = _barred(program, facts.bgp_user) if facts.bgp_user is not None else None
-        if step is not None and facts.bgp_user is not None:
-            what = (
-                f"{facts.bgp_user.name} cannot {'pass' if step.directory else 'run'} {step.path} (mode {step.mode:04o})"
-            )
-            mend = f"chmod o+{'x' if step.directory else 'rx'} {step.path}, or install below /opt or /usr/local"
-            yield error(f"{what} on the way to {program.path}", mend)
+        step = _barred(program, user) if user is not None else None
+        if step is not None and user is not None:
+            verb, bits = ("pass", "x") if step.directory else ("run", "rx")
+            what = f"{user.name} cannot {verb} {step.path} (mode {step.mode:04o}) on the way to {program.path}"
+            yield error(what, f"chmod o+{bits} {step.path}   # or install below /opt or /usr/local")
 
 
 def _secrets(facts: Facts) -> Iterator[Trouble]:
@@ -135,12 +143,13 @@ def _state_dir(facts: Facts) -> Iterator[Trouble]:
 
 def _unexamined(facts: Facts) -> Iterator[Trouble]:
     for what in facts.unexamined:
-        yield warning(f"not looked at: {what}", "run the doctor as root, with iproute2 and nftables installed")
+        yield warning(f"not looked at: {what}", "sudo anycastd doctor   # with iproute2 and nftables installed")
 
 
 OURSELVES = (
     Check("privileges", "The right to change routes",
-          "Without CAP_NET_ADMIN no route or rule can be made, so no prefix is ever announced.",
+          "Without CAP_NET_ADMIN no route or rule can be made, so no prefix is ever announced. ExaBGP runs as the "
+          "daemon does unless that is root; to listen on port 179 it needs CAP_NET_BIND_SERVICE.",
           "Root, or `AmbientCapabilities=CAP_NET_ADMIN` in the unit. The doctor judges the user that runs it.",
           _privileges),
     Check("ping-sockets", "Sockets for ICMP checks",
@@ -157,7 +166,7 @@ OURSELVES = (
           "`pip install 'exabgp>=5.0.13,<6'`.", _exabgp_version),
     Check("bgp-user", "The user of ExaBGP",
           "ExaBGP talks to strangers and should have no right but port 179. Without the user it runs with the "
-          "daemon's rights.",
+          "rights of the daemon. Looked at only for a daemon that runs as root.",
           "`useradd --system --no-create-home --shell /usr/sbin/nologin exabgp`.", _bgp_user),
     Check("exabgp-reachable", "ExaBGP and its interpreter can be run by its user",
           "A virtual environment below a home directory of mode 0700 cannot be entered by another user: ExaBGP would "

@@ -7,11 +7,10 @@ import grp
 import os
 import pwd
 import re
-import shutil
 import stat
-import sys
 from pathlib import Path
 
+from anycastd.actuators.exabgp.process import SYSTEM_PYTHON
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Directory, Networkd, Program, Secret, Step, User
 from anycastd.model.topology import Config
@@ -21,8 +20,6 @@ NETWORKD = "systemd-network"
 """The kernel keeps 15 characters of a process's name."""
 TRUE = frozenset({"1", "yes", "true", "on"})
 MAX_LINKS = 40
-SYSTEM_PYTHON = Path("/usr/bin/python3")
-"""What the bridge between ExaBGP and the daemon runs on, where it is there."""
 
 
 def networkd(ask: Asking) -> Networkd:
@@ -77,14 +74,6 @@ def user(name: str) -> User | None:
     return User(name, entry.pw_uid, frozenset(groups | {entry.pw_gid}))
 
 
-def exabgp_path(configured: str) -> Path:
-    """Return where exabgp is: as configured, else beside our interpreter, else in PATH."""
-    beside = Path(sys.executable).with_name("exabgp")
-    if configured or beside.exists():
-        return Path(configured or beside)
-    return Path(shutil.which("exabgp") or beside)
-
-
 def exabgp_version(ask: Asking, path: Path) -> str:
     """Return the version that exabgp tells of itself, "" when it tells none."""
     found = re.search(r"^ExaBGP\s*:\s*(\S+)", ask.output(str(path), "version") or "", re.MULTILINE)
@@ -92,7 +81,7 @@ def exabgp_version(ask: Asking, path: Path) -> str:
 
 
 def programs(path: Path) -> tuple[Program, ...]:
-    """Return exabgp, the interpreter its first line names, and the bridge's interpreter."""
+    """Return exabgp, the interpreter its first line names, and what the bridge to the daemon runs on."""
     wanted = [path]
     try:
         with path.open("rb") as file:
@@ -101,8 +90,8 @@ def programs(path: Path) -> tuple[Program, ...]:
         first = ""
     if first.startswith("#!/"):
         wanted.append(Path(first[2:].split()[0]))
-    if SYSTEM_PYTHON.exists():
-        wanted.append(SYSTEM_PYTHON)
+    if Path(SYSTEM_PYTHON).exists():
+        wanted.append(Path(SYSTEM_PYTHON))
     return tuple(program(one) for one in dict.fromkeys(wanted))
 
 

@@ -14,7 +14,7 @@ from anycastd.doctor.asking import Asking
 from anycastd.doctor.collect import collect
 from anycastd.doctor.diagnose import CHECKS, diagnose
 from anycastd.doctor.facts import Networkd
-from anycastd.doctor.kernel_facts import last_word
+from anycastd.doctor.kernel_facts import last_word, legacy_refusal
 from tests.unit.doctor.machine import CONFIG
 
 
@@ -155,6 +155,22 @@ def test_a_listener_is_ours_by_the_program_it_runs(tmp_path: Path) -> None:
 )
 def test_the_last_rule_of_a_chain(rules: list[list[dict[str, object]]], says: str) -> None:
     assert last_word(rules) == says
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", ""),
+        ("-P INPUT DROP\n-P FORWARD ACCEPT\n-A INPUT -j DROP\n", ""),
+        ("-P FORWARD DROP\n-A FORWARD -j DOCKER-USER\n", "policy drop"),
+        ("-P FORWARD ACCEPT\n-A FORWARD -i a -j ACCEPT\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited\n",
+         "a last rule that says reject"),
+        ("-P FORWARD ACCEPT\n-A FORWARD -j DROP\n-A FORWARD -i a -j ACCEPT\n", ""),
+        ("-P FORWARD ACCEPT\n-A FORWARD -s 10.0.0.0/8 -j DROP\n", ""),
+    ],
+)  # fmt: skip
+def test_what_the_older_iptables_says(text: str, says: str) -> None:
+    assert legacy_refusal(text) == says
 
 
 def test_this_machine_as_it_is() -> None:

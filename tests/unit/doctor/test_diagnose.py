@@ -105,7 +105,7 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
     ("rules-taken", ERROR, "10.255.1.1", "rule del pref 40", rule(preference=40, source="10.255.1.1", table=77)),
     ("tables-taken", WARNING, "10.10.0.0/16", "table_base",
      routes(RouteSeen(prefix=ip_network("10.10.0.0/16"), table=1300, protocol=4, device="eth0"))),
-    ("prefix-routes", ERROR, "goes before our route", "ip -4 route del 203.0.113.0/24 proto 186 metric 20",
+    ("prefix-routes", ERROR, "goes before our route", "ip -4 route del 203.0.113.0/24 table 254 proto 186 metric 20",
      routes(RouteSeen(prefix=V4, protocol=186, metric=20, device="eth0"))),
     ("prefix-routes", ERROR, "goes before our route", "",
      routes(RouteSeen(prefix=V4, protocol=4, metric=100, device="eth0"))),
@@ -119,11 +119,14 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
      replace(WELL, networkd=Networkd(running=True, manage_routes=False, manage_rules=True))),
     ("nftables-service", WARNING, "flush ruleset", "systemctl", replace(WELL, nftables_flushes=True)),
     ("privileges", ERROR, "CAP_NET_ADMIN", "AmbientCapabilities", replace(WELL, capabilities=NET_RAW)),
+    ("privileges", WARNING, "may not listen on port 179", "CAP_NET_BIND_SERVICE", replace(WELL, uid=990)),
+    ("exabgp-reachable", ERROR, "uid 1000 cannot pass /opt/x", "chmod o+x /opt/x",
+     replace(program(Step("/opt/x", 0o700)), uid=1000, capabilities=WELL.capabilities | 1 << 10)),
     ("ping-sockets", WARNING, "is 1 0", "ping_group_range='0 2147483647'",
      replace(sysctl({"net/ipv4/ping_group_range": "1\t0"}), capabilities=WELL.capabilities | NET_RAW)),
     ("ping-sockets", ERROR, "no ICMP check can run", "ping_group_range",
      sysctl({"net/ipv4/ping_group_range": "100\t200"})),
-    ("bgp-port", WARNING, "bgpd listens on 0.0.0.0 port 179", "systemctl disable --now bgpd",
+    ("bgp-port", WARNING, "bgpd listens on 0.0.0.0 port 179", "systemctl disable --now frr",
      replace(WELL, listeners=(Listener(address="0.0.0.0", process="bgpd"),))),
     ("exabgp-version", ERROR, "4.2.25", "exabgp>=5.0.13", replace(WELL, exabgp_version="4.2.25")),
     ("exabgp-version", ERROR, "5.0.12", "", replace(WELL, exabgp_version="5.0.12")),
@@ -144,7 +147,7 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
     ("state-dir", WARNING, "50 MiB", "df -h", state(free_bytes=50 << 20)),
     ("state-dir", ERROR, "0 MiB", "df -h", state(free_bytes=4096)),
     ("state-dir", WARNING, "12 inodes", "df -i", state(free_inodes=12)),
-    ("unexamined", WARNING, "nft: not permitted", "as root", replace(WELL, unexamined=("nft: not permitted",))),
+    ("unexamined", WARNING, "nft: not permitted", "sudo", replace(WELL, unexamined=("nft: not permitted",))),
 ]  # fmt: skip
 
 
@@ -212,6 +215,10 @@ FINE: dict[str, Facts] = {
         sysctl({"net/ipv4/ping_group_range": "100\t200"}), groups=frozenset({0, 150})
     ),
     "a password file of root's": secret(uid=0),
+    "no user for ExaBGP, and the daemon is not root": replace(
+        WELL, uid=990, capabilities=WELL.capabilities | 1 << 10, bgp_user=None
+    ),
+    "ports from 100 are for everybody": replace(sysctl({"net/ipv4/ip_unprivileged_port_start": "100"}), uid=990),
     "a file system without inodes": state(free_inodes=None),
 }  # fmt: skip
 
