@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -339,6 +340,19 @@ async def test_a_foreign_route_in_our_place_is_not_replaced(world: World, versio
         assert heard.refused[-1] == (heard.refused[0][0], None)
 
 
+async def test_the_same_rule_of_another_program_is_neither_taken_for_ours_nor_removed(world: World) -> None:
+    heard = Heard()
+    world.ip("rule", "add", "from", "10.9.1.1", "lookup", "1300", "pref", "1300", "proto", "static")
+    rule = KernelRule(ip_address("10.9.1.1"), 1300, 1300)
+    async with started(world, heard) as kernel:
+        assert kernel.observed.rules == frozenset()
+        await as_wanted(kernel, frozenset(), frozenset({rule}))
+        await kernel.purge()
+        assert "from 10.9.1.1 lookup 1300 proto static" in world.ip("rule")
+        assert "proto 201" not in world.ip("rule")
+        assert heard.refused == []
+
+
 async def test_odd_routes_of_our_protocol_are_replaced_or_removed(world: World) -> None:
     for version, option in ((4, "-4"), (6, "-6")):
         hops = [word for device in ("ta", "tb") for word in ("nexthop", "via", FAR[version][device], "dev", device)]
@@ -433,36 +447,44 @@ async def test_ten_thousand_routes(world: World, version: int) -> None:
     wanted = frozenset(route(number, "ta") for number in range(10_000))
     moved = wanted - {route(number, "ta") for number in range(1000)} | {route(number, "tb") for number in range(1000)}
     async with started(world) as kernel:
-        plan, back = diff(wanted, frozenset(), kernel.observed), [PutRoute(route(n, "tb")) for n in range(1000)]
-        for what, act, goal in (("load", plan, wanted), ("move 1000", back, moved)):
-            async with lag() as worst_ms:
+        for what, goal in (("load", wanted), ("move 1000", moved)):
+            plan = diff(goal, frozenset(), kernel.observed)
+            async with measured(f"IPv{version} {what}"):
                 begun_s = time.monotonic()
-                kernel.apply(act)
+                kernel.apply(plan)
+                # not asked all the time: each answer copies a set of ten thousand
                 while kernel.observed.routes is None or not goal <= kernel.observed.routes:
                     assert time.monotonic() - begun_s < 20, what
                     await asyncio.sleep(0.05)
-            print(f"IPv{version} {what}: {time.monotonic() - begun_s:.2f} s, worst lag {worst_ms[0]:.1f} ms")
         assert kernel.reopened == 0
-        async with lag() as worst_ms:
-            begun_s = time.monotonic()
+        async with measured(f"IPv{version} read all"):
             await kernel.refresh()
-        print(f"IPv{version} read all: {time.monotonic() - begun_s:.2f} s, worst lag {worst_ms[0]:.1f} ms")
         assert kernel.observed.routes == moved
 
 
 @asynccontextmanager
-async def lag() -> AsyncIterator[list[float]]:
-    """Measure the worst lag of the loop, in ms."""
-    worst_ms = [0.0]
+async def measured(what: str) -> AsyncIterator[None]:
+    """Say how long it took and how long the loop was held up; fail above 20 ms of our own processor time.
+
+    Without the garbage collector: how long it stops depends on all else that the process holds (here 70 to 90 ms).
+    """
+    worst_ms = worst_cpu_ms = 0.0
 
     async def measure() -> None:
+        nonlocal worst_ms, worst_cpu_ms
         while True:
-            begun_s = time.monotonic()
+            begun_s, cpu_s = time.monotonic(), time.thread_time()
             await asyncio.sleep(0.002)
-            worst_ms[0] = max(worst_ms[0], (time.monotonic() - begun_s - 0.002) * 1e3)
+            worst_ms = max(worst_ms, (time.monotonic() - begun_s - 0.002) * 1e3)
+            worst_cpu_ms = max(worst_cpu_ms, (time.thread_time() - cpu_s - 0.002) * 1e3)
 
-    task = asyncio.create_task(measure())
+    gc.collect()
+    gc.disable()
+    task, begun_s = asyncio.create_task(measure()), time.monotonic()
     try:
-        yield worst_ms
+        yield
     finally:
+        gc.enable()
         task.cancel()
+    print(f"{what}: {time.monotonic() - begun_s:.2f} s, worst lag {worst_ms:.1f} ms ({worst_cpu_ms:.1f} ms our own)")
+    assert worst_cpu_ms < 20

@@ -126,7 +126,7 @@ class Kernel:
         self._dumps = _Requests(self._open)
         self._plan: list[KernelAction] = []
         self._work, self._reread = asyncio.Event(), asyncio.Event()
-        self._reading = asyncio.Lock()
+        self._acting, self._reading = asyncio.Lock(), asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._events: Any = None
         self.reopened = 0
@@ -176,6 +176,10 @@ class Kernel:
         while True:
             await self._work.wait()
             self._work.clear()
+            await self._act_out()
+
+    async def _act_out(self) -> None:
+        async with self._acting:
             while self._plan:
                 await self._do(self._next_batch())
 
@@ -260,7 +264,7 @@ class Kernel:
                     break
             await self._read_ours()
         if self._picture.observed is not before:
-            self._on_change()
+            self._changed()
 
     async def _dump_links(self) -> dict[str, LinkView]:
         addresses: dict[int, set[Address]] = {}
@@ -286,14 +290,12 @@ class Kernel:
                 await asyncio.sleep(REOPEN_AFTER_S)
                 self._reread.set()
             if self._picture.observed is not before:
-                self._on_change()
+                self._changed()
 
     async def _read_ours(self) -> None:
-        routes: set[wire.WireRoute] = set()
         with self._picture.dumping():
-            for family in FAMILIES:
-                routes |= await self._dump_routes(family)
-            for _ in self._picture.dumped(routes):
+            routes = [await self._dump_routes(family) for family in FAMILIES]
+            for _ in self._picture.dumped(*routes):
                 await asyncio.sleep(0)
         rules: set[KernelRule] = set()
         for family in FAMILIES:
@@ -354,9 +356,13 @@ class Kernel:
         heard = hearing.take(self._picture, message)
         self._links_changed(heard.links)
         if heard.changed:
-            self._on_change()
+            self._changed()
         if heard.doubtful:
             self._reread.set()
+
+    def _changed(self) -> None:
+        self._refusals.review(self._picture.observed)
+        self._on_change()
 
     def _links_changed(self, names: frozenset[str]) -> None:
         if names:
@@ -370,8 +376,7 @@ class Kernel:
         actions: list[KernelAction] = [DeleteRule(rule) for rule in observed.rules]
         actions += [DeleteRoute(route) for route in observed.routes or ()]
         self._plan = actions
-        while self._plan:
-            await self._do(self._next_batch())
+        await self._act_out()
         await self.refresh()
         left = len(self._picture.observed.routes or ()) + len(self._picture.observed.rules)
         if left:

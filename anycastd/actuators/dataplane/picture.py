@@ -134,10 +134,18 @@ class Picture:
         finally:
             self._since_dump = None
 
-    def dumped(self, wires: set[WireRoute]) -> Iterator[None]:
+    def dumped(self, *parts: set[WireRoute]) -> Iterator[None]:
         """Become what was dumped; yields now and then, so that the caller can let others run. Exhaust it."""
-        for count, wire in enumerate((*(self._wires.keys() - wires), *(wires - self._wires.keys()))):
-            if wire in wires:
+        changes: list[tuple[WireRoute, bool]] = []
+        for part in parts:
+            changes += [(wire, True) for wire in part - self._wires.keys()]
+            yield
+        gone = self._wires.keys() - parts[0] if parts else set()
+        for part in parts[1:]:
+            gone -= part
+            yield
+        for count, (wire, present) in enumerate([*((wire, False) for wire in gone), *changes]):
+            if present:
                 self._add(wire)
             else:
                 self._forget(wire)

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterable
 
 from anycastd.errors import ActuatorRejected, ActuatorTransient
-from anycastd.model.kernel import DeleteRoute, KernelAction, PutRoute, PutRule
+from anycastd.model.kernel import DeleteRoute, DeleteRule, KernelAction, KernelObserved, PutRoute, PutRule
 
 REMEMBERED = 32
 """Subjects told of at once; a plan of ten thousand that fails whole is one cause, not ten thousand alarms."""
@@ -40,26 +40,47 @@ class Refusals:
 
     def __init__(self, told: Callable[[str, str | None], None]) -> None:
         self._told = told
-        self._standing: dict[str, str] = {}
+        self._standing: dict[str, tuple[KernelAction, str]] = {}
 
     def failed(self, action: KernelAction, code: int | None, text: str) -> None:
         """Tell that an action failed, unless the same is known."""
         subject, error = subject_of(action), error_for(action, code, text)
         said = f"{'passing' if isinstance(error, ActuatorTransient) else 'refused'}: {error}"
         known = self._standing.get(subject)
-        if known == said or (known is None and len(self._standing) >= REMEMBERED):
+        if (known is not None and known[1] == said) or (known is None and len(self._standing) >= REMEMBERED):
             return
-        self._standing[subject] = said
+        self._standing[subject] = (action, said)
         self._told(subject, said)
 
     def settled(self, action: KernelAction) -> None:
         """Tell that an action went through, if it had failed."""
-        if self._standing and self._standing.pop(subject_of(action), None) is not None:
-            self._told(subject_of(action), None)
+        if self._standing:
+            self._end(subject_of(action))
 
     def keep(self, subjects: Iterable[str]) -> None:
         """Tell of those that nobody wants any more that they are over."""
         if self._standing:
             for subject in sorted(self._standing.keys() - set(subjects)):
-                del self._standing[subject]
-                self._told(subject, None)
+                self._end(subject)
+
+    def review(self, observed: KernelObserved) -> None:
+        """Tell of those that came about some other way."""
+        for subject, (action, _) in tuple(self._standing.items()):
+            if _is_so(action, observed):
+                self._end(subject)
+
+    def _end(self, subject: str) -> None:
+        if self._standing.pop(subject, None) is not None:
+            self._told(subject, None)
+
+
+def _is_so(action: KernelAction, observed: KernelObserved) -> bool:
+    match action:
+        case PutRoute(route):
+            return route in (observed.routes or ())
+        case DeleteRoute(route):
+            return route not in (observed.routes or ())
+        case PutRule(rule):
+            return rule in observed.rules
+        case DeleteRule(rule):
+            return rule not in observed.rules
