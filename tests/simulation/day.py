@@ -87,7 +87,7 @@ class Day:
     def __init__(self, seed: int) -> None:
         self.loop, self.rng = asyncio.get_running_loop(), Random(seed)
         self.truth = Truth()
-        self.routers = {UP: Router(), OTHER: Router()}
+        self.routers = {name: Router(exempt={STRAY}) for name in (UP, OTHER)}
         self.speaker = Speaker(self.loop, self.rng, self.routers)
         self.kernel = SimulatedKernel()
         self.config = topology(with_d=False)
@@ -290,7 +290,7 @@ class Day:
             wanted = {p: Route(p, "192.0.2.2", (64500,) * length) for p, length in lengths.items()}
             assert self.speaker.rib[name] == wanted, where
             assert router.has() == wanted, where
-            assert router.suppressed == [], where
+            assert router.suppressed == []
         self._check_kernel(where)
         self._check_status(where)
 

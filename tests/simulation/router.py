@@ -29,7 +29,7 @@ class Router:
     highest: int = 0
     suppressed: list[str] = field(default_factory=list)
     exempt: set[Prefix] = field(default_factory=set)
-    """Prefixes that their operator took out of the configuration: that is not paced."""
+    """Prefixes that were never ours, or that their operator took out of the configuration: that is not paced."""
 
     def update(self, now_s: float, prefix: Prefix, route: Route | None) -> None:
         """Hear an UPDATE; None withdraws."""
@@ -37,16 +37,17 @@ class Router:
         if path.route != route:
             self.heard.append((now_s, str(prefix), route))
             if path.route is not None and prefix not in self.exempt:
-                self._charge(path, now_s, 1000 if route is None else 500)
+                self._charge(prefix, path, now_s, 1000 if route is None else 500)
         path.route, path.stale = route, False
 
-    def _charge(self, path: _Path, now_s: float, points: int) -> None:
+    def _charge(self, prefix: Prefix, path: _Path, now_s: float, points: int) -> None:
         steps = (int(now_s) - path.updated_s) // STEP_S
         path.figure = int(path.figure * 0.5 ** (steps * STEP_S / HALF_LIFE_S)) + points
         path.updated_s = int(now_s)
         self.highest = max(self.highest, path.figure)
         if path.figure >= SUPPRESS:
-            self.suppressed.append(f"{now_s:.0f} s: {self.heard[-8:]}")
+            heard = [(at_s, route and len(route.as_path)) for at_s, name, route in self.heard if name == str(prefix)]
+            self.suppressed.append(f"{prefix} {path.figure} at {now_s:.0f} s: {heard[-8:]}")
 
     def session_lost(self) -> None:
         """Keep every route as stale (RFC 4724)."""
