@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import random
 import re
 import subprocess
 import time
@@ -54,6 +55,7 @@ addr add fd09:2::1/64 dev tb nodad
 addr add 192.0.2.1/32 dev lo
 addr add 2001:db8:1::1/128 dev lo nodad
 """
+SOME = [(4, EIP[4]), (4, "198.18.0.0/24"), (6, EIP[6]), (6, "2001:db8:18::/48")]
 FAR_SETUP = """
 link set lo up
 link set fa up
@@ -424,6 +426,35 @@ async def test_an_overflowing_event_socket_is_opened_anew_and_nothing_is_missed(
         await until("the link too", 5, lambda: not kernel.observed.links["tb"].admin_up)
         assert kernel.reopened >= 1
         await as_wanted(kernel, WANTED)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_any_turmoil_the_picture_is_what_the_kernel_has(world: World, seed: int) -> None:
+    dice = random.Random(seed)
+    pool = [over(d, v, p, m) for d in ("ta", "tb") for m in (100, 200) for v, p in SOME] + [hole(v, p) for v, p in SOME]
+    turmoil = [f"link set {device} {state}" for device in ("ta", "tb") for state in ("down", "up", "up")]
+    turmoil += ["addr del 10.9.1.1/24 dev ta", "addr add 10.9.1.1/24 dev ta", "-6 route flush proto 201"]
+    turmoil += ["route flush proto 201", "-6 route del 2001:db8:9::/48", "route del blackhole 198.18.0.0/24"]
+    async with started(world) as kernel:
+        for _ in range(60):
+            goal = {route.key: route for route in dice.sample(pool, 8)}
+            kernel.apply(diff(frozenset(goal.values()), frozenset(), kernel.observed))
+            await asyncio.sleep(dice.choice((0, 0.001, 0.005)))
+            # what cannot be done at this moment is no failure
+            words = ["ip", "-n", world.pop, *dice.choice(turmoil).split()]
+            process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.DEVNULL)
+            await process.wait()
+        kernel.apply([])
+        async with started(world) as fresh:
+
+            async def same() -> bool:
+                await fresh.refresh()
+                return fresh.observed == kernel.observed
+
+            end_s = time.monotonic() + 2
+            while not await same():
+                assert time.monotonic() < end_s, (kernel.observed, fresh.observed)
+            assert kernel.reopened == 0
 
 
 async def test_foreign_routes_in_the_ten_thousands_are_not_even_read(world: World) -> None:
