@@ -174,22 +174,22 @@ COLLISIONS = (
           "Docker, firewalld and many rule sets end the forward chain with drop or reject. Every chain at the hook "
           "must accept a packet, so one is enough to drop what the POP attracts.",
           "A rule that accepts what comes from and goes to the tunnels, in each such chain, kept over a restart of "
-          "the program that made it (Docker: the chain DOCKER-USER).", _forward_firewall),
+          "the program that made it (Docker: the chain DOCKER-USER).", _forward_firewall, ("nft ", "tables")),
     Check("protocol-taken", "Other users of our route protocol number",
           "Everything with our protocol number counts as ours: routes and rules that the daemon does not want are "
           "removed. Those of a prefix that just left the configuration stay for its linger time, and are told here.",
-          "Another number for one of the two: `kernel: {protocol: N}`.", _protocol),
+          "Another number for one of the two: `kernel: {protocol: N}`.", _protocol, ("route show", "rule show")),
     Check("rules-taken", "Other rules at our preferences, to our tables or before ours",
           "Packets of checks would be looked up elsewhere: a check then passes over another path than the one it "
           "judges.",
-          "`kernel: {table_base: N}` in a free range, or the other program's rules elsewhere.", _rules),
+          "`kernel: {table_base: N}` in a free range, or the other program's rules elsewhere.", _rules, ("rule show",)),
     Check("tables-taken", "Other routes in our tables",
           "A more specific route in a tunnel's table takes the checks away from the tunnel.",
-          "`kernel: {table_base: N}` in a free range.", _tables),
+          "`kernel: {table_base: N}` in a free range.", _tables, ("route show",)),
     Check("prefix-routes", "Other routes for our prefixes",
           "A route with a smaller metric, or for a part of the prefix, or an address of it on this machine, takes "
           "packets away from the tunnels; whatever the daemon decides has no effect on them.",
-          "Remove the route, or give it a metric above `kernel.forward_metric`.", _prefix_routes),
+          "Remove the route, or give it a metric above `kernel.forward_metric`.", _prefix_routes, ("route show",)),
     Check("networkd", "systemd-networkd removes foreign routes and rules",
           "By default it removes routes and rules that it did not make, whenever it reconfigures a link: the daemon "
           "puts them back, but packets are lost meanwhile.",

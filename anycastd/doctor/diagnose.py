@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from anycastd.doctor.collisions import COLLISIONS
 from anycastd.doctor.facts import Facts
-from anycastd.doctor.finding import Finding, Severity
+from anycastd.doctor.finding import Check, Finding, Severity
 from anycastd.doctor.network import NETWORK
 from anycastd.doctor.ourselves import OURSELVES
 
@@ -23,8 +23,16 @@ def diagnose(facts: Facts) -> tuple[Finding, ...]:
         troubles = tuple(check.look(facts))
         findings += [Finding(check.id, t.severity, t.what, check.why, t.mend) for t in troubles]
         if not troubles:
-            findings.append(Finding(check.id, Severity.OK, check.title))
+            findings.append(_nothing(check, facts))
     return tuple(sorted(findings, key=lambda finding: _ORDER.index(finding.severity)))
+
+
+def _nothing(check: Check, facts: Facts) -> Finding:
+    for what in facts.unexamined:
+        if any(need in what for need in check.needs):
+            mend = "sudo anycastd doctor   # with iproute2 and nftables installed"
+            return Finding(check.id, Severity.WARNING, f"not known: {what}", check.why, mend)
+    return Finding(check.id, Severity.OK, check.title)
 
 
 def broken(findings: Iterable[Finding]) -> bool:

@@ -28,13 +28,17 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question to the machine. `why` says what breaks, `mend` how it is mended in general (for the page)."""
+    """One question to the machine. `why` says what breaks, `mend` how it is mended in general (for the page).
+
+    `needs` are parts of what is asked of the machine (a command, a file): unanswered, finding nothing means nothing.
+    """
 
     id: str
     title: str
     why: str
     mend: str
     look: Callable[[Facts], Iterable[Trouble]]
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ NETWORK = (
     Check("tunnel-addresses", "Local addresses of tunnels",
           "Checks are sent from the tunnel's own address, so that they pass through this tunnel and no other. Without "
           "the address every check of the tunnel is broken: its health is unknown.",
-          "`ip address add ADDRESS/LENGTH dev DEVICE`.", _tunnel_addresses),
+          "`ip address add ADDRESS/LENGTH dev DEVICE`.", _tunnel_addresses, ("address show",)),
     Check("tunnel-mtu", "MTU of tunnels",
           "A tunnel made without a lower device has MTU 1500. Its full-size packets do not fit the underlay when "
           "wrapped, and are fragmented: measured 0.5-1.6 Gbit/s instead of 5.4-8.",

@@ -147,7 +147,7 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
     ("state-dir", WARNING, "50 MiB", "df -h", state(free_bytes=50 << 20)),
     ("state-dir", ERROR, "0 MiB", "df -h", state(free_bytes=4096)),
     ("state-dir", WARNING, "12 inodes", "df -i", state(free_inodes=12)),
-    ("unexamined", WARNING, "nft: not permitted", "sudo", replace(WELL, unexamined=("nft: not permitted",))),
+    ("unexamined", WARNING, "lsmod: not there", "sudo", replace(WELL, unexamined=("lsmod: not there",))),
 ]  # fmt: skip
 
 
@@ -233,6 +233,25 @@ def test_the_worst_comes_first_and_every_check_answers() -> None:
     findings = diagnose(facts)
     assert [finding.severity for finding in findings][:3] == [ERROR, WARNING, Severity.OK]
     assert {finding.id for finding in findings} == {check.id for check in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "unknown"),
+    [
+        ("nft -j list chains: exit 1: Operation not permitted", {"forward-firewall"}),
+        ("/proc/net/ip_tables_names: Permission denied", {"forward-firewall"}),
+        ("ip -6 -d -N -j rule show: exit 255", {"protocol-taken", "rules-taken"}),
+        (
+            "ip -4 -N -j route show table all: no answer within 20 s",
+            {"protocol-taken", "tables-taken", "prefix-routes"},
+        ),
+    ],
+)
+def test_nothing_found_where_nothing_was_seen_is_not_ok(unanswered: str, unknown: set[str]) -> None:
+    findings = diagnose(replace(WELL, unexamined=(unanswered,)))
+    warned = {finding.id for finding in findings if finding.severity is WARNING}
+    assert warned == unknown | {"unexamined"}
+    assert not broken(findings)
 
 
 def test_an_owner_whose_own_bit_is_missing_is_barred_though_others_may() -> None:
