@@ -14,6 +14,7 @@ from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.api.app import serve
 from anycastd.api.ports import ReloadOutcome
+from anycastd.errors import AnycastdError
 from anycastd.model.bgp import DeadManStage
 from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Alarm, Status
@@ -85,10 +86,12 @@ class App:
         self._reloading = asyncio.Lock()
         self._saved = ""
         self._stages: tuple[DeadManStage, ...] = ()
+        self._started = False
         self.control: Control
 
     async def run(self) -> End:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
+        self._take_signals()
         await self.kernel.start()
         self.control = Control(
             self.config,
@@ -100,11 +103,9 @@ class App:
             wake=self._wake.at,
             now_s=self.loop.time(),
         )
+        self._started = True
         self.control.step(self.loop.time())
         await self.speaker.start()
-        for number, how in ((signal.SIGTERM, End.LEAVE), (signal.SIGINT, End.LEAVE), (signal.SIGUSR2, End.HAND_OVER)):
-            self.loop.add_signal_handler(number, self._end, how)
-        self.loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
@@ -123,6 +124,12 @@ class App:
         await self._save()
         await self.kernel.close()
         return end
+
+    def _take_signals(self) -> None:
+        """Take signals before anything else: the default action of SIGHUP would end us in the middle of a start."""
+        for number, how in ((signal.SIGTERM, End.LEAVE), (signal.SIGINT, End.LEAVE), (signal.SIGUSR2, End.HAND_OVER)):
+            self.loop.add_signal_handler(number, self._end, how)
+        self.loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
@@ -158,7 +165,7 @@ class App:
         self._soon.ask()
 
     def _follow(self) -> None:
-        if hasattr(self, "control"):
+        if self._started:
             self.control.on_observed(self.loop.time())
 
     def _kernel_refused(self, subject: str, detail: str | None) -> None:
@@ -219,7 +226,8 @@ class App:
         self.reported.clear(Alarm.STAGE_FAILED, name)
 
     def _reload_soon(self) -> None:
-        self._reload_task = self.loop.create_task(self.reload())
+        if self._started:
+            self._reload_task = self.loop.create_task(self.reload())
 
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration again and apply the difference, or refuse it whole."""
@@ -228,9 +236,14 @@ class App:
             if new is None or dry_run:
                 self._reload_ended(outcome, dry_run=dry_run)
                 return outcome
+            try:
+                await self.speaker.reconfigure(new.neighbors)
+            except AnycastdError as error:
+                refused = ReloadOutcome(False, problems=(f"{self.path}: neighbors: {error}",))
+                self._reload_ended(refused, dry_run=False)
+                return refused
             self.config = new
             self.control.configure(new, self.loop.time())
-            await self.speaker.reconfigure(new.neighbors)
             self._set_dead_man()
             self.circumstances.config_loaded_s = self.loop.time()
             self._soon.ask()

@@ -106,13 +106,16 @@ class Control:
             self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
             self.adopted = True
             self._decide(self.config.prefixes, now_s, now_s)
+        suspect_until_s = self.beliefs.view.self_test.suspect_until_s
+        if suspect_until_s is not None and suspect_until_s <= now_s:
+            self._decide(self.beliefs.refresh(now_s, frozenset()), now_s, now_s)
         self.forwarder.act(self.beliefs, now_s)
         waiting = [p for p, d in self.decisions.items() if d.hold in UNDECIDED or _is_due(d, now_s)]
         self._decide(waiting, now_s, now_s)
         if self.adopted:
             self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
-        for at_s in (self.announcer.next_s(), self.forwarder.next_s()):
-            if at_s is not None:
+        for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s):
+            if at_s is not None and at_s > now_s:
                 self._wake(at_s)
 
     def step(self, now_s: float) -> None:
