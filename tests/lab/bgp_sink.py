@@ -59,7 +59,8 @@ def attributes(data: bytes) -> dict[int, bytes]:
 
 def as_path(data: bytes) -> list[int]:
     """Return the AS numbers of 4-byte sequences."""
-    found, at = [], 0
+    found: list[int] = []
+    at = 0
     while at < len(data):
         count = data[at + 1]
         found += struct.unpack_from(f"!{count}I", data, at + 2)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,7 +191,7 @@ class Stage:
         argv = ["ip", "netns", "exec", self.name, "/usr/lib/frr/bgpd", "-f", str(conf), "-i", str(sockets / "pid"),
                 "--vty_socket", str(sockets), "-n", "-Z", "-l", f"10.9.0.{number}", "-A", "127.0.0.1",
                 "-P", "0", "--log", f"file:{sockets}/log"]  # fmt: skip
-        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         frr = Frr(self, number, process, sockets)
         self.sinks.append(frr)
         wait_until("bgpd answers", 10, lambda: frr.show("show bgp summary json") or (sockets / "bgpd.vty").exists())
@@ -212,7 +213,7 @@ class Stage:
         argv = [sys.executable, "-m", "tests.lab.bgp_daemon", str(self.directory / "run"), *prefixes]
         with path.open("wb") as out:
             root = Path(__file__).parents[2]
-            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, cwd=root)  # noqa: S603
+            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, cwd=root)
         daemon = Daemon(process, path)
         self.sinks.append(daemon)
         return daemon
@@ -266,11 +267,14 @@ class Driven:
     async def up(self, *names: str, within_s: float = 20.0) -> None:
         """Wait until these sessions are up."""
         for name in names:
-            await eventually(f"session {name} is up", within_s, lambda name=name: self.state(name) == "established")
+            await eventually(f"session {name} is up", within_s, partial(self._is_up, name))
 
     def state(self, name: str) -> str:
         """Return a session's state."""
         return self.speaker.observed.sessions[NeighborName(name)].state.value
+
+    def _is_up(self, name: str) -> bool:
+        return self.state(name) == "established"
 
     async def settled(self, within_s: float = 20.0) -> None:
         """Wait until nothing is under way."""

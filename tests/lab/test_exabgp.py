@@ -8,8 +8,10 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -24,10 +26,11 @@ from anycastd.actuators.exabgp.events import (
     Repaired,
     Wedged,
 )
+from anycastd.actuators.exabgp.process import start_of
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Family, NeighborName
 from anycastd.model.bgp import DeadManStage, EndOfRib, Priority, SpeakerState
-from tests.lab.bgp_stage import Stage, announce, children, eventually, kill, neighbor, stage, withdraw
+from tests.lab.bgp_stage import Daemon, Sink, Stage, announce, children, eventually, kill, neighbor, stage, withdraw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
 
@@ -45,6 +48,25 @@ async def ex() -> AsyncIterator[Stage]:
 def end_of_rib(number: int, family: Family = Family.IPV4_UNICAST) -> EndOfRib:
     """Return the End-of-RIB of neighbor `nNUMBER`."""
     return EndOfRib(NeighborName(f"n{number}"), family)
+
+
+def has(sink: Sink, count: int) -> bool:
+    """Return whether a listener has so many routes."""
+    return len(sink.table()) == count
+
+
+def has_adopted(daemon: Daemon) -> bool:
+    """Return whether a daemon adopted an ExaBGP and has read its routes."""
+    return bool(daemon.said("Adopted") and daemon.said("DumpDone"))
+
+
+def command_lines() -> list[bytes]:
+    """Return the command line of every process."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(entry.read_bytes())
+    return lines
 
 
 async def test_announce_replace_withdraw_and_end_of_rib(ex: Stage) -> None:
@@ -69,7 +91,7 @@ async def test_every_attribute_comes_back_as_it_was_said(ex: Stage) -> None:
     ebgp, ibgp, six = ex.sink(2), ex.sink(3, 65000), ex.sink(4, 4200000001, version=6)
     one = await ex.driven(neighbor(2), neighbor(3, 65000), neighbor(4, 4200000001, version=6)).start()
     await one.up("n2", "n3", "n4")
-    rich = {
+    rich: dict[str, Any] = {
         "med": 0,
         "communities": ("65000:1", "65000:12", "65535:0", "65535:666", "65535:65281", "65535:65282"),
         "large_communities": ("65000:1:2", "4200000000:0:4294967295"),
@@ -92,7 +114,7 @@ async def test_every_attribute_comes_back_as_it_was_said(ex: Stage) -> None:
     await eventually("another dump", 5, lambda: len(one.of(DumpDone)) > dumps)
     assert {name: one.have(name) for name in wanted} == wanted
     for sink, name in ((ebgp, "n2"), (ibgp, "n3"), (six, "n4")):
-        await eventually("the routes", 5, lambda sink=sink, name=name: len(sink.table()) == len(wanted[name]))
+        await eventually("the routes", 5, partial(has, sink, len(wanted[name])))
         for prefix, route in wanted[name].items():
             row = sink.table()[prefix]
             assert row["as_path"] == list(route.as_path)
@@ -332,9 +354,7 @@ async def test_md5_right_and_wrong_and_the_password_nowhere_to_be_read(ex: Stage
     assert one.state("n3") != "established"
     assert not wrong.rows("open")
     hidden = (b"hunter2", base64.b64encode(secret.read_bytes().strip()), b"hunter2".hex().encode())
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            assert not any(word in entry.read_bytes() for word in hidden)
+    assert not [line for line in command_lines() if any(word in line for word in hidden)]
     for path in (ex.directory / "run").rglob("*"):
         if path.is_file() and any(word in path.read_bytes() for word in hidden):
             assert path.name in ("exabgp.conf", "exabgp.conf.new")
@@ -398,7 +418,7 @@ async def test_a_killed_daemon_is_followed_by_one_that_adopts_and_says_nothing(e
         seen = len(sink.rows())
         first.end()
         first = ex.daemon(*prefixes)
-        await eventually("adopted", 10, lambda first=first: first.said("Adopted") and first.said("DumpDone"))
+        await eventually("adopted", 10, partial(has_adopted, first))
         assert not first.said("Launched")
         await asyncio.sleep(0.5)
         assert len(sink.rows()) == seen, sink.rows()[seen:]
@@ -458,7 +478,7 @@ async def test_stop_and_start_again_and_hand_over(ex: Stage) -> None:
     assert len(sink.rows()) == seen
     await two.speaker.stop(withdraw=True)
     assert sink.rows()[-2]["kind"] == "withdraw"
-    assert not Path(f"/proc/{pid}").exists()
+    assert start_of(pid) is None
     three = await ex.driven(neighbor(2)).start()
     await three.up("n2")
     assert three.have("n2") == {}

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 RETRY_S = 0.2
@@ -53,7 +54,7 @@ class Lines:
 class DeadMan:
     """What to say to ExaBGP when the daemon has been away for too long."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._stages: list[tuple[float, str, list[bytes]]] = []
         self.fired: str | None = None
@@ -62,10 +63,11 @@ class DeadMan:
     def load(self) -> None:
         """Read the stages; a file that is missing or not understood means none."""
         try:
-            with open(self._path, encoding="ascii") as file:
-                stages = [(float(s["after_s"]), str(s["action"]), list(s["lines"])) for s in json.load(file)]
-            self._stages = sorted((after_s, action, [str(x).encode("ascii") for x in lines])
-                                  for after_s, action, lines in stages)  # fmt: skip
+            said = json.loads(self._path.read_text(encoding="ascii"))
+            self._stages = sorted(
+                (float(stage["after_s"]), str(stage["action"]), [str(line).encode("ascii") for line in stage["lines"]])
+                for stage in said
+            )
         except (OSError, ValueError, KeyError, TypeError):
             self._stages = []
 
@@ -87,7 +89,7 @@ class Bridge:
     """The two pipes, the socket and what is buffered between them."""
 
     def __init__(self, path: str, directory: str) -> None:
-        self.path, self.directory = path, directory
+        self.path, self.directory = path, Path(directory)
         self.began_s = self.away_since_s = time.monotonic()
         self.exabgp = os.getppid()
         self.sock: socket.socket | None = None
@@ -95,7 +97,7 @@ class Bridge:
         self.up, self.down = bytearray(), bytearray()
         self.from_exabgp, self.from_daemon = Lines(), Lines()
         self.dropped = 0
-        self.dead_man = DeadMan(os.path.join(directory, "deadman.json"))  # noqa: PTH118
+        self.dead_man = DeadMan(self.directory / "deadman.json")
         self.dead_man.load()
 
     def run(self) -> None:
@@ -162,8 +164,7 @@ class Bridge:
     def config(self) -> str:
         """Return the digest of the configuration that ExaBGP runs with, as the daemon noted it."""
         try:
-            with open(os.path.join(self.directory, "state.json"), encoding="ascii") as file:  # noqa: PTH118
-                return str(json.load(file)["config"])
+            return str(json.loads((self.directory / "state.json").read_text(encoding="ascii"))["config"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 

@@ -191,15 +191,14 @@ class Link:
     # what is asked of it
 
     def submit(self, actions: Iterable[BgpAction], now_s: float) -> None:
-        """Queue actions; they are written as the window allows."""
+        """Queue actions; they are written as the window allows. What is already queued or written is not repeated."""
         for action in actions:
             try:
                 self._line([action])
             except ActuatorRejected as error:
                 self._events.append(Refused(action, str(error)))
                 continue
-            if isinstance(action, EndOfRib) and self._queue.is_under_way(action):
-                self._events.append(Superseded(action))
+            if self._queue.last_word(action) == action:
                 continue
             old = self._queue.put(action, now_s)
             if old is not None:

@@ -84,10 +84,11 @@ class ActionQueue:
         yield from self._waiting
         yield from (key for key in self._busy if key not in self._waiting)
 
-    def is_under_way(self, action: BgpAction) -> bool:
-        """Return whether exactly this is written and not answered."""
-        entry = self._busy.get(key_of(action))
-        return entry is not None and entry.action == action
+    def last_word(self, action: BgpAction) -> BgpAction | None:
+        """Return the newest action, not yet ended, about the same as this one."""
+        key = key_of(action)
+        entry = self._waiting.get(key) or self._busy.get(key)
+        return entry.action if entry is not None else None
 
     def put(self, action: BgpAction, now_s: float, *, alone: bool = False) -> BgpAction | None:
         """Add an action; return the one it replaces, which was not yet written."""

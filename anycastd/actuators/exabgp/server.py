@@ -60,12 +60,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    async def drain(self, within_s: float) -> None:
-        """Wait until what was written has left us."""
-        end_s = self._loop.time() + within_s
-        while self._transport is not None and self._transport.get_write_buffer_size() and self._loop.time() < end_s:
-            await asyncio.sleep(0.01)
-
     def _work(self) -> None:
         self._scheduled = False
         end_s = self._loop.time() + SLICE_S
@@ -82,7 +76,17 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(path: Path, group: int, connection: Callable[[], Connection]) -> asyncio.Server:
-    """Listen on a socket that we and one group may use. The caller holds the lock, so an old socket is a dead one's."""
+    """Listen on a socket that we and one group may use; raise OSError."""
+    listener = _bind(path, group)
+    try:
+        return await asyncio.get_running_loop().create_unix_server(connection, sock=listener, backlog=BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+
+
+def _bind(path: Path, group: int) -> socket.socket:
+    # the caller holds the lock, so a socket that is already there is a dead daemon's
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -91,7 +95,7 @@ async def listen(path: Path, group: int, connection: Callable[[], Connection]) -
             os.chown(path, -1, group)
         path.chmod(0o660)
         listener.setblocking(False)
-        return await asyncio.get_running_loop().create_unix_server(connection, sock=listener, backlog=BACKLOG)
     except OSError:
         listener.close()
         raise
+    return listener

@@ -20,6 +20,7 @@ from anycastd.actuators.exabgp.events import (
     Ready,
     Refused,
     Repaired,
+    Requeued,
     SpeakerEvent,
     Wedged,
 )
@@ -67,6 +68,9 @@ _STATES = {
     Phase.READY: SpeakerState.READY,
     Phase.WEDGED: SpeakerState.WEDGED,
 }
+
+_CHANGES = (Acked, Refused, Requeued, HelloSeen, Synced, RoutesSeen, SessionsSeen, SessionSeen, Wedged)
+"""Events after which `observed` may be another."""
 
 
 class Speaker:
@@ -173,8 +177,6 @@ class Speaker:
 
     async def hand_over(self) -> None:
         """Let go of ExaBGP and its bridge, which run on; the next daemon adopts them."""
-        if self._connection is not None:
-            await self._connection.drain(1.0)
         await self._close()
 
     async def stop(self, withdraw: bool) -> None:
@@ -295,7 +297,7 @@ class Speaker:
                 self._connection.write(output)
             for event in events:
                 self._take(event)
-            if events:
+            if any(isinstance(event, _CHANGES) for event in events):
                 self._changed()
             output, events = self._link.take_output(), self._link.take_events()
         if self._timer is not None:
@@ -314,10 +316,6 @@ class Speaker:
 
     def _take(self, event: LinkEvent) -> None:
         match event:
-            case Acked():
-                self._acked(event)
-            case Refused():
-                self._refusals.add(event.action, self._now_s())
             case HelloSeen():
                 self._hello(event.hello)
             case Synced():
@@ -329,20 +327,30 @@ class Speaker:
             case SessionsSeen():
                 self._saw_sessions(event)
             case SessionSeen():
-                changed = self._sessions.take_event(event.event, self._now_s())
-                if changed is not None:
-                    self._report(changed)
-                    if changed.state is SessionState.ESTABLISHED:
-                        self._repair(changed.neighbor)
+                self._saw_session(event)
             case ChoreDone():
                 if self._chore is not None and not self._chore.done() and event.line == CLEAR:
                     self._chore.set_result(event.accepted)
-            case Wedged():
-                self._wedged(event)
             case _:
-                pass
-        if not isinstance(event, HelloSeen | Synced | RoutesSeen | SessionsSeen | SessionSeen | ChoreDone):
-            self._report(event)
+                self._take_told(event)
+                self._report(event)
+
+    def _take_told(self, event: SpeakerEvent) -> None:
+        """Take an event that is told as it is."""
+        if isinstance(event, Acked):
+            self._acked(event)
+        elif isinstance(event, Refused):
+            self._refusals.add(event.action, self._now_s())
+        elif isinstance(event, Wedged):
+            self._wedged(event)
+
+    def _saw_session(self, event: SessionSeen) -> None:
+        changed = self._sessions.take_event(event.event, self._now_s())
+        if changed is None:
+            return
+        self._report(changed)
+        if changed.state is SessionState.ESTABLISHED:
+            self._repair(changed.neighbor)
 
     def _acked(self, event: Acked) -> None:
         action = event.action

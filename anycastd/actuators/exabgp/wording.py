@@ -76,7 +76,7 @@ def resend(neighbor: Address) -> str:
 def attributes(route: Route) -> str:
     """Return a route's attributes in ExaBGP's words; raise ActuatorRejected for what cannot be said.
 
-    ExaBGP 5.0.15 does not look whether a bunch's next hop is of its prefixes' family, and sends what no router can read.
+    ExaBGP 5.0.15 does not look whether a bunch's next hop fits its prefixes, and sends what no router can read.
     """
     words = [f"next-hop {_next_hop(route.next_hop, route.prefix.version)}", "origin igp"]
     if route.as_path:
