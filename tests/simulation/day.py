@@ -98,6 +98,7 @@ class Day:
         self.loop.set_exception_handler(lambda _loop, context: self.errors.append(repr(context)))
         self.counts: dict[str, int] = {}
         self.control: Control | None = None
+        self.found_by: Control | None = None
         self.speaker.changed, self.speaker.refused = self._changed, self._refused
         self.soon, self.wake = Soon(self.loop, self._follow), Wake(self.loop, self._follow)
         self.start()
@@ -126,6 +127,14 @@ class Day:
             now_s=self.now_s(),
         )
         self.control.step(self.now_s())
+        self._look()
+
+    def _look(self) -> None:
+        """Note what a daemon that has just begun found absent."""
+        if self.control is not None and self.control.adopted and self.found_by is not self.control:
+            self.found_by = self.control
+            held = {prefix for have in self.speaker.rib.values() for prefix in have}
+            self.speaker.never_sent = {*self.config.prefixes} - held
 
     def save(self) -> None:
         """Save, as is done each second."""
@@ -156,6 +165,7 @@ class Day:
     def _follow(self) -> None:
         if self.control is not None:
             self.control.on_observed(self.now_s())
+            self._look()
 
     def _refused(self, key: Key) -> None:
         if self.control is not None:
@@ -166,6 +176,7 @@ class Day:
             await asyncio.sleep(TICK_S)
             if self.control is not None:
                 self.control.step(self.now_s())
+                self._look()
 
     # what may happen
 
@@ -286,13 +297,18 @@ class Day:
         assert self.errors == [], where
         for name, router in self.routers.items():
             carried = [p for p, spec in self.config.prefixes.items() if name in spec.neighbors]
-            lengths = {p: length for p in carried if (length := path_length(self.truth, p)) is not None}
+            lengths = {p: length for p in carried if (length := self._path_length(p)) is not None}
             wanted = {p: Route(p, "192.0.2.2", (64500,) * length) for p, length in lengths.items()}
             assert self.speaker.rib[name] == wanted, where
             assert router.has() == wanted, where
             assert router.suppressed == []
         self._check_kernel(where)
         self._check_status(where)
+
+    def _path_length(self, prefix: Prefix) -> int | None:
+        """Return what the oracle says; what cannot be served since a start with an empty ExaBGP is not announced."""
+        length = path_length(self.truth, prefix)
+        return None if prefix in self.speaker.never_sent and length != 1 else length
 
     def _check_kernel(self, where: str) -> None:
         routes = self.kernel.observed.routes or frozenset()

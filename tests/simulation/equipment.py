@@ -39,6 +39,8 @@ class Speaker:
         self.lossy = False
         self.changed: Callable[[], None] = lambda: None
         self.refused: Callable[[Key], None] = lambda key: None
+        self.never_sent: set[Prefix] = set()
+        """Prefixes that it was not told to announce since the daemon found them absent."""
         self._queue: list[BgpAction] = []
         self._epoch = 0
         self.observed = BgpObserved()
@@ -86,6 +88,8 @@ class Speaker:
             return
         _put(self.rib, action)
         prefix = action.route.prefix if isinstance(action, Announce) else action.prefix
+        if isinstance(action, Announce):
+            self.never_sent.discard(prefix)
         router.update(now_s, prefix, self.rib[action.neighbor].get(prefix))
 
     def _dump(self, epoch: int) -> None:

@@ -22,6 +22,7 @@ def live(seed: int, hours: float) -> Day:
     return run(main(), start_s=START_S)
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_day_of_faults(seed: int) -> None:
     begun_s = time.process_time()
@@ -33,6 +34,7 @@ def test_a_day_of_faults(seed: int) -> None:
     assert max(router.highest for router in day.routers.values()) > 1500, "damping was never near"
 
 
+@pytest.mark.timeout(60)
 def test_the_same_seed_is_the_same_day() -> None:
     one, two, other = live(7, 4.0), live(7, 4.0), live(8, 4.0)
     assert one.notes == two.notes
