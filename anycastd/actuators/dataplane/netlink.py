@@ -406,13 +406,17 @@ class _Requests:
         """Lend the socket."""
         if self._socket is None:
             self._socket = await self._opened()
+        answered = False
         try:
             yield self._socket
+            answered = True
         except NetlinkError:
+            answered = True
             raise
-        except BaseException:
-            self.close()
-            raise
+        finally:
+            # a deadline or the end of our task, too, leave an answer under way that the next request would take
+            if not answered:
+                self.close()
 
     def close(self) -> None:
         """Close it; the next use opens another."""
