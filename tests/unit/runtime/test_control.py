@@ -221,6 +221,7 @@ def test_a_refusal_before_exabgp_is_lost_does_not_wake_the_loop_again_and_again(
     world.due.clear()
     world.control.on_observed(world.now_s)
     assert [at_s for at_s in world.due if at_s <= world.now_s] == []
+    assert world.control.announcer.next_s() is None, "a time that is past would hide one to come"
 
 
 def test_a_change_that_the_saved_memory_missed_is_charged() -> None:
