@@ -54,7 +54,6 @@ class Reason(StrEnum):
     # what lets a withdrawal through
     LAST_RESORT_WITHDRAW = "last_resort_withdraw"
     STOPPING = "stopping"
-    NOT_CONFIGURED = "not_configured"
 
     @property
     def holds(self) -> bool:

@@ -69,9 +69,8 @@ class Forwarder:
             return
         self._seen = self._kernel.observed
         if self._seen.routes is not None:
-            actions = diff(*self.wanted, self._seen)
-            if actions:
-                self._kernel.apply(actions)
+            # said even when empty: a plan takes the place of what is still queued of the one before
+            self._kernel.apply(diff(*self.wanted, self._seen))
 
     def _choose(self, beliefs: Beliefs, now_s: float) -> bool:
         moved = False

@@ -71,7 +71,6 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "The prefix is withdrawn because the configuration says `last_resort: withdraw` for it."
     ),
     Reason.STOPPING: Meaning("The daemon was told to leave (SIGTERM): every prefix is withdrawn."),
-    Reason.NOT_CONFIGURED: Meaning("The prefix is not in the configuration (any more): it is withdrawn."),
 }
 
 HEALTH: Mapping[HealthReason, Meaning] = {
