@@ -13,6 +13,7 @@ from anycastd.errors import ActuatorRejected, ActuatorTransient
 
 LOG_LIMIT_BYTES = 4 << 20
 BRIDGE_SOURCE = Path(__file__).with_name("bridge.py")
+LAUNCHER_SOURCE = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Files:
         self.conf = self.directory / "exabgp.conf"
         self.candidate = self.directory / "exabgp.conf.new"
         self.bridge = self.directory / "bridge.py"
+        self.launcher = self.directory / "launcher.py"
         self.dead_man = self.directory / "deadman.json"
         self.state = self.directory / "state.json"
         self.log = self.directory / "exabgp.log"
@@ -77,12 +79,13 @@ class Files:
             self._lock = None
 
     def give_to(self, owner: Owner) -> None:
-        """Let ExaBGP's user into the directory, and put the bridge there: our package may lie below a closed home."""
+        """Let ExaBGP's user in, and put our two programs there: the package itself may lie below a closed home."""
         try:
             if os.geteuid() == 0:
                 os.chown(self.directory, -1, owner.gid)
             self.directory.chmod(0o750)
             self._write(self.bridge, BRIDGE_SOURCE.read_bytes(), 0o644, None)
+            self._write(self.launcher, LAUNCHER_SOURCE.read_bytes(), 0o644, None)
         except OSError as error:
             message = f"{self.directory} cannot be written: {error}"
             raise ActuatorTransient(message) from error

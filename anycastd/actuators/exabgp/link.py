@@ -19,7 +19,7 @@ from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Address, NeighborName, Prefix
 from anycastd.model.bgp import Announce, BgpAction, EndOfRib, Priority, Route
 
-BULK_ROUTES = 64
+BULK_ROUTES = 32
 """Routes of no urgency that may be unanswered: ExaBGP takes 0.2 ms each, and an urgent command waits behind them."""
 BARRIER_BITS = 8
 SUMMARY_START = "Peer "
@@ -193,11 +193,6 @@ class Link:
     def submit(self, actions: Iterable[BgpAction], now_s: float) -> None:
         """Queue actions; they are written as the window allows. What is already queued or written is not repeated."""
         for action in actions:
-            try:
-                self._line([action])
-            except ActuatorRejected as error:
-                self._events.append(Refused(action, str(error)))
-                continue
             if self._queue.last_word(action) == action:
                 continue
             old = self._queue.put(action, now_s)
@@ -447,8 +442,11 @@ class Link:
         try:
             line = self._line([entry.action for entry in entries])
         except ActuatorRejected as error:
+            if len(entries) > 1:
+                self._put_back(entries, now_s, alone=True)
+                return
             self._queue.ended(entries, now_s)
-            self._events += [Refused(entry.action, str(error)) for entry in entries]
+            self._events.append(Refused(entries[0].action, str(error)))
             return
         self._write(_Flight(line, now_s, entries))
 

@@ -74,6 +74,19 @@ def program(configured: str) -> str:
     return str(beside) if beside.exists() else shutil.which("exabgp") or str(beside)
 
 
+def server_command(exabgp: str, files: Files) -> tuple[str, ...]:
+    """Return how ExaBGP is started: by our launcher on the interpreter that its script names, or plainly."""
+    plain = (exabgp, "server", str(files.conf))
+    try:
+        with Path(exabgp).open("rb") as script:
+            first = script.readline(256).decode("ascii").strip()
+    except (OSError, ValueError):
+        return plain
+    interpreter = first.removeprefix("#!").strip()
+    is_python = first.startswith("#!/") and " " not in interpreter and Path(interpreter).name.startswith("python")
+    return (interpreter, str(files.launcher), *plain) if is_python else plain
+
+
 def bridge_command(files: Files) -> tuple[str, ...]:
     """Return the helper's command; -S and -E keep the environment and site packages out of it."""
     python = SYSTEM_PYTHON if os.access(SYSTEM_PYTHON, os.X_OK) else sys.executable
@@ -240,7 +253,7 @@ class Running:
 
 def launch(exabgp: str, files: Files, who: RunAs, settings: Mapping[str, str]) -> Found:
     """Start ExaBGP in a session of its own; raise ActuatorRejected if that cannot be done."""
-    words = [*who.words, exabgp, "server", str(files.conf)]
+    words = [*who.words, *server_command(exabgp, files)]
     environ = {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8", **settings}
     log = files.open_log()
     try:

@@ -20,7 +20,7 @@ APART_S = 0.05
 """How long after the answer to a change of a prefix the next announcement of it waits; a withdrawal never waits."""
 BUNCH = {Priority.WITHDRAW: 100, Priority.FAILOVER: 100}
 """Prefixes with equal attributes in one command; the rest goes in small bunches, as urgent ones wait behind it."""
-BUNCH_ELSE = 32
+BUNCH_ELSE = 16
 PRUNE_ABOVE = 1000
 
 
