@@ -105,11 +105,13 @@ class Memory:
 
     `level` is what was last decided; `level_since_s` when. `bad_since_s` / `fine_since_s` are set while the condition
     is steadily false / true. `relapses` counts failures within the back-off window; `penalty` is the I7 budget.
+    `was_lost`: it was announced and vanished with ExaBGP or the machine, by nobody's decision.
     """
 
     level: Level = Level.WITHDRAWN
     level_since_s: float = 0.0
     was_announced: bool = False
+    was_lost: bool = False
     bad_since_s: float | None = None
     fine_since_s: float | None = None
     relapses: int = 0

@@ -75,7 +75,9 @@ def _remember(facts: Facts, memory: Memory, level: Level) -> Memory:
         memory,
         level=level,
         level_since_s=facts.now_s,
-        was_announced=memory.was_announced or level is not Level.WITHDRAWN,
+        # a stop that was asked for says nothing against the prefix: the next start is a first one
+        was_announced=not facts.stopping and (memory.was_announced or level is not Level.WITHDRAWN),
+        was_lost=False,
         relapses=relapses,
         last_relapse_s=last_relapse_s,
         epoch=memory.epoch + (level is Level.DEPREF),

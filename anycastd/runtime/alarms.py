@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anycastd.model.address import Prefix
@@ -45,6 +45,7 @@ def standing(
     forwarder: Forwarder,
     prefixes: Mapping[Prefix, PrefixView],
     unwanted: Iterable[str],
+    spared: Collection[Prefix],
     reported: Reported,
     lag_ms: float,
 ) -> Iterator[Raised]:
@@ -54,6 +55,10 @@ def standing(
     yield from _of_speaker(config, bgp)
     for route in unwanted:
         yield Alarm.UNWANTED_ROUTES, route, "in ExaBGP's adj-rib-out and not wanted"
+    if spared:
+        detail = f"{len(spared)} announced prefixes are not in the file: kept, as that is too many to be meant"
+        hint = f"if it is: anycastd reload --expect-removals {len(spared)}"
+        yield Alarm.CONFIG_REFUSED, config.path, f"{detail}; {hint}"
     for check in beliefs.broken():
         state = beliefs.tracker.states[check]
         why = f"{state.last.why}: {state.last.detail}" if state.last else "no result"

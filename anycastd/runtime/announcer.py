@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
-from anycastd.model.decision import Decision, Level, Memory, Penalty, Reason
+from anycastd.model.decision import Decision, Level, Reason
 from anycastd.model.topology import Config
-from anycastd.policy.budget import charged
-from anycastd.policy.desired import level_of, next_hop_of, wanted_routes
+from anycastd.policy.desired import next_hop_of, wanted_routes
 from anycastd.reconcile.bgp import Key, diff, ends_of_rib, unwanted
 from anycastd.runtime.ports import Bgp
 
@@ -26,6 +25,8 @@ class Announcer:
         self._bgp, self._acted = bgp, acted
         self._submitted: dict[Key, Route | None] = {}
         self._held_until_s: dict[Key, float] = {}
+        self.spared: frozenset[Prefix] = frozenset()
+        """Prefixes that ExaBGP holds, a restarted daemon's file lacks, and nobody confirmed yet (I4): not withdrawn."""
         self._eor_overdue_s = 0.0
         self._eor_asked_s: dict[EndOfRib, float] = {}
         self._next_hops: dict[NeighborName, dict[int, str]] = {}
@@ -80,7 +81,8 @@ class Announcer:
 
     def _say(self, wanted: Routes, observed: BgpObserved, now_s: float) -> bool:
         self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}
-        actions = diff(wanted, observed, self._submitted, self._next_hops, self._held_until_s)
+        found = diff(wanted, observed, self._submitted, self._next_hops, self._held_until_s)
+        actions = [a for a in found if not (isinstance(a, Withdraw) and a.prefix in self.spared)]
         for action in actions:
             if isinstance(action, Announce):
                 self._submitted[action.neighbor, action.route.prefix] = action.route
@@ -107,45 +109,3 @@ def _undecided(config: Config, decisions: Mapping[Prefix, Decision]) -> dict[Nei
             for name in config.prefixes[prefix].neighbors:
                 found.setdefault(name, set()).add(family_of(prefix))
     return {name: frozenset(families) for name, families in found.items()}
-
-
-def adopted(
-    config: Config,
-    observed: BgpObserved,
-    saved: Mapping[Prefix, Memory],
-    now_s: float,
-    only: Collection[Prefix] | None = None,
-) -> dict[Prefix, Memory]:
-    """Return the memories with the level that ExaBGP holds, which outranks what was saved.
-
-    A prefix that is absent although it was last decided NORMAL was lost with ExaBGP, not taken down by health: it
-    begins afresh, so that a peer that kept the route over our restart sees it come back unchanged.
-    """
-    memories: dict[Prefix, Memory] = {}
-    for prefix in config.prefixes if only is None else only:
-        spec = config.prefixes[prefix]
-        old = saved.get(prefix, Memory())
-        routes = {n: (observed.routes or {}).get(n, {}).get(prefix) for n in spec.neighbors}
-        levels = [level_of(config.neighbors[n], spec, route) for n, route in routes.items() if route is not None]
-        if levels:
-            level = max(levels)
-            since_s = old.level_since_s if level is old.level else now_s
-            penalty = _charged(old, level, spec.timers.half_life_s, now_s)
-            memories[prefix] = replace(old, level=level, level_since_s=since_s, was_announced=True, penalty=penalty)
-        else:
-            by_health = old.was_announced and old.level is not Level.NORMAL
-            penalty = _charged(old, Level.WITHDRAWN, spec.timers.half_life_s, now_s) if by_health else old.penalty
-            memories[prefix] = replace(
-                old, level=Level.WITHDRAWN, level_since_s=now_s, was_announced=by_health, penalty=penalty
-            )
-    return memories
-
-
-def _charged(old: Memory, level: Level, half_life_s: float, now_s: float) -> Penalty:
-    """Return the penalty with a change that neighbors saw and the memory does not know: the dead man's, or the last.
-
-    The memory is saved each second, so a daemon that was killed may have said more than its memory holds (I7).
-    """
-    if not old.was_announced:
-        return old.penalty
-    return charged(old.penalty, old.level, level, was_announced=True, now_s=now_s, half_life_s=half_life_s)

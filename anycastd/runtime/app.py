@@ -239,7 +239,9 @@ class App:
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration again and apply the difference, or refuse it whole."""
         async with self._reloading:
-            new, outcome = await reload_config(self.path, self.config, expected_removals)
+            spared = len(self.control.announcer.spared)
+            expected = None if expected_removals is None else expected_removals - spared
+            new, outcome = await reload_config(self.path, self.config, expected)
             if new is None or dry_run:
                 self._reload_ended(outcome, dry_run=dry_run)
                 return outcome
@@ -250,6 +252,8 @@ class App:
                 self._reload_ended(refused, dry_run=False)
                 return refused
             self.config = new
+            if expected_removals is not None:
+                self.control.announcer.spared = frozenset()
             self.control.configure(new, self.loop.time())
             self._set_dead_man()
             self.circumstances.config_loaded_s = self.loop.time()

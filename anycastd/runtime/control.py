@@ -20,10 +20,11 @@ from anycastd.model.topology import Config
 from anycastd.policy.desired import wanted_routes
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
-from anycastd.runtime.announcer import UNDECIDED, Announcer, adopted
+from anycastd.runtime.announcer import UNDECIDED, Announcer
 from anycastd.runtime.beliefs import Beliefs, Verdict
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, Probes
+from anycastd.runtime.takeover import adopted, missing_too_many, retired
 
 
 class Record(Protocol):
@@ -70,7 +71,7 @@ class Control:
         for prefix in gone:
             self.decisions.pop(prefix, None)
             self.levels.pop(prefix, None)
-            self.memories.pop(prefix, None)
+        self.memories = retired(self.memories, gone, config, now_s)
         new = {p: self.memories.get(p, Memory()) for p in config.prefixes if p not in self.decisions}
         if self.adopted:
             self.memories |= adopted(config, self.announcer.observed, new, now_s, only=new)
@@ -104,6 +105,7 @@ class Control:
         """Follow a change of what is observed: take over what runs, decide what waited, put right what differs."""
         if not self.adopted and self.announcer.observed.routes is not None:
             self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
+            self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
             self._decide(self.config.prefixes, now_s, now_s)
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
@@ -128,6 +130,7 @@ class Control:
     def stop(self, now_s: float) -> None:
         """Ask every prefix to leave, as far as `may_withdraw()` lets it."""
         self.stopping = True
+        self.announcer.spared = frozenset()
         self.step(now_s)
 
     def _decide(self, prefixes: Iterable[Prefix], seen_s: float, now_s: float) -> None:

@@ -73,8 +73,8 @@ def build(
             carriers=tuple(spec.neighbors),
         )
     unwanted = control.announcer.unwanted(wanted) if control.adopted else ()
-    lag_ms = circumstances.loop.lag_ms
-    raised = standing(config, control.beliefs, bgp, control.forwarder, prefixes, unwanted, reported, lag_ms)
+    lag_ms, spared = circumstances.loop.lag_ms, control.announcer.spared
+    raised = standing(config, control.beliefs, bgp, control.forwarder, prefixes, unwanted, spared, reported, lag_ms)
     routes, rules = control.forwarder.wanted
     return Status(
         now_s=now_s,

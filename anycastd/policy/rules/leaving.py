@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.model.decision import Level, Memory, Reason
+from anycastd.model.decision import Level, Memory, Reason, Truth
 from anycastd.policy.budget import withdrawal_fits_in_s
 from anycastd.policy.draft import Draft, Facts
 from anycastd.policy.guard import may_withdraw
@@ -32,8 +32,12 @@ def checker_suspect(facts: Facts, memory: Memory, draft: Draft) -> Draft:
 
 
 def withdraw_guard(facts: Facts, memory: Memory, draft: Draft) -> Draft:
-    """Ask `may_withdraw()`; without its leave the prefix stays at DEPREF (I1)."""
-    if draft.level is not Level.WITHDRAWN or memory.level is Level.WITHDRAWN:
+    """Ask `may_withdraw()`; without its leave the prefix stays at DEPREF (I1).
+
+    One that was lost with ExaBGP or the machine is on its way out only if it may be: else it comes back, depreferenced.
+    """
+    comes_back = memory.was_lost and facts.condition is Truth.FALSE
+    if draft.level is not Level.WITHDRAWN or (memory.level is Level.WITHDRAWN and not comes_back):
         return draft
     verdict = may_withdraw(facts.spec, stopping=facts.stopping)
     if verdict.allowed:

@@ -301,3 +301,56 @@ def test_reload_touches_only_what_changed() -> None:
     world.wait(310.0)
     world.control.step(world.now_s)
     assert world.kernel.device_of(A) is None
+
+
+def test_a_prefix_lost_with_everything_comes_back_depreferenced_though_the_pop_cannot_serve() -> None:
+    saved = {A: Memory(level=Level.NORMAL, was_announced=True), B: Memory(level=Level.DEPREF, was_announced=True)}
+    world = World(memories=saved)
+    world.answer("tunnel/")
+    world.answer("backend/", Why.REFUSED)
+    assert world.control.levels == {A: Level.WITHDRAWN, B: Level.DEPREF}
+    assert world.control.decisions[B].hold is Reason.STATIC_GUARD
+    assert world.speaker.holds(A) is None, "last_resort: withdraw"
+    route = world.speaker.holds(B)
+    assert route is not None
+    assert route.as_path == (64500,) * 4
+
+
+def test_a_pop_that_never_served_announces_nothing_while_it_cannot() -> None:
+    world = World()
+    world.answer("tunnel/")
+    world.answer("backend/", Why.REFUSED)
+    world.wait(1000.0)
+    assert world.speaker.holds(B) is None
+
+
+def test_the_start_after_a_stop_that_was_asked_for_is_a_first_one() -> None:
+    world = healthy_world()
+    world.control.stop(world.now_s)
+    world.settle()
+    again = World(memories=world.control.memories, now_s=world.now_s)
+    again.answer("")
+    assert again.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+
+
+def test_a_restart_with_a_file_that_lost_most_prefixes_withdraws_none_of_them() -> None:
+    world = healthy_world()
+    world.speaker.said.clear()
+    again = World(config(prefixes=()), speaker=world.speaker, now_s=world.now_s)
+    again.answer("")
+    assert world.speaker.said == []
+    assert again.control.announcer.spared == {A, B}
+    again.control.announcer.spared = frozenset()
+    again.settle()
+    assert world.speaker.holds(A) is None
+
+
+def test_a_prefix_removed_and_added_again_still_has_its_penalty() -> None:
+    world = healthy_world()
+    world.control.configure(config(prefixes=(B,)), world.now_s)
+    world.settle()
+    world.control.configure(config(), world.now_s)
+    world.settle()
+    assert world.control.memories[A].penalty.plain > 900.0
+    world.answer("")
+    assert world.speaker.holds(A) is not None, "announcing never asks the budget"
