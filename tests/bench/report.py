@@ -1,0 +1,133 @@
+"""Run the benchmarks, all or those named, and write docs/benchmarks.md. A missed budget is told, never an error.
+
+Run as a program, as root: `python -m tests.bench.report [failover] [cold_start] [probes] [decide] [footprint]
+[restart]`. The page is of one run: what is not named is not on it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import decide, failover, footprint, lives, probes
+from tests.bench.figures import Figure
+from tests.wait import NotInTimeError
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+RATIO_BUDGET, LATE_BUDGET_MS = 0.6, 100.0
+
+HEAD = """# Benchmarks
+
+Written by `make bench` (root; about six minutes). The daemon, ExaBGP, routers and servers are real, in two network
+namespaces; a figure with a baseline is judged against that baseline in the same run, since the machine is not quiet.
+
+* **Latency** begins when the server writes the answer that completes the check's fall count, and ends when the UPDATE
+  is read by a raw BGP listener; both stamps are CLOCK_MONOTONIC. The baseline is the same ExaBGP alone: one process
+  that writes the command to its pipe. With routes queued, the daemon announces 8,000 prefixes of another condition
+  whose server heals at that moment, and only failures between that answer and the last of their UPDATEs count; the
+  baseline then keeps 64 other routes unanswered at any time.
+* **Cold start** begins before the daemon's exec, with no ExaBGP running.
+* **Probes** are compared with a bare epoll loop that makes the same system calls.
+"""
+
+
+def _probes() -> list[Figure]:
+    said = probes.run(18.0)
+    ratio, late_ms = said["http_ratio"], said["late_max_ms_1000_checks_1s"]
+    return [
+        Figure(
+            "HTTP checks per CPU second, a new connection each",
+            f"{said['http_engine_per_cpu_s']:.0f}",
+            f"{said['http_bare_per_cpu_s']:.0f} (bare epoll loop)",
+            f"{ratio:.2f}",
+            f">= {RATIO_BUDGET} of the baseline",
+            f"The ratio is {ratio:.2f}." if ratio < RATIO_BUDGET else "",
+        ),
+        Figure(
+            "1000 HTTP checks each second: the latest start of a check",
+            f"{late_ms:.0f} ms after its time ({said['cpu_share_1000_checks_1s']:.2f} core, the engine alone)",
+            budget=f"<= {LATE_BUDGET_MS:.0f} ms",
+            missed=f"One was {late_ms:.0f} ms late." if late_ms > LATE_BUDGET_MS else "",
+        ),
+    ]
+
+
+PARTS: dict[str, Callable[[], list[Figure]]] = {
+    "failover": failover.run,
+    "cold_start": lives.cold_start,
+    "probes": _probes,
+    "decide": decide.run,
+    "footprint": footprint.run,
+    "restart": lives.restart,
+}
+
+
+def machine() -> str:
+    """Return what the figures were measured on; nothing that names it."""
+    model = next(
+        (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
+    loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
+    kernel = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores ({model}), {kernel}; load average {loads}"
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def page(figures: list[Figure], failed: list[str], before: str, names: list[str]) -> str:
+    """Return the page."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    command = "make bench" if len(names) == len(PARTS) else f"python -m tests.bench.report {' '.join(names)}"
+    lines = [HEAD, f"{now:%Y-%m-%d}, `{command}`; {before} at the start, "]
+    lines[-1] += f"{os.getloadavg()[1]:.1f} (5 min) at the end.\n"
+    lines += ["| figure | measured | baseline | ratio | budget |", "|---|---|---|---|---|"]
+    for one in figures:
+        lines.append(f"| {one.name} | {one.measured} | {one.baseline} | {one.ratio} | {one.budget} |")
+    lines += ["", "Latencies are p50 / p90 / p99; the ratio is that of the p99.", ""]
+    missed = [f"* {one.name}: {one.missed}" for one in figures if one.missed] + [f"* {text}" for text in failed]
+    lines += ["## Budgets missed", "", *(missed or ["None."]), ""]
+    return "\n".join(lines)
+
+
+def main(names: list[str]) -> int:
+    """Run what is named, or all; return 64 for an unknown name."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        return 64
+    names = names or list(PARTS)
+    figures: list[Figure] = []
+    failed: list[str] = []
+    before, begun_s = machine(), time.monotonic()
+    print(before)
+    for name in names:
+        print(f"== {name} ({time.monotonic() - begun_s:.0f} s)", flush=True)
+        try:
+            found = PARTS[name]()
+        except (NotInTimeError, OSError) as error:
+            failed.append(f"{name} could not be measured: {str(error).splitlines()[0][:300]}")
+            print(f"  {failed[-1]}")
+            continue
+        figures += found
+        for one in found:
+            beside = f"; baseline {one.baseline}" if one.baseline else ""
+            ratio = f"; ratio {one.ratio}" if one.ratio else ""
+            print(f"  {one.name}: {one.measured}{beside}{ratio}; budget {one.budget or 'none'}")
+            if one.missed:
+                print(f"    MISSED: {one.missed}")
+    PAGE.write_text(page(figures, failed, before, names), encoding="utf-8")
+    print(f"== docs/benchmarks.md written ({time.monotonic() - begun_s:.0f} s)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
