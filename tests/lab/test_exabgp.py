@@ -497,3 +497,20 @@ async def test_an_exabgp_that_cannot_start_is_told_and_tried_again(ex: Stage) ->
     await one.ready()
     assert [e.detail for e in one.of(Degraded) if e.subject == "launch"][-1] == ""
     await one.speaker.stop(withdraw=True)
+
+
+async def test_an_adopted_exabgp_gets_the_configuration_of_today(ex: Stage) -> None:
+    first, second = ex.sink(2), ex.sink(3)
+    one = await ex.driven(neighbor(2)).start()
+    await one.up("n2")
+    one.speaker.apply([announce(2, "198.51.100.0/24"), end_of_rib(2), end_of_rib(2, Family.IPV6_UNICAST)])
+    await eventually("both on the wire", 5, lambda: len(first.rows("eor")) == 2)
+    await eventually("nothing owed", 5, lambda: not one.speaker.observed.eor_owed)
+    pid, seen = one.pid, len(first.rows())
+    await one.speaker.hand_over()
+    two = await ex.driven(neighbor(2), neighbor(3)).start()
+    await two.up("n2", "n3")
+    assert second.rows("up")
+    assert two.pid == pid
+    assert len(first.rows()) == seen
+    await two.speaker.stop(withdraw=True)

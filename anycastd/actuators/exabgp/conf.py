@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 
-from anycastd.model.address import NeighborName
+from anycastd.model.address import Address, NeighborName
 from anycastd.model.topology import Neighbor, Pop
 
 PROCESS = "anycastd"
@@ -62,6 +63,16 @@ def _neighbor(pop: Pop, neighbor: Neighbor, password: bytes | None) -> list[str]
         f"  api {{ processes [ {PROCESS} ]; neighbor-changes; }}",
         "}",
     ]
+
+
+def blocks(rendered: bytes) -> tuple[str, dict[Address, str]]:
+    """Return a file of ours in parts: what stands before the neighbors, and what is said of each of them."""
+    head, *parts = rendered.decode("ascii", "replace").split("\nneighbor ")
+    told = {}
+    for part in parts:
+        address, _, body = part.partition(" {\n")
+        told[ip_address(address)] = body.rstrip()
+    return head.rstrip(), told
 
 
 def digest(rendered: bytes, environment: Mapping[str, str]) -> str:

@@ -98,6 +98,13 @@ class Files:
         """Make the candidate the configuration in use."""
         self.candidate.replace(self.conf)
 
+    def read_conf(self) -> bytes:
+        """Return the configuration in use, or nothing."""
+        try:
+            return self.conf.read_bytes()
+        except OSError:
+            return b""
+
     def read_state(self) -> State:
         """Return what the last daemon noted; nothing noted is a state too."""
         try:

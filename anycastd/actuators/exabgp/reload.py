@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from anycastd.actuators.exabgp import conf
 from anycastd.actuators.exabgp.dump import Session
 from anycastd.actuators.exabgp.events import Degraded
 from anycastd.model.address import Address, NeighborName
@@ -34,21 +36,21 @@ class Reload:
 
     async def run(self, neighbors: dict[NeighborName, Neighbor]) -> None:
         """Apply the difference; raise ActuatorRejected, with nothing changed, if the file is no good."""
-        before = dict(self._speaker.neighbors)
         rendered = self._supervisor.render(neighbors)
-        digest = self._supervisor.digest(rendered)
-        if digest == self._supervisor.state.config:
+        if self._supervisor.digest(rendered) == self._supervisor.state.config:
             self._speaker.set_neighbors(neighbors)
             return
+        old_head, old = conf.blocks(self._supervisor.files.read_conf())
+        head, new = conf.blocks(rendered)
         await self._supervisor.check(rendered)
         self._supervisor.files.adopt_candidate()
         self._speaker.set_neighbors(neighbors)
-        state = self._supervisor.state
         if self._supervisor.running is None:
             return
-        if await self._reload(before, neighbors):
-            state.config = self._supervisor.digest(rendered)
-            self._supervisor.note(state)
+        changed = {address for address, told in new.items() if told != old.get(address)}
+        # another bridge is not to be had by a reload: ExaBGP then answers it that no neighbor matches
+        if head == old_head and await self._reload(neighbors, changed):
+            self._supervisor.note(replace(self._supervisor.state, config=self._supervisor.digest(rendered)))
             return
         self._speaker.report(
             Degraded("reload", "a reload did not take: ExaBGP is restarted, its peers keep the routes")
@@ -56,45 +58,35 @@ class Reload:
         await self._speaker.restart()
         self._speaker.report(Degraded("reload", ""))
 
-    async def _reload(self, before: Mapping[NeighborName, Neighbor], after: Mapping[NeighborName, Neighbor]) -> bool:
-        new = {neighbor.address for name, neighbor in after.items() if _told(before.get(name)) != _told(neighbor)}
+    async def _reload(self, after: Mapping[NeighborName, Neighbor], changed: set[Address]) -> bool:
         loop = asyncio.get_running_loop()
         for _ in range(TRIES):
-            if not await self._all_up(before, after):
+            if not await self._all_up():
                 return False
             began_s = loop.time()
             if not self._speaker.signal(signal.SIGUSR1, "!reload"):
                 return False
             while loop.time() < began_s + TAKES_WITHIN_S:
                 seen = await self._speaker.ask_sessions(LOOK_EACH_S * 5)
-                if seen is not None and _took(seen.sessions, after, new, loop.time() - began_s):
+                if seen is not None and _took(seen.sessions, after, changed, loop.time() - began_s):
                     return True
                 await asyncio.sleep(LOOK_EACH_S)
         return False
 
-    async def _all_up(self, before: Mapping[NeighborName, Neighbor], after: Mapping[NeighborName, Neighbor]) -> bool:
+    async def _all_up(self) -> bool:
         """Return whether every session that there was is up: with one that is down the reload may be lost."""
         seen = await self._speaker.ask_sessions(TAKES_WITHIN_S)
         return seen is not None and all(one.state is SessionState.ESTABLISHED for one in seen.sessions)
 
 
-def _told(neighbor: Neighbor | None) -> tuple[object, ...] | None:
-    """Return what of a neighbor is in ExaBGP's file."""
-    if neighbor is None:
-        return None
-    n = neighbor
-    return (n.address, n.asn, n.local_address, n.local_asn, n.families, n.password_file, n.hold_time_s,
-            n.graceful_restart_s, n.multihop, n.ttl_security)  # fmt: skip
-
-
 def _took(
-    sessions: tuple[Session, ...], after: Mapping[NeighborName, Neighbor], new: set[Address], since_s: float
+    sessions: tuple[Session, ...], after: Mapping[NeighborName, Neighbor], changed: set[Address], since_s: float
 ) -> bool:
     """Return whether ExaBGP has exactly these peers, and those that changed are not the sessions of before."""
     if {one.peer for one in sessions} != {neighbor.address for neighbor in after.values()}:
         return False
     for one in sessions:
         older = one.state is SessionState.ESTABLISHED and one.age_s > since_s + AGE_STEP_S
-        if one.peer in new and older:
+        if one.peer in changed and older:
             return False
     return True

@@ -42,7 +42,7 @@ from anycastd.actuators.exabgp.server import Connection, listen
 from anycastd.actuators.exabgp.sessions import Owed, Sessions
 from anycastd.actuators.exabgp.supervisor import Supervisor
 from anycastd.actuators.exabgp.wording import CLEAR, resend
-from anycastd.errors import ActuatorTransient
+from anycastd.errors import ActuatorRejected, ActuatorTransient
 from anycastd.model.address import Family, NeighborName, Prefix
 from anycastd.model.bgp import (
     Announce,
@@ -111,6 +111,7 @@ class Speaker:
         self._asked: asyncio.Future[SessionsSeen] | None = None
         self._stages: tuple[DeadManStage, ...] = ()
         self._configuring = asyncio.Lock()
+        self._matching: asyncio.Task[None] | None = None
 
     # what the control loop uses
 
@@ -175,13 +176,25 @@ class Speaker:
         self.set_dead_man(self._stages)
         self._supervisor.supervise()
 
+    def set_pace(self, bgp: BgpConfig) -> None:
+        """Take a new window and times; everything else of `bgp` needs a restart."""
+        self._link.set_pace(
+            window=bgp.window,
+            wedged_after_s=bgp.wedged_after_s,
+            idle_ask_s=bgp.idle_ask_s,
+            reconcile_s=bgp.reconcile_s,
+        )
+        self._follow()
+
     async def hand_over(self) -> None:
         """Let go of ExaBGP and its bridge, which run on; the next daemon adopts them."""
         await self._close()
 
     async def stop(self, withdraw: bool) -> None:
         """End ExaBGP. `withdraw`: its peers have nothing of ours left; else they keep it as stale (RFC 4724)."""
-        if withdraw and await self._command(CLEAR, CLEAR_WITHIN_S):
+        if withdraw:
+            if not await self._command(CLEAR, CLEAR_WITHIN_S):
+                self._order("!clear")
             await asyncio.sleep(LET_OUT_S)
             await self._all_out(CLEAR_WITHIN_S)
         await self._supervisor.unsupervise()
@@ -321,6 +334,8 @@ class Speaker:
             case Synced():
                 self._watch(None, "")
                 self._report(Ready(self._pid))
+                if self._supervisor.adopted and self._matching is None:
+                    self._matching = asyncio.create_task(self._match(), name="exabgp configuration")
             case RoutesSeen():
                 self._routes, self._dumped_at_s = dict(event.routes), self._now_s()
                 self._supervisor.files.trim_log()
@@ -452,6 +467,20 @@ class Speaker:
             self._watch(self._bgp.connect_within_s, "no bridge said hello")
         self._changed()
 
+    async def _match(self) -> None:
+        """Give an adopted ExaBGP the configuration of today; settings that only a start can change are left."""
+        supervisor = self._supervisor
+        try:
+            wanted, running = supervisor.digest(supervisor.render(self._neighbors)), supervisor.state.config
+            if wanted.partition("-")[0] != running.partition("-")[0]:
+                await self.reconfigure(self._neighbors)
+            elif wanted != running:
+                self._report(
+                    Degraded("settings", "ExaBGP runs with settings of an earlier start until it is restarted")
+                )
+        except (ActuatorRejected, ActuatorTransient) as error:
+            self._report(Degraded("configuration", str(error)))
+
     async def _command(self, line: str, within_s: float) -> bool:
         """Say one command before everything else; return whether it was done in time."""
         self._chore = asyncio.get_running_loop().create_future()
@@ -476,6 +505,10 @@ class Speaker:
 
     async def _close(self) -> None:
         server, self._server = self._server, None
+        if self._matching is not None:
+            self._matching.cancel()
+            await asyncio.wait([self._matching])
+            self._matching = None
         await self._supervisor.leave()
         for handle in (self._timer, self._watchdog):
             if handle is not None:

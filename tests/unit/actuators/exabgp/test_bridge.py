@@ -152,12 +152,9 @@ def test_a_daemon_that_never_reads_is_left_and_told_later(between: Between) -> N
 
 def test_the_dead_man_speaks_once_a_stage_and_a_new_daemon_hears_of_it(between: Between) -> None:
     between.connect()
+    line = "neighbor 10.9.0.2 withdraw route 10.0.0.0/8 next-hop 1.1.1.1"
     stages = [
-        {
-            "action": "withdraw",
-            "after_s": 0.6,
-            "lines": ["neighbor 10.9.0.2 withdraw route 10.0.0.0/8 next-hop 1.1.1.1"],
-        },
+        {"action": "withdraw", "after_s": 0.6, "lines": [line]},
         {"action": "depref", "after_s": 0.2, "lines": ["one", "two"]},
     ]
     (between.directory / "deadman.json").write_text(json.dumps(stages))
