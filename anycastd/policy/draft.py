@@ -14,7 +14,8 @@ class Facts:
     """All that a decision on one prefix may know.
 
     `condition` is announce_when's value; `first_checks`: verdicts are awaited for the first time; `data_plane_ready`:
-    its routes were read back from the kernel (I5); `bgp_observed`: we know what ExaBGP holds.
+    its routes were read back from the kernel (I5); `blackhole_ready`: the blackhole at least; `bgp_observed`: we know
+    what ExaBGP holds.
     """
 
     now_s: float
@@ -23,6 +24,7 @@ class Facts:
     detail: str = ""
     first_checks: bool = False
     data_plane_ready: bool = True
+    blackhole_ready: bool = True
     bgp_observed: bool = True
     checker_suspect: bool = False
     suspect_detail: str = ""

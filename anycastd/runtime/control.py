@@ -146,13 +146,15 @@ class Control:
     def _facts(self, prefix: Prefix, now_s: float) -> Facts:
         value, detail, first = self.beliefs.value_for(prefix)
         test = self.beliefs.view.self_test
+        caught, forwarded = self.forwarder.ready(self.beliefs, prefix)
         return Facts(
             now_s=now_s,
             spec=self.config.prefixes[prefix],
             condition=value,
             detail=detail,
             first_checks=first,
-            data_plane_ready=self.forwarder.ready(self.beliefs, prefix),
+            data_plane_ready=forwarded,
+            blackhole_ready=caught,
             bgp_observed=self.adopted,
             checker_suspect=test.suspect_until_s is not None,
             suspect_detail=test.detail,

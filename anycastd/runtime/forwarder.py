@@ -52,11 +52,12 @@ class Forwarder:
         group = (beliefs.config.prefixes[prefix].announce_when, prefix.version)
         return replace(self._paths[group], prefix=prefix)
 
-    def ready(self, beliefs: Beliefs, prefix: Prefix) -> bool:
-        """Return whether a prefix's blackhole and tunnel route were read back from the kernel (I5)."""
+    def ready(self, beliefs: Beliefs, prefix: Prefix) -> tuple[bool, bool]:
+        """Return whether a prefix's blackhole was read back from the kernel, and whether its tunnel route too (I5)."""
         have = self._kernel.observed.routes or frozenset()
         over = forward(self._config, self.path(beliefs, prefix))
-        return over is not None and over in have and blackhole(self._config, prefix) in have
+        caught = blackhole(self._config, prefix) in have
+        return caught, caught and over is not None and over in have
 
     def act(self, beliefs: Beliefs, now_s: float, *, anew: bool = False) -> None:
         """Choose paths and put right what differs; costs nothing when neither wanted nor observed has changed."""

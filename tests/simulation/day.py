@@ -11,7 +11,7 @@ from random import Random
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName
 from anycastd.model.bgp import Route
 from anycastd.model.checks import ProbeSpec, Timing
-from anycastd.model.decision import Memory
+from anycastd.model.decision import Level, Memory
 from anycastd.model.kernel import KernelObserved
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Backend, Condition, Config, LastResort, Need, PrefixSpec, Scope
@@ -115,6 +115,7 @@ class Day:
         if self.control is not None:
             return
         memories: dict[Prefix, Memory] = decode(self.saved, self.clocks()) if self.saved else {}
+        self.began_with = dict(memories)
         self.probes = Probes(self.loop, self.rng, self._probe)
         self.control = Control(
             self.config,
@@ -134,7 +135,8 @@ class Day:
         if self.control is not None and self.control.adopted and self.found_by is not self.control:
             self.found_by = self.control
             held = {prefix for have in self.speaker.rib.values() for prefix in have}
-            self.speaker.never_sent = {*self.config.prefixes} - held
+            known = {p for p, m in self.began_with.items() if m.was_lost or m.level is not Level.WITHDRAWN}
+            self.speaker.never_sent = {*self.config.prefixes} - held - known
 
     def save(self) -> None:
         """Save, as is done each second."""

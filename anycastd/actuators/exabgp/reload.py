@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anycastd.actuators.exabgp import conf
 from anycastd.actuators.exabgp.dump import Session
 from anycastd.actuators.exabgp.events import Degraded
+from anycastd.errors import ActuatorRejected, ActuatorTransient
 from anycastd.model.address import Address, NeighborName
 from anycastd.model.bgp import SessionState
 from anycastd.model.topology import Neighbor
@@ -52,9 +53,7 @@ class Reload:
         if head == old_head and await self._reload(neighbors, changed):
             self._supervisor.note(replace(self._supervisor.state, config=self._supervisor.digest(rendered)))
             return
-        self._speaker.report(
-            Degraded("reload", "a reload did not take: ExaBGP is restarted, its peers keep the routes")
-        )
+        self._speaker.report(Degraded("reload", "a reload did not take: ExaBGP is restarted"))
         await self._speaker.restart()
         self._speaker.report(Degraded("reload", ""))
 
@@ -77,6 +76,19 @@ class Reload:
         """Return whether every session that there was is up: with one that is down the reload may be lost."""
         seen = await self._speaker.ask_sessions(TAKES_WITHIN_S)
         return seen is not None and all(one.state is SessionState.ESTABLISHED for one in seen.sessions)
+
+
+async def match(speaker: Speaker) -> None:
+    """Give an adopted ExaBGP the configuration of today; settings that only a start can change are left."""
+    supervisor = speaker.supervisor
+    try:
+        wanted, running = supervisor.digest(supervisor.render(speaker.neighbors)), supervisor.state.config
+        if wanted.partition("-")[0] != running.partition("-")[0]:
+            await speaker.reconfigure(speaker.neighbors)
+        elif wanted != running:
+            speaker.report(Degraded("settings", "ExaBGP runs with the settings of an earlier start"))
+    except (ActuatorRejected, ActuatorTransient) as error:
+        speaker.report(Degraded("configuration", str(error)))
 
 
 def _took(

@@ -16,6 +16,11 @@ AGE_STEP_S = 1.0
 Owed = tuple[NeighborName, Family]
 
 
+def noted(neighbor: NeighborName, family: Family) -> str:
+    """Return the name under which an End-of-RIB is noted for the next daemon."""
+    return f"{neighbor} {family}"
+
+
 class Sessions:
     """Follows events, corrected by what ExaBGP says when asked."""
 
@@ -37,9 +42,10 @@ class Sessions:
         """Return the neighbor that something is said of."""
         return self._names.get(event.peer)
 
-    def begin(self, now_s: float, sent_s: Mapping[Owed, float]) -> None:
-        """Begin with an ExaBGP of which only this is known: when it last acknowledged which End-of-RIB."""
-        self.sent_s = dict(sent_s)
+    def begin(self, now_s: float, sent_s: Mapping[str, float]) -> None:
+        """Begin with an ExaBGP of which only this is known: when it last acknowledged which End-of-RIB, as noted."""
+        all_of = ((name, family) for name, neighbor in self._neighbors.items() for family in neighbor.families)
+        self.sent_s = {owed: sent_s[noted(*owed)] for owed in all_of if noted(*owed) in sent_s}
         self._owed.clear()
         self.views = dict.fromkeys(self._neighbors, SessionView(SessionState.UNKNOWN, now_s))
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from anycastd.actuators.exabgp import dead_man, reload
@@ -21,6 +21,7 @@ from anycastd.actuators.exabgp.events import (
     Refused,
     Repaired,
     Requeued,
+    SessionChanged,
     SpeakerEvent,
     Wedged,
 )
@@ -39,11 +40,12 @@ from anycastd.actuators.exabgp.process import start_of
 from anycastd.actuators.exabgp.refused import Refusals
 from anycastd.actuators.exabgp.repair import Repairs
 from anycastd.actuators.exabgp.server import Connection, listen
-from anycastd.actuators.exabgp.sessions import Owed, Sessions
+from anycastd.actuators.exabgp.sessions import Sessions, noted
 from anycastd.actuators.exabgp.supervisor import Supervisor
+from anycastd.actuators.exabgp.withdraw_all import withdraw_all
 from anycastd.actuators.exabgp.wording import CLEAR, resend
-from anycastd.errors import ActuatorRejected, ActuatorTransient
-from anycastd.model.address import Family, NeighborName, Prefix
+from anycastd.errors import ActuatorTransient
+from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import (
     Announce,
     BgpAction,
@@ -56,9 +58,6 @@ from anycastd.model.bgp import (
 )
 from anycastd.model.topology import BgpConfig, Neighbor, Pop
 
-CLEAR_WITHIN_S = 5.0
-LET_OUT_S = 0.3
-"""Between `done` and the last UPDATE on the wire (measured: enough for what a POP announces)."""
 BRIDGE_BACK_WITHIN_S = 2.0
 
 _STATES = {
@@ -87,7 +86,7 @@ class Speaker:
     ) -> None:
         self._bgp, self._neighbors = bgp, dict(neighbors)
         self._on_change, self._on_event = on_change, on_event
-        self._supervisor = Supervisor(bgp, pop, self._report, self._life_changed)
+        self._supervisor = Supervisor(bgp, pop, self.report, self._life_changed)
         self._sessions = Sessions(neighbors)
         self._repairs, self._refusals = Repairs(), Refusals()
         self._link = Link(
@@ -133,14 +132,14 @@ class Speaker:
 
     def apply(self, actions: Sequence[BgpAction]) -> None:
         """Take actions in; what becomes of them shows in `observed`. What was just refused is not said again."""
-        now_s = self._now_s()
+        now_s = time.monotonic()
         self._link.submit([action for action in actions if self._refusals.may(action, now_s)], now_s)
         self._observed = None
         self._follow()
 
     def ask_routes(self) -> None:
         """Have what ExaBGP holds read again as soon as possible."""
-        self._link.ask_routes(self._now_s())
+        self._link.ask_routes(time.monotonic())
         self._follow()
 
     def set_dead_man(self, stages: Sequence[DeadManStage]) -> None:
@@ -151,9 +150,9 @@ class Speaker:
         body = dead_man.encode(self._stages, {name: n.address for name, n in self._neighbors.items()})
         try:
             self._supervisor.files.write_dead_man(body, self._supervisor.who.owner)
-            self._report(Degraded("dead_man", ""))
+            self.report(Degraded("dead_man", ""))
         except OSError as error:
-            self._report(Degraded("dead_man", str(error)))
+            self.report(Degraded("dead_man", str(error)))
         self._link.order("!deadman")
         self._follow()
 
@@ -165,7 +164,7 @@ class Speaker:
         files.take_lock()
         try:
             self._supervisor.begin(self._neighbors)
-            self._sessions.begin(self._now_s(), self._noted_eor())
+            self._sessions.begin(time.monotonic(), self._supervisor.state.eor_s)
             self._server = await listen(
                 files.socket, self._supervisor.who.owner.gid, lambda: Connection(self._take_line, self._lost)
             )
@@ -193,17 +192,14 @@ class Speaker:
     async def stop(self, withdraw: bool) -> None:
         """End ExaBGP. `withdraw`: its peers have nothing of ours left; else they keep it as stale (RFC 4724)."""
         if withdraw:
-            if not await self._command(CLEAR, CLEAR_WITHIN_S):
-                self._order("!clear")
-            await asyncio.sleep(LET_OUT_S)
-            await self._all_out(CLEAR_WITHIN_S)
+            await withdraw_all(self)
         await self._supervisor.unsupervise()
-        await self._supervisor.end(order=self._order)
+        await self._supervisor.end(order=self.order)
         await self._close()
 
     async def restart(self) -> None:
         """Replace ExaBGP the way an upgrade does: routes stay at the peers as stale until the new one has said them."""
-        await self._supervisor.end(order=self._order)
+        await self._supervisor.end(order=self.order)
 
     async def reconfigure(self, neighbors: Mapping[NeighborName, Neighbor]) -> None:
         """Take neighbors: reload ExaBGP if its file changes, restart it if that does not take.
@@ -241,7 +237,7 @@ class Speaker:
         if self._routes is not None:
             self._routes = {name: self._routes.get(name, {}) for name in neighbors}
         self.set_dead_man(self._stages)
-        self._link.ask_routes(self._now_s())
+        self._link.ask_routes(time.monotonic())
         self._changed()
 
     async def ask_sessions(self, within_s: float) -> SessionsSeen | None:
@@ -250,7 +246,7 @@ class Speaker:
             return None
         if self._asked is None or self._asked.done():
             self._asked = asyncio.get_running_loop().create_future()
-            self._link.ask_sessions(self._now_s())
+            self._link.ask_sessions(time.monotonic())
             self._follow()
         try:
             return await asyncio.wait_for(asyncio.shield(self._asked), within_s)
@@ -259,11 +255,7 @@ class Speaker:
 
     def signal(self, number: signal.Signals, words: str) -> bool:
         """Signal ExaBGP, by ourselves or through its bridge; return whether either could be done."""
-        return self._supervisor.signal(number) or self._order(words)
-
-    def report(self, event: SpeakerEvent) -> None:
-        """Tell what happened."""
-        self._report(event)
+        return self._supervisor.signal(number) or self.order(words)
 
     # lines
 
@@ -271,7 +263,7 @@ class Speaker:
         if connection is not self._connection:
             self._greet(connection, line)
             return
-        self._link.feed_line(line, self._now_s())
+        self._link.feed_line(line, time.monotonic())
         self._follow()
 
     def _greet(self, connection: Connection, line: str) -> None:
@@ -287,15 +279,15 @@ class Speaker:
         if self._connection is not None:
             self._connection.close()
         self._connection = connection
-        self._link.connected(self._now_s())
-        self._link.feed_line(line, self._now_s())
+        self._link.connected(time.monotonic())
+        self._link.feed_line(line, time.monotonic())
         self._follow()
 
     def _lost(self, connection: Connection) -> None:
         if connection is not self._connection:
             return
         self._connection = None
-        self._link.disconnected(self._now_s())
+        self._link.disconnected(time.monotonic())
         if self._supervisor.running is not None:
             # ExaBGP starts another bridge at once; if none comes, it hangs
             self._watch(self._bgp.connect_within_s, "no bridge came back")
@@ -318,11 +310,11 @@ class Speaker:
             self._timer = None
         deadline_s = self._link.deadline()
         if deadline_s is not None and self._server is not None:
-            self._timer = asyncio.get_running_loop().call_at(max(deadline_s, self._now_s() + 0.001), self._wake)
+            self._timer = asyncio.get_running_loop().call_at(max(deadline_s, time.monotonic() + 0.001), self._wake)
 
     def _wake(self) -> None:
         self._timer = None
-        self._link.wake(self._now_s())
+        self._link.wake(time.monotonic())
         self._follow()
 
     # what the link saw
@@ -333,39 +325,38 @@ class Speaker:
                 self._hello(event.hello)
             case Synced():
                 self._watch(None, "")
-                self._report(Ready(self._pid))
+                self.report(Ready(self._pid))
                 if self._supervisor.adopted and self._matching is None:
-                    self._matching = asyncio.create_task(self._match(), name="exabgp configuration")
+                    self._matching = asyncio.create_task(reload.match(self), name="exabgp configuration")
             case RoutesSeen():
-                self._routes, self._dumped_at_s = dict(event.routes), self._now_s()
+                self._routes, self._dumped_at_s = dict(event.routes), time.monotonic()
                 self._supervisor.files.trim_log()
             case SessionsSeen():
                 self._saw_sessions(event)
             case SessionSeen():
-                self._saw_session(event)
+                changed = self._sessions.take_event(event.event, time.monotonic())
+                self._tell_sessions([changed] if changed is not None else [])
             case ChoreDone():
                 if self._chore is not None and not self._chore.done() and event.line == CLEAR:
                     self._chore.set_result(event.accepted)
             case _:
                 self._take_told(event)
-                self._report(event)
+                self.report(event)
 
     def _take_told(self, event: SpeakerEvent) -> None:
         """Take an event that is told as it is."""
         if isinstance(event, Acked):
             self._acked(event)
         elif isinstance(event, Refused):
-            self._refusals.add(event.action, self._now_s())
+            self._refusals.add(event.action, time.monotonic())
         elif isinstance(event, Wedged):
             self._wedged(event)
 
-    def _saw_session(self, event: SessionSeen) -> None:
-        changed = self._sessions.take_event(event.event, self._now_s())
-        if changed is None:
-            return
-        self._report(changed)
-        if changed.state is SessionState.ESTABLISHED:
-            self._repair(changed.neighbor)
+    def _tell_sessions(self, changes: Iterable[SessionChanged]) -> None:
+        for changed in changes:
+            self.report(changed)
+            if changed.state is SessionState.ESTABLISHED:
+                self._repair(changed.neighbor)
 
     def _acked(self, event: Acked) -> None:
         action = event.action
@@ -373,7 +364,7 @@ class Speaker:
         if isinstance(action, EndOfRib):
             self._sessions.sent(action.neighbor, action.family, event.acked_s)
             state = self._supervisor.state
-            state.eor_s[f"{action.neighbor} {action.family}"] = event.acked_s
+            state.eor_s[noted(action.neighbor, action.family)] = event.acked_s
             self._supervisor.note(state)
             return
         view = self._sessions.views.get(action.neighbor)
@@ -391,37 +382,28 @@ class Speaker:
         withdrawals = self._repairs.came_up(neighbor)
         if withdrawals is None:
             return
-        self._link.submit(withdrawals, self._now_s())
-        self._link.do(resend(self._neighbors[neighbor].address), self._now_s())
-        self._report(Repaired(neighbor))
+        self._link.submit(withdrawals, time.monotonic())
+        self._link.do(resend(self._neighbors[neighbor].address), time.monotonic())
+        self.report(Repaired(neighbor))
 
     def _hello(self, hello: Hello) -> None:
         self._bridge_pid = hello.pid
         if hello.exabgp != self._pid:
             self._pid = hello.exabgp
             self._repairs = Repairs()
-            self._sessions.begin(self._now_s(), self._noted_eor())
+            self._sessions.begin(time.monotonic(), self._supervisor.state.eor_s)
             self._routes = None
         if hello.dead_man is not None:
-            self._report(DeadManFired(hello.dead_man))
+            self.report(DeadManFired(hello.dead_man))
         if hello.dropped:
-            self._report(LinesDropped(hello.dropped))
+            self.report(LinesDropped(hello.dropped))
         self._link.order("!deadman")
         self._watch(self._bgp.connect_within_s, "the answers could not be aligned")
 
     def _saw_sessions(self, event: SessionsSeen) -> None:
-        for changed in self._sessions.take_all(event.sessions, self._now_s()):
-            self._report(changed)
-            if changed.state is SessionState.ESTABLISHED:
-                self._repair(changed.neighbor)
+        self._tell_sessions(self._sessions.take_all(event.sessions, time.monotonic()))
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(event)
-
-    def _noted_eor(self) -> dict[Owed, float]:
-        """Return which End-of-RIBs the running ExaBGP has acknowledged, by its state file."""
-        noted = self._supervisor.state.eor_s
-        known = {f"{name} {f}": (name, f) for name, n in self._neighbors.items() for f in Family if f in n.families}
-        return {known[key]: at_s for key, at_s in noted.items() if key in known}
 
     # ends
 
@@ -435,7 +417,7 @@ class Speaker:
     def _kill(self) -> None:
         self._watch(None, "")
         if not self.signal(signal.SIGKILL, "!kill"):
-            self._report(Degraded("kill", "ExaBGP hangs and is another user's, and its bridge does not answer"))
+            self.report(Degraded("kill", "ExaBGP hangs and is another user's, and its bridge does not answer"))
         self._follow()
 
     def _watch(self, within_s: float | None, why: str) -> None:
@@ -448,7 +430,7 @@ class Speaker:
 
     def _overdue(self, within_s: float, why: str) -> None:
         self._watchdog = None
-        self._report(Degraded("silent", f"{why} within {within_s:.0f} s: ExaBGP is replaced"))
+        self.report(Degraded("silent", f"{why} within {within_s:.0f} s: ExaBGP is replaced"))
         self._kill()
 
     def _life_changed(self) -> None:
@@ -456,52 +438,27 @@ class Speaker:
         if self._supervisor.running is None:
             self._watch(None, "")
             self._supervisor.end_bridge(self._bridge_pid, only_stopped=True)
-            self._sessions.lost(self._now_s())
+            self._sessions.lost(time.monotonic())
             self._routes = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-            self._link.disconnected(self._now_s())
+            self._link.disconnected(time.monotonic())
             self._follow()
         else:
             self._watch(self._bgp.connect_within_s, "no bridge said hello")
         self._changed()
 
-    async def _match(self) -> None:
-        """Give an adopted ExaBGP the configuration of today; settings that only a start can change are left."""
-        supervisor = self._supervisor
-        try:
-            wanted, running = supervisor.digest(supervisor.render(self._neighbors)), supervisor.state.config
-            if wanted.partition("-")[0] != running.partition("-")[0]:
-                await self.reconfigure(self._neighbors)
-            elif wanted != running:
-                self._report(
-                    Degraded("settings", "ExaBGP runs with settings of an earlier start until it is restarted")
-                )
-        except (ActuatorRejected, ActuatorTransient) as error:
-            self._report(Degraded("configuration", str(error)))
-
-    async def _command(self, line: str, within_s: float) -> bool:
+    async def command(self, line: str, within_s: float) -> bool:
         """Say one command before everything else; return whether it was done in time."""
         self._chore = asyncio.get_running_loop().create_future()
-        if not self._link.do(line, self._now_s()):
+        if not self._link.do(line, time.monotonic()):
             return False
         self._follow()
         try:
             return await asyncio.wait_for(self._chore, within_s)
         except TimeoutError:
             return False
-
-    async def _all_out(self, within_s: float) -> None:
-        """Wait until ExaBGP sends no more UPDATEs."""
-        end_s, last = self._now_s() + within_s, -1
-        while self._now_s() < end_s:
-            seen = await self.ask_sessions(1.0)
-            sent = sum(one.updates_sent for one in seen.sessions) if seen else last
-            if sent == last:
-                return
-            last = sent
-            await asyncio.sleep(0.1)
 
     async def _close(self) -> None:
         server, self._server = self._server, None
@@ -524,7 +481,8 @@ class Speaker:
 
     # small things
 
-    def _order(self, words: str) -> bool:
+    def order(self, words: str) -> bool:
+        """Tell the bridge itself something; return whether there is one."""
         told = self._link.order(words)
         self._follow()
         return told and self._connection is not None
@@ -533,12 +491,10 @@ class Speaker:
         self._observed = None
         self._on_change()
 
-    def _report(self, event: SpeakerEvent) -> None:
+    def report(self, event: SpeakerEvent) -> None:
+        """Tell what happened; a condition that stands is told once."""
         if isinstance(event, Degraded):
             if self._said.get(event.subject, "") == event.detail:
                 return
             self._said[event.subject] = event.detail
         self._on_event(event)
-
-    def _now_s(self) -> float:
-        return time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.model.decision import Level, Memory, Reason
+from anycastd.model.decision import Level, Memory, Reason, Truth
 from anycastd.policy.draft import Draft, Facts
 
 
@@ -14,8 +14,13 @@ def observation(facts: Facts, memory: Memory, draft: Draft) -> Draft:
 
 
 def data_plane(facts: Facts, memory: Memory, draft: Draft) -> Draft:
-    """An absent prefix stays absent until its routes were read back from the kernel."""
-    if facts.data_plane_ready or memory.level is not Level.WITHDRAWN or draft.level is Level.WITHDRAWN:
+    """An absent prefix stays absent until its routes were read back from the kernel.
+
+    For one that only keeps the prefix from going dark, as it cannot be served, the blackhole is enough.
+    """
+    stopgap = memory.was_lost and facts.condition is Truth.FALSE and facts.blackhole_ready
+    ready = facts.data_plane_ready or stopgap
+    if ready or memory.level is not Level.WITHDRAWN or draft.level is Level.WITHDRAWN:
         return draft
     detail = "its blackhole route or tunnel route is not in the kernel"
     return draft.say("data_plane", Reason.DATA_PLANE_NOT_READY, Level.WITHDRAWN, detail)
