@@ -17,6 +17,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+try:
+    from exabgp.reactor.network import outgoing
+except ImportError:
+    outgoing = None
+
 GC_THRESHOLDS = (20_000, 20, 100)
 
 
@@ -33,11 +38,9 @@ def without_delay(create: Callable[..., socket.socket]) -> Callable[..., socket.
 
 def main() -> None:
     """Become ExaBGP."""
-    try:
-        from exabgp.reactor.network import outgoing
-
+    if hasattr(outgoing, "create"):
         outgoing.create = without_delay(outgoing.create)
-    except (ImportError, AttributeError):
+    else:
         sys.stderr.write("anycastd: sessions that ExaBGP dials are left with Nagle's algorithm\n")
     gc.set_threshold(*GC_THRESHOLDS)
     del sys.argv[0]

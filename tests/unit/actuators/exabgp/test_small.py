@@ -56,7 +56,7 @@ def test_end_of_rib_is_owed_at_each_up_until_it_was_sent() -> None:
 @pytest.mark.parametrize(("sent_s", "owed"), [(None, True), (50.0, True), (90.5, False), (95.0, False)])
 def test_an_adopted_session_is_owed_what_was_not_sent_since_it_came_up(sent_s: float | None, owed: bool) -> None:
     sessions = Sessions({A: NEIGHBOR})
-    sessions.begin(100.0, {} if sent_s is None else {(A, Family.IPV4_UNICAST): sent_s})
+    sessions.begin(100.0, {} if sent_s is None else {"a ipv4-unicast": sent_s})
     (change,) = sessions.take_all([session(UP, 9.0)], 100.0)
     assert change.state is UP
     assert bool(sessions.owed) is owed
