@@ -252,6 +252,7 @@ class App:
                 self._reload_ended(refused, dry_run=False)
                 return refused
             self.config = new
+            self.speaker.set_pace(new.bgp)
             if expected_removals is not None:
                 self.control.announcer.spared = frozenset()
             self.control.configure(new, self.loop.time())

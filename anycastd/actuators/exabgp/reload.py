@@ -10,18 +10,17 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from anycastd.actuators.exabgp import conf
 from anycastd.actuators.exabgp.dump import Session
-from anycastd.actuators.exabgp.events import Degraded
+from anycastd.actuators.exabgp.events import Degraded, SpeakerEvent
+from anycastd.actuators.exabgp.link import SessionsSeen
+from anycastd.actuators.exabgp.supervisor import Supervisor
 from anycastd.errors import ActuatorRejected, ActuatorTransient
 from anycastd.model.address import Address, NeighborName
 from anycastd.model.bgp import SessionState
 from anycastd.model.topology import Neighbor
-
-if TYPE_CHECKING:
-    from anycastd.actuators.exabgp.speaker import Speaker
 
 TAKES_WITHIN_S = 2.0
 LOOK_EACH_S = 0.1
@@ -29,10 +28,25 @@ TRIES = 2
 AGE_STEP_S = 1.0
 
 
+class Speaking(Protocol):
+    """What a reload needs of the speaker."""
+
+    @property
+    def supervisor(self) -> Supervisor: ...
+    @property
+    def neighbors(self) -> Mapping[NeighborName, Neighbor]: ...
+    def set_neighbors(self, neighbors: Mapping[NeighborName, Neighbor]) -> None: ...
+    def report(self, event: SpeakerEvent) -> None: ...
+    def signal(self, number: signal.Signals, words: str) -> bool: ...
+    async def ask_sessions(self, within_s: float) -> SessionsSeen | None: ...
+    async def restart(self) -> None: ...
+    async def reconfigure(self, neighbors: Mapping[NeighborName, Neighbor]) -> None: ...
+
+
 class Reload:
     """One change of neighbors."""
 
-    def __init__(self, speaker: Speaker) -> None:
+    def __init__(self, speaker: Speaking) -> None:
         self._speaker, self._supervisor = speaker, speaker.supervisor
 
     async def run(self, neighbors: dict[NeighborName, Neighbor]) -> None:
@@ -78,7 +92,7 @@ class Reload:
         return seen is not None and all(one.state is SessionState.ESTABLISHED for one in seen.sessions)
 
 
-async def match(speaker: Speaker) -> None:
+async def match(speaker: Speaking) -> None:
     """Give an adopted ExaBGP the configuration of today; settings that only a start can change are left."""
     supervisor = speaker.supervisor
     try:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from anycastd.actuators.exabgp.link import SessionsSeen
 from anycastd.actuators.exabgp.wording import CLEAR
-
-if TYPE_CHECKING:
-    from anycastd.actuators.exabgp.speaker import Speaker
 
 WITHIN_S = 5.0
 LET_OUT_S = 0.3
@@ -16,7 +14,15 @@ LET_OUT_S = 0.3
 LOOK_EACH_S = 0.1
 
 
-async def withdraw_all(speaker: Speaker) -> None:
+class Speaking(Protocol):
+    """What leaving needs of the speaker."""
+
+    def order(self, words: str) -> bool: ...
+    async def command(self, line: str, within_s: float) -> bool: ...
+    async def ask_sessions(self, within_s: float) -> SessionsSeen | None: ...
+
+
+async def withdraw_all(speaker: Speaking) -> None:
     """Withdraw every route from every neighbor, by the bridge if ExaBGP's answers are not understood just now."""
     if not await speaker.command(CLEAR, WITHIN_S):
         speaker.order("!clear")
