@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from anycastd.health.assess import Index, assess, index_of
@@ -84,6 +85,11 @@ class Beliefs:
         if was_suspect != (test.suspect_until_s is not None):
             changed.update(self.config.prefixes)
         return changed
+
+    def worst_first(self, prefixes: Collection[Prefix]) -> list[Prefix]:
+        """Return prefixes in the order of their need: those that cannot be served now, then the rest."""
+        order = sorted(self.groups, key=lambda group: self.values[group][0] is not Truth.FALSE)
+        return [prefix for group in order for prefix in self.groups[group] if prefix in prefixes]
 
     @property
     def self_checks(self) -> tuple[CheckState, ...]:

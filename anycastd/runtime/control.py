@@ -4,7 +4,8 @@
 
 `on_result` is the fast way: one region, and the prefixes it touches. `on_observed` follows a change of what ExaBGP or
 the kernel hold. `step` goes the whole way over everything, at each tick. All are level-triggered: what was missed,
-lost or refused shows up as a difference the next time. The only clock is the `now_s` that is passed in.
+lost or refused shows up as a difference the next time. Many prefixes at once are taken a bite at a time, so that the
+next result never waits for all of them. The only clock is the `now_s` that is passed in.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from anycastd.model.topology import Config
 from anycastd.policy.desired import wanted_routes
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
-from anycastd.runtime.announcer import UNDECIDED, Announcer
+from anycastd.runtime.announcer import Announcer
+from anycastd.runtime.backlog import BITE, Backlog, next_due_s, waiting
 from anycastd.runtime.beliefs import Beliefs, Verdict
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, Probes
@@ -55,7 +57,7 @@ class Control:
         self._probes, self._record, self._wake = probes, record, wake
         self.announcer = Announcer(bgp, record.acted)
         self.forwarder = Forwarder(kernel, record.rerouted)
-        self.beliefs = Beliefs(config, now_s)
+        self.beliefs, self._backlog = Beliefs(config, now_s), Backlog()
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
@@ -79,6 +81,7 @@ class Control:
 
     def _configure(self, config: Config, gone_linger_s: dict[Prefix, float], now_s: float) -> None:
         self.config = config
+        self._backlog.keep(config.prefixes.keys())
         self.announcer.configure(config, now_s)
         self.forwarder.configure(config, self.beliefs, gone_linger_s, now_s)
         self._probes.set_probes((*config.probes, *config.self_test.probes))
@@ -96,9 +99,12 @@ class Control:
         only = frozenset[RegionName]() if verdict.region is None else frozenset({verdict.region})
         changed = self.beliefs.refresh(now_s, only)
         self.forwarder.act(self.beliefs, now_s)
-        self._decide(changed, result.ended_s, now_s)
-        if self.adopted:
-            self.announcer.act(self.config, self.levels, changed, now_s)
+        if len(changed) <= BITE:
+            self._decide(dict.fromkeys(changed, result.ended_s), now_s)
+        else:
+            self._backlog.add(self.beliefs.worst_first(changed), result.ended_s)
+            self._decide(self._backlog.bite(), now_s)
+            self._wake(now_s)
         self._record.verdict(verdict)
 
     def on_observed(self, now_s: float) -> None:
@@ -107,16 +113,21 @@ class Control:
             self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
             self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
-            self._decide(self.config.prefixes, now_s, now_s)
+            self._backlog.add(self.config.prefixes, now_s)
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
         if suspect_until_s is not None and suspect_until_s <= now_s:
-            self._decide(self.beliefs.refresh(now_s, frozenset()), now_s, now_s)
+            self._backlog.add(self.beliefs.refresh(now_s, frozenset()), now_s)
         self.forwarder.act(self.beliefs, now_s)
-        waiting = [p for p, d in self.decisions.items() if d.hold in UNDECIDED or _is_due(d, now_s)]
-        self._decide(waiting, now_s, now_s)
+        if not self._backlog:
+            self._backlog.add(waiting(self.decisions, now_s), now_s)
+        self._decide(self._backlog.bite(), now_s)
+        if self._backlog:
+            self._wake(now_s)
+            return
         if self.adopted:
             self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
-        for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s):
+        due_s = next_due_s(self.decisions, now_s)
+        for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s, due_s):
             if at_s is not None and at_s > now_s:
                 self._wake(at_s)
 
@@ -124,7 +135,7 @@ class Control:
         """Go the whole way over everything."""
         self.beliefs.refresh(now_s)
         self.forwarder.act(self.beliefs, now_s, anew=True)
-        self._decide(self.config.prefixes, now_s, now_s)
+        self._backlog.add(self.config.prefixes, now_s)
         self.on_observed(now_s)
 
     def stop(self, now_s: float) -> None:
@@ -133,15 +144,17 @@ class Control:
         self.announcer.spared = frozenset()
         self.step(now_s)
 
-    def _decide(self, prefixes: Iterable[Prefix], seen_s: float, now_s: float) -> None:
-        for prefix in prefixes:
+    def _decide(self, seen_s: Mapping[Prefix, float], now_s: float) -> None:
+        for prefix in seen_s:
             before = self.decisions.get(prefix)
             after, self.memories[prefix] = decide(self._facts(prefix, now_s), self.memories.get(prefix, Memory()))
             self.decisions[prefix], self.levels[prefix] = after, after.level
             if before is None or (before.level, before.reason, before.hold) != (after.level, after.reason, after.hold):
-                self._record.decided(before, after, seen_s, now_s)
+                self._record.decided(before, after, seen_s[prefix], now_s)
             if after.wake_at_s is not None:
                 self._wake(after.wake_at_s)
+        if self.adopted:
+            self.announcer.act(self.config, self.levels, seen_s.keys(), now_s)
 
     def _facts(self, prefix: Prefix, now_s: float) -> Facts:
         value, detail, first = self.beliefs.value_for(prefix)
@@ -164,7 +177,3 @@ class Control:
     def wanted_routes(self) -> Routes:
         """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
         return wanted_routes(self.config, self.levels, self.config.prefixes) if self.adopted else {}
-
-
-def _is_due(decision: Decision, now_s: float) -> bool:
-    return decision.wake_at_s is not None and decision.wake_at_s <= now_s
