@@ -23,7 +23,7 @@ RATIO_BUDGET, LATE_BUDGET_MS = 0.6, 100.0
 
 HEAD = """# Benchmarks
 
-Written by `make bench` (root; about six minutes). The daemon, ExaBGP, routers and servers are real, in two network
+Written by `make bench` (root; about five minutes). The daemon, ExaBGP, routers and servers are real, in two network
 namespaces; a figure with a baseline is judged against that baseline in the same run, since the machine is not quiet.
 
 * **Latency** begins when the server writes the answer that completes the check's fall count, and ends when the UPDATE
@@ -32,6 +32,7 @@ namespaces; a figure with a baseline is judged against that baseline in the same
   whose server heals at that moment, and only failures between that answer and the last of their UPDATEs count; the
   baseline then keeps 64 other routes unanswered at any time.
 * **Cold start** begins before the daemon's exec, with no ExaBGP running.
+* **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
 """
 
