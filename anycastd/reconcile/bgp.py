@@ -30,12 +30,10 @@ def diff(
     wanted: Routes,
     observed: BgpObserved,
     submitted: Mapping[Key, Route | None],
-    next_hops: Mapping[NeighborName, Mapping[int, str]],
     held: Container[Key] = (),
 ) -> tuple[BgpAction, ...]:
     """Return what must be said to make observed into wanted, most urgent first.
 
-    `next_hops` gives a next hop for each neighbor and IP version (ExaBGP's grammar wants one in a withdrawal too).
     `held` are keys whose last command was refused a moment ago: the same is not said again yet, another is at once.
     Nothing is said before the first dump.
     """
@@ -45,22 +43,34 @@ def diff(
     for neighbor, have in sorted(_present(wanted, observed).items()):
         routes = wanted.get(neighbor, {})
         new = sum(prefix not in have for prefix in routes)
-        for prefix in sorted({*routes, *have}, key=_order):
+        for prefix in sorted(_suspects(neighbor, routes, have, observed), key=_order):
             key = (neighbor, prefix)
             now = submitted.get(key, have.get(prefix)) if key in observed.in_flight else have.get(prefix)
             want = routes.get(prefix)
             if now == want or (key in held and submitted.get(key, want) == want):
                 continue
-            if want is None:
-                hops = next_hops.get(neighbor, {})
-                hop = now.next_hop if now is not None else hops.get(prefix.version, "")
-                actions.append(Withdraw(neighbor, prefix, hop))
-            elif now is None:
-                actions.append(Announce(neighbor, want, Priority.BULK if new > BULK_ABOVE else Priority.NORMAL))
+            if now is None:
+                if want is not None:
+                    actions.append(Announce(neighbor, want, Priority.BULK if new > BULK_ABOVE else Priority.NORMAL))
+            elif want is None:
+                actions.append(Withdraw(neighbor, prefix, now.next_hop))
             else:
                 milder = len(want.as_path) >= len(now.as_path)
                 actions.append(Announce(neighbor, want, Priority.FAILOVER if milder else Priority.NORMAL))
     return tuple(sorted(actions, key=_urgency))
+
+
+def _suspects(
+    neighbor: NeighborName, routes: Mapping[Prefix, Route], have: Mapping[Prefix, Route], observed: BgpObserved
+) -> set[Prefix]:
+    """Return the prefixes that may differ: most do not, and those must cost next to nothing."""
+    found = {prefix for name, prefix in observed.in_flight if name == neighbor and (prefix in routes or prefix in have)}
+    for prefix, want in routes.items():
+        held = have.get(prefix)
+        if held is not want and held != want:
+            found.add(prefix)
+    found.update(have.keys() - routes.keys())
+    return found
 
 
 def _present(wanted: Routes, observed: BgpObserved) -> dict[NeighborName, Mapping[Prefix, Route]]:

@@ -9,7 +9,7 @@ from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
 from anycastd.model.decision import Decision, Level, Reason
 from anycastd.model.topology import Config
-from anycastd.policy.desired import next_hop_of, wanted_routes
+from anycastd.policy.desired import wanted_routes
 from anycastd.reconcile.bgp import Key, diff, ends_of_rib, unwanted
 from anycastd.runtime.ports import Bgp
 
@@ -29,16 +29,13 @@ class Announcer:
         """Prefixes that ExaBGP holds, a restarted daemon's file lacks, and nobody confirmed yet (I4): not withdrawn."""
         self._eor_overdue_s = 0.0
         self._eor_asked_s: dict[EndOfRib, float] = {}
-        self._next_hops: dict[NeighborName, dict[int, str]] = {}
+        self._wanted: dict[NeighborName, dict[Prefix, Route]] | None = None
 
     def configure(self, config: Config, now_s: float) -> None:
         """Take a configuration; End-of-RIB is overdue 10 s before the shortest restart time of a neighbor ends."""
         restart_s = [n.graceful_restart_s for n in config.neighbors.values() if n.graceful_restart_s]
         self._eor_overdue_s = now_s + max(min(restart_s, default=0) - 10.0, 0.0)
-        self._next_hops = {name: {} for name in config.neighbors}
-        for spec in config.prefixes.values():
-            for name in spec.neighbors:
-                self._next_hops[name].setdefault(spec.prefix.version, next_hop_of(config.neighbors[name], spec.prefix))
+        self._wanted = None
 
     @property
     def observed(self) -> BgpObserved:
@@ -51,12 +48,29 @@ class Announcer:
 
     def act(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix], now_s: float) -> None:
         """Compare just these prefixes and say what differs: a failover does not wait for the rest."""
+        wanted = self._learn(config, levels, changed)
         observed = self._bgp.observed
         if observed.routes is None or not changed:
             return
         some = frozenset(changed)
         routes = {n: {p: have[p] for p in some if p in have} for n, have in observed.routes.items()}
-        self._say(wanted_routes(config, levels, changed), replace(observed, routes=routes), now_s)
+        self._say(wanted, replace(observed, routes=routes), now_s)
+
+    def _learn(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix]) -> Routes:
+        """Take the levels of `changed` into what is wanted, and return their routes."""
+        routes = wanted_routes(config, levels, changed)
+        if self._wanted is not None:
+            for name, every in self._wanted.items():
+                for prefix in changed:
+                    every.pop(prefix, None)
+                every.update(routes[name])
+        return routes
+
+    def wanted(self, config: Config, levels: Mapping[Prefix, Level]) -> Routes:
+        """Return every route every neighbor should be sent; built once, then kept up by what changes."""
+        if self._wanted is None:
+            self._wanted = wanted_routes(config, levels, config.prefixes)
+        return self._wanted
 
     def act_on_all(
         self, config: Config, levels: Mapping[Prefix, Level], decisions: Mapping[Prefix, Decision], now_s: float
@@ -69,7 +83,7 @@ class Announcer:
             return
         owed = observed.eor_owed
         self._eor_asked_s = {e: at_s for e, at_s in self._eor_asked_s.items() if (e.neighbor, e.family) in owed}
-        wanted = wanted_routes(config, levels, config.prefixes)
+        wanted = self.wanted(config, levels)
         if not self._say(wanted, observed, now_s) and observed.eor_owed:
             overdue = now_s >= self._eor_overdue_s
             ready = ends_of_rib(wanted, observed, _undecided(config, decisions), overdue=overdue)
@@ -81,7 +95,7 @@ class Announcer:
 
     def _say(self, wanted: Routes, observed: BgpObserved, now_s: float) -> bool:
         self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}
-        found = diff(wanted, observed, self._submitted, self._next_hops, self._held_until_s)
+        found = diff(wanted, observed, self._submitted, self._held_until_s)
         actions = [a for a in found if not (isinstance(a, Withdraw) and a.prefix in self.spared)]
         for action in actions:
             if isinstance(action, Announce):

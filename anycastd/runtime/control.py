@@ -18,7 +18,6 @@ from anycastd.model.bgp import BgpAction, Routes
 from anycastd.model.decision import Decision, Level, Memory, PathChoice
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config
-from anycastd.policy.desired import wanted_routes
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 from anycastd.runtime.announcer import Announcer
@@ -159,7 +158,9 @@ class Control:
     def _facts(self, prefix: Prefix, now_s: float) -> Facts:
         value, detail, first = self.beliefs.value_for(prefix)
         test = self.beliefs.view.self_test
-        caught, forwarded = self.forwarder.ready(self.beliefs, prefix)
+        # asked only of what is absent: nothing that is announced ever waits for it
+        absent = self.memories.get(prefix, Memory()).level is Level.WITHDRAWN
+        caught, forwarded = self.forwarder.ready(self.beliefs, prefix) if absent else (True, True)
         return Facts(
             now_s=now_s,
             spec=self.config.prefixes[prefix],
@@ -176,4 +177,4 @@ class Control:
 
     def wanted_routes(self) -> Routes:
         """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
-        return wanted_routes(self.config, self.levels, self.config.prefixes) if self.adopted else {}
+        return self.announcer.wanted(self.config, self.levels) if self.adopted else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from anycastd.model.address import Prefix
@@ -23,6 +23,8 @@ class Forwarder:
         self._kernel, self._rerouted = kernel, rerouted
         self._paths: dict[Group, PathChoice] = {}
         self._until_s: dict[KernelRoute, float] = {}
+        self._static: frozenset[KernelRoute] = frozenset()
+        self._over: dict[Group, frozenset[KernelRoute]] = {}
         self._routes: frozenset[KernelRoute] = frozenset()
         self._rules: frozenset[KernelRule] = frozenset()
         self._seen: KernelObserved | None = None
@@ -43,9 +45,12 @@ class Forwarder:
             if route.prefix in gone_linger_s and route.table == MAIN_TABLE:
                 self._until_s[route] = now_s + gone_linger_s[route.prefix]
         self._config, self._rules = config, wanted_kernel_rules(config)
+        self._static = wanted_kernel_routes(config, ())
         self._paths = {group: path for group, path in self._paths.items() if group in beliefs.groups}
         self._choose(beliefs, now_s)
-        self._build(beliefs)
+        self._over = {}
+        self._build(beliefs, beliefs.groups)
+        self._seen = None
 
     def path(self, beliefs: Beliefs, prefix: Prefix) -> PathChoice:
         """Return which tunnel carries a prefix."""
@@ -64,17 +69,30 @@ class Forwarder:
         lingering = len(self._until_s)
         keys = {route.key for route in self._routes} if lingering else set()
         self._until_s = {r: end for r, end in self._until_s.items() if end > now_s and r.key not in keys}
-        if self._choose(beliefs, now_s):
-            self._build(beliefs)
-        elif not anew and self._seen is self._kernel.observed and lingering == len(self._until_s):
-            return
-        self._seen = self._kernel.observed
-        if self._seen.routes is not None:
-            # said even when empty: a plan takes the place of what is still queued of the one before
-            self._kernel.apply(diff(*self.wanted, self._seen))
+        moved = self._choose(beliefs, now_s)
+        if moved:
+            self._move(beliefs, moved)
+        elif anew or self._seen is not self._kernel.observed or lingering != len(self._until_s):
+            self._seen = self._kernel.observed
+            if self._seen.routes is not None:
+                # said even when empty: a plan takes the place of what is still queued of the one before
+                self._kernel.apply(diff(*self.wanted, self._seen))
 
-    def _choose(self, beliefs: Beliefs, now_s: float) -> bool:
-        moved = False
+    def _move(self, beliefs: Beliefs, groups: Collection[Group]) -> None:
+        """Say just what moved, before anything else is looked at; the rest is compared when this was done."""
+        observed, before = self._kernel.observed, {group: self._over.get(group, frozenset()) for group in groups}
+        self._build(beliefs, groups)
+        self._seen = None
+        if observed.routes is None:
+            return
+        holes = frozenset(blackhole(self._config, prefix) for group in groups for prefix in beliefs.groups[group])
+        wanted = holes.union(*(self._over[group] for group in groups))
+        have = wanted.union(*before.values()) & observed.routes
+        self._kernel.apply(diff(wanted, observed.rules, replace(observed, routes=have)))
+
+    def _choose(self, beliefs: Beliefs, now_s: float) -> list[Group]:
+        """Choose for every group; return those that moved."""
+        moved = []
         for group, prefixes in beliefs.groups.items():
             before = known = self._paths.get(group)
             if known is None or known.tunnel is None:
@@ -82,7 +100,8 @@ class Forwarder:
                 before = self._taken_over(prefixes, now_s) or known
             after = choose(self._config, prefixes[0], group[0], beliefs.view, before, now_s)
             self._paths[group] = after
-            moved = moved or known is None or known.tunnel != after.tunnel
+            if known is None or known.tunnel != after.tunnel:
+                moved.append(group)
             if before is not None and before.tunnel not in (None, after.tunnel):
                 for prefix in prefixes:
                     self._rerouted(replace(before, prefix=prefix), replace(after, prefix=prefix))
@@ -94,11 +113,11 @@ class Forwarder:
         found = (path_in_kernel(self._config, p, (have[p],), now_s) for p in prefixes if p in have)
         return next((path for path in found if path is not None), None)
 
-    def _build(self, beliefs: Beliefs) -> None:
-        choices = [
-            replace(self._paths[g], prefix=prefix) for g, prefixes in beliefs.groups.items() for prefix in prefixes
-        ]
-        self._routes = wanted_kernel_routes(self._config, choices)
+    def _build(self, beliefs: Beliefs, groups: Collection[Group]) -> None:
+        for group in groups:
+            over = (forward(self._config, replace(self._paths[group], prefix=p)) for p in beliefs.groups[group])
+            self._over[group] = frozenset(route for route in over if route is not None)
+        self._routes = self._static.union(*self._over.values())
 
     def next_s(self) -> float | None:
         """Return when a lingering route may go."""

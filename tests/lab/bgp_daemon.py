@@ -16,7 +16,7 @@ from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.model.address import NeighborName
 from anycastd.model.topology import BgpConfig
 from anycastd.reconcile.bgp import diff, ends_of_rib
-from tests.lab.bgp_stage import LOCAL, LOCAL6, POP, neighbor, route
+from tests.lab.bgp_stage import POP, neighbor, route
 
 N2 = NeighborName("n2")
 
@@ -40,7 +40,7 @@ async def main(directory: Path, prefixes: list[str]) -> None:
         await changed.wait()
         changed.clear()
         observed = speaker.observed
-        said = diff(wanted, observed, next_hops={N2: {4: LOCAL, 6: LOCAL6}}, submitted={}, held=frozenset())
+        said = diff(wanted, observed, submitted={}, held=frozenset())
         speaker.apply([action for action in said if key_of(action) not in observed.in_flight])
         if not said and not observed.in_flight:
             speaker.apply(ends_of_rib(wanted, observed, {}, overdue=False))

@@ -55,7 +55,7 @@ def file_at(topology: Topology, node: str, target: str) -> Path:
 
 
 @each_file
-@pytest.mark.skipif(not SCHEMA.exists(), reason="ANYCASTD_CLAB_SCHEMA names no file")
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="ANYCASTD_CLAB_SCHEMA names no file")
 def test_containerlab_would_take_the_file(path: Path) -> None:
     document = yaml.safe_load(path.read_text())
     errors = list(jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(document))

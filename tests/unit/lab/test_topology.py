@@ -141,7 +141,7 @@ def test_links_read_brief_and_extended_form() -> None:
     )
 
 
-@pytest.mark.skipif(not SCHEMA.exists(), reason="containerlab's schema is not on this machine")
+@pytest.mark.skipif(not SCHEMA.is_file(), reason="containerlab's schema is not on this machine")
 def test_accepted_file_is_valid_for_containerlabs_own_schema() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     # Without check_schema: containerlab's patterns hold \\p{N}, which Python's re does not know.

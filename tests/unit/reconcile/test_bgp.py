@@ -30,7 +30,7 @@ def said(
     in_flight: frozenset[Key] = frozenset(),
     held: frozenset[Key] = frozenset(),
 ) -> tuple[BgpAction, ...]:
-    return diff(wanted, BgpObserved(routes=have, in_flight=in_flight), submitted or {}, HOPS, held)
+    return diff(wanted, BgpObserved(routes=have, in_flight=in_flight), submitted or {}, held)
 
 
 def test_nothing_is_said_before_the_first_dump() -> None:
@@ -159,11 +159,11 @@ def plain(routes: Routes) -> dict[NeighborName, dict[Prefix, Route]]:
 @settings(max_examples=150, deadline=None)
 def test_one_round_makes_observed_into_wanted_and_the_next_says_nothing(wanted: Routes, have: Routes) -> None:
     device = Device({name: dict(routes) for name, routes in have.items()})
-    device.take(diff(wanted, device.observed, device.submitted, HOPS))
-    assert diff(wanted, device.observed, device.submitted, HOPS) == ()
+    device.take(diff(wanted, device.observed, device.submitted))
+    assert diff(wanted, device.observed, device.submitted) == ()
     device.finish(len(device.queue))
     assert plain(device.routes) == plain(wanted)
-    assert diff(wanted, device.observed, device.submitted, HOPS) == ()
+    assert diff(wanted, device.observed, device.submitted) == ()
 
 
 @given(ROUTES, TURNS, ROUTES)
@@ -173,13 +173,13 @@ def test_it_converges_whatever_was_lost_cut_short_or_reconsidered(
 ) -> None:
     device = Device({name: dict(routes) for name, routes in have.items()})
     for meanwhile, count, lose in turns:
-        device.take(diff(meanwhile, device.observed, device.submitted, HOPS))
+        device.take(diff(meanwhile, device.observed, device.submitted))
         device.finish(count, lose=lose)
     for _ in range(3):
-        device.take(diff(wanted, device.observed, device.submitted, HOPS))
+        device.take(diff(wanted, device.observed, device.submitted))
         device.finish(len(device.queue))
     assert plain(device.routes) == plain(wanted)
-    assert diff(wanted, device.observed, device.submitted, HOPS) == ()
+    assert diff(wanted, device.observed, device.submitted) == ()
 
 
 @given(ROUTES, ROUTES)
