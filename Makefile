@@ -28,15 +28,15 @@ check: ## format, lint, types, imports, unit tests
 	@[ -x $(PY) ] || .ci/setup --no-system
 	@echo "== format, lint"; .venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
 	@echo "== types"; .venv/bin/mypy
-	@echo "== unit tests"; $(PY) -m pytest -q -m "not lab and not soak" tests
+	@echo "== unit tests"; $(PY) -m pytest -q -m "not lab and not slow and not soak" tests
 
 unit: ## unit tests only
-	@$(PY) -m pytest -q -m "not lab and not soak" tests
+	@$(PY) -m pytest -q -m "not lab and not slow and not soak" tests
 
 lab: ## lab tests: namespaces, FRR, BIRD, ExaBGP (root)
 	$(ROOT)
 	@[ -x $(PY) ] || .ci/setup
-	@echo "== lab tests"; $(PY) -m pytest -q -m "lab and not soak" -p no:randomly --timeout 180 tests
+	@echo "== slow and lab tests"; $(PY) -m pytest -q -m "(lab or slow) and not soak" -p no:randomly --timeout 180 tests
 
 soak: ## the long runs (root)
 	$(ROOT)

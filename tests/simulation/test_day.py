@@ -10,6 +10,8 @@ import pytest
 from anycastd.simulation.clock import run
 from tests.simulation.day import Day
 
+pytestmark = pytest.mark.slow
+
 START_S = 50_000.0
 
 
