@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.unit.probes.world import OK, answer, server
 from tests.wait import wait_until
 
