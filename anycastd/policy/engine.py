@@ -44,11 +44,11 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
 
 def _timed(facts: Facts, memory: Memory) -> Memory:
     """Note since when the condition is steadily true or false; what is unknown is neither."""
-    if facts.condition is Truth.TRUE:
-        return replace(memory, bad_since_s=None, fine_since_s=_first(memory.fine_since_s, facts.now_s))
-    if facts.condition is Truth.FALSE:
-        return replace(memory, fine_since_s=None, bad_since_s=_first(memory.bad_since_s, facts.now_s))
-    return replace(memory, fine_since_s=None, bad_since_s=None)
+    bad_since_s = _first(memory.bad_since_s, facts.now_s) if facts.condition is Truth.FALSE else None
+    fine_since_s = _first(memory.fine_since_s, facts.now_s) if facts.condition is Truth.TRUE else None
+    if (bad_since_s, fine_since_s) == (memory.bad_since_s, memory.fine_since_s):
+        return memory  # the same object, so that what has not changed is seen at a glance
+    return replace(memory, bad_since_s=bad_since_s, fine_since_s=fine_since_s)
 
 
 def _first(since_s: float | None, now_s: float) -> float:

@@ -23,7 +23,7 @@ from anycastd.model.bgp import (
 Key = tuple[NeighborName, Prefix]
 
 BULK_ABOVE = 50
-"""More new routes than this to one neighbor travel as bulk, so that a failover behind them does not wait."""
+"""More routes than this that are new or get better travel as bulk, so that a failover behind them does not wait."""
 
 
 def diff(
@@ -41,8 +41,7 @@ def diff(
         return ()
     actions: list[BgpAction] = []
     for neighbor, have in sorted(_present(wanted, observed).items()):
-        routes = wanted.get(neighbor, {})
-        new = sum(prefix not in have for prefix in routes)
+        routes, calm = wanted.get(neighbor, {}), list[Route]()
         for prefix in sorted(_suspects(neighbor, routes, have, observed), key=_order):
             key = (neighbor, prefix)
             now = submitted.get(key, have.get(prefix)) if key in observed.in_flight else have.get(prefix)
@@ -51,13 +50,21 @@ def diff(
                 continue
             if now is None:
                 if want is not None:
-                    actions.append(Announce(neighbor, want, Priority.BULK if new > BULK_ABOVE else Priority.NORMAL))
+                    calm.append(want)
             elif want is None:
                 actions.append(Withdraw(neighbor, prefix, now.next_hop))
+            elif _is_better(want, now):
+                calm.append(want)
             else:
-                milder = len(want.as_path) >= len(now.as_path)
-                actions.append(Announce(neighbor, want, Priority.FAILOVER if milder else Priority.NORMAL))
+                actions.append(Announce(neighbor, want, Priority.FAILOVER))
+        priority = Priority.BULK if len(calm) > BULK_ABOVE else Priority.NORMAL
+        actions.extend(Announce(neighbor, route, priority) for route in calm)
     return tuple(sorted(actions, key=_urgency))
+
+
+def _is_better(want: Route, now: Route) -> bool:
+    """Return whether a change draws traffic: a shorter path, or inside our AS a higher local preference."""
+    return len(want.as_path) < len(now.as_path) or (want.local_preference or 0) > (now.local_preference or 0)
 
 
 def _suspects(
