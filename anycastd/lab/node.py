@@ -146,7 +146,7 @@ def _laid_over(reach: Reach, directory: Path) -> list[str]:
 
 
 def _opened(reach: Reach) -> list[str]:
-    return [f"chmod o+rx {' '.join(shlex.quote(os.fspath(path)) for path in reach.opened)}"] if reach.opened else []
+    return [f"chmod go+rx {' '.join(shlex.quote(os.fspath(path)) for path in reach.opened)}"] if reach.opened else []
 
 
 def _sysctls(sysctls: Mapping[str, str]) -> list[str]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _COVERED_BY_NODE = tuple(Path(path) for path in ("/tmp", "/run", "/proc", "/sys", "/dev"))
+FOR_OTHERS = stat.S_IXOTH | stat.S_IXGRP
+"""A user whose group is the directory's owner's is judged by the group's bits, not the others' (path_resolution(7))."""
 # Parts of a Linux system that an administrator may keep on a file system of their own.
 _SYSTEM_PARTS = tuple(Path(path) for path in ("/usr", "/usr/local", "/etc", "/var", "/var/lib", "/opt"))
 
@@ -42,7 +44,7 @@ def reach(needed: Iterable[Path], mount_points: frozenset[Path]) -> Reach:
                                              for done in laid_over):  # fmt: skip
             laid_over.append(path)
         for directory in (*reversed(path.parents), path):
-            if directory.is_dir() and not directory.stat().st_mode & stat.S_IXOTH:
+            if directory.is_dir() and directory.stat().st_mode & FOR_OTHERS != FOR_OTHERS:
                 opened[directory] = None
     return Reach(tuple(laid_over), tuple(opened))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -26,7 +27,7 @@ from anycastd.actuators.exabgp.events import (
     Repaired,
     Wedged,
 )
-from anycastd.actuators.exabgp.process import start_of
+from anycastd.actuators.exabgp.process import program, start_of
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Family, NeighborName
 from anycastd.model.bgp import DeadManStage, EndOfRib, Priority, SpeakerState
@@ -341,6 +342,12 @@ async def test_the_bridge_obeys_the_dead_man_in_two_stages(ex: Stage) -> None:
     await two.speaker.stop(withdraw=True)
 
 
+def can_be_run_by_nobody(exabgp: str) -> bool:
+    """Return whether another user may run our ExaBGP: not from a checkout below a closed home."""
+    argv = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", exabgp, "version")
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
 async def test_md5_right_and_wrong_and_the_password_nowhere_to_be_read(ex: Stage) -> None:
     secret, other = ex.directory / "secret", ex.directory / "other"
     for path, text in ((secret, "hunter2 \"it's;{}#\n"), (other, "wrong\n")):
@@ -353,15 +360,19 @@ async def test_md5_right_and_wrong_and_the_password_nowhere_to_be_read(ex: Stage
     await one.up("n2")
     assert one.state("n3") != "established"
     assert not wrong.rows("open")
+    # below a closed home another user cannot run our ExaBGP: then it runs as we do, and says so
+    reachable = await asyncio.to_thread(can_be_run_by_nobody, program(""))
+    owner, uid = ("nobody", "65534") if reachable else ("root", "0")
+    assert any(event.subject == "user" and event.detail for event in one.of(Degraded)) is not reachable
     hidden = (b"hunter2", base64.b64encode(secret.read_bytes().strip()), b"hunter2".hex().encode())
     assert not [line for line in command_lines() if any(word in line for word in hidden)]
     for path in (ex.directory / "run").rglob("*"):
         if path.is_file() and any(word in path.read_bytes() for word in hidden):
             assert path.name in ("exabgp.conf", "exabgp.conf.new")
             assert path.stat().st_mode & 0o077 == 0
-            assert path.owner() == "nobody"
+            assert path.owner() == owner
     assert not any("hunter2" in repr(event) for event in one.events)
-    assert (await asyncio.to_thread(Path(f"/proc/{one.pid}/status").read_text)).split("Uid:\t")[1][:5] == "65534"
+    assert (await asyncio.to_thread(Path(f"/proc/{one.pid}/status").read_text)).split("Uid:\t")[1].split("\t")[0] == uid
     await one.speaker.stop(withdraw=True)
 
 
