@@ -111,6 +111,11 @@ class Announcer:
         """Return, in words, what ExaBGP holds though nobody wants it."""
         return unwanted(wanted, self._bgp.observed, self._submitted)
 
+    def is_due(self, now_s: float) -> bool:
+        """Return whether a look at everything is wanted though nothing new was observed: to repeat, or to end a RIB."""
+        held_s = self.next_s()
+        return bool(self._bgp.observed.eor_owed) or (held_s is not None and held_s <= now_s)
+
     def next_s(self) -> float | None:
         """Return when a held command may be repeated."""
         return min(self._held_until_s.values(), default=None)

@@ -86,7 +86,7 @@ class App:
         self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links)
         self.lag = LagMeter(self.loop)
         self._soon = Soon(self.loop, self._follow)
-        self._wake = Wake(self.loop, self._follow)
+        self._wake = Wake(self.loop, self._fell_due)
         self._memories, self._ending = memories, self.loop.create_future()
         self._reloading = asyncio.Lock()
         self._saved: dict[Prefix, Memory] = {}
@@ -176,6 +176,10 @@ class App:
     def _follow(self) -> None:
         if self._started:
             self.control.on_observed(self.loop.time())
+
+    def _fell_due(self) -> None:
+        if self._started:
+            self.control.on_due(self.loop.time())
 
     def _kernel_refused(self, subject: str, detail: str | None) -> None:
         if detail is None:

@@ -2,40 +2,29 @@
 
     probe result -> verdict -> health view -> path and decision -> wanted -> diff with observed -> actions -> observed
 
-`on_result` is the fast way: one region, and the prefixes it touches. `on_observed` follows a change of what ExaBGP or
-the kernel hold. `step` goes the whole way over everything, at each tick. All are level-triggered: what was missed,
-lost or refused shows up as a difference the next time. Many prefixes at once are taken a bite at a time, so that the
-next result never waits for all of them. The only clock is the `now_s` that is passed in.
+`on_result` is the fast way: one region, and the prefixes it touches. `on_due` decides what waited for its time.
+`on_observed` follows a change of what ExaBGP or the kernel hold. `step` goes the whole way over everything, at each
+tick. All are level-triggered: what was missed, lost or refused shows up as a difference the next time. Many prefixes
+at once are taken a bite at a time, so that the next result never waits for all of them. The only clock is `now_s`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 from anycastd.model.address import Prefix, RegionName
-from anycastd.model.bgp import BgpAction, Routes
-from anycastd.model.decision import Decision, Level, Memory, PathChoice
+from anycastd.model.bgp import Routes
+from anycastd.model.decision import Decision, Level, Memory
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.backlog import BITE, Backlog, next_due_s, waiting
-from anycastd.runtime.beliefs import Beliefs, Verdict
+from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.forwarder import Forwarder
-from anycastd.runtime.ports import Bgp, KernelPort, Probes
+from anycastd.runtime.ports import Bgp, KernelPort, Probes, Record
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
-
-
-class Record(Protocol):
-    """Who is told of what happens: log, metrics, failover timers."""
-
-    def result(self, result: ProbeResult) -> None: ...
-    def verdict(self, verdict: Verdict) -> None: ...
-    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None: ...
-    def rerouted(self, before: PathChoice, after: PathChoice) -> None: ...
-    def acted(self, actions: Iterable[BgpAction]) -> None: ...
 
 
 class Control:
@@ -60,7 +49,7 @@ class Control:
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
-        self.adopted = self.stopping = False
+        self.adopted = self.stopping = self._everything = False
         self.config = config
         self._configure(config, {}, now_s)
 
@@ -113,6 +102,11 @@ class Control:
             self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
+        self.on_due(now_s, everything=True)
+
+    def on_due(self, now_s: float, *, everything: bool = False) -> None:
+        """Decide what waits or has fallen due; with nothing waiting any more, and if asked, compare all routes."""
+        self._everything |= everything
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
         if suspect_until_s is not None and suspect_until_s <= now_s:
             self._backlog.add(self.beliefs.refresh(now_s, frozenset()), now_s)
@@ -123,7 +117,8 @@ class Control:
         if self._backlog:
             self._wake(now_s)
             return
-        if self.adopted:
+        if self.adopted and (self._everything or self.announcer.is_due(now_s)):
+            self._everything = False
             self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
         due_s = next_due_s(self.decisions, now_s)
         for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s, due_s):

@@ -8,7 +8,10 @@ from typing import Protocol
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import BgpAction, BgpObserved
 from anycastd.model.checks import ProbeSpec
+from anycastd.model.decision import Decision, PathChoice
 from anycastd.model.kernel import KernelAction, KernelObserved
+from anycastd.model.probe import ProbeResult
+from anycastd.runtime.beliefs import Verdict
 
 
 class Probes(Protocol):
@@ -47,3 +50,13 @@ class KernelPort(Protocol):
     def apply(self, actions: Sequence[KernelAction], /) -> None:
         """Take the actions in; what becomes of them shows in `observed`."""
         ...
+
+
+class Record(Protocol):
+    """Who is told of what happens: log, metrics, failover timers."""
+
+    def result(self, result: ProbeResult) -> None: ...
+    def verdict(self, verdict: Verdict) -> None: ...
+    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None: ...
+    def rerouted(self, before: PathChoice, after: PathChoice) -> None: ...
+    def acted(self, actions: Iterable[BgpAction]) -> None: ...

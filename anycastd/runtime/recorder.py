@@ -18,7 +18,7 @@ log = logging.getLogger("anycastd")
 
 
 class Recorder:
-    """Implements `control.Record`."""
+    """Implements `ports.Record`."""
 
     def __init__(self, metrics: Metrics, followed: Followed) -> None:
         self._metrics, self._followed = metrics, followed

@@ -100,7 +100,7 @@ class Day:
         self.control: Control | None = None
         self.found_by: Control | None = None
         self.speaker.changed, self.speaker.refused = self._changed, self._refused
-        self.soon, self.wake = Soon(self.loop, self._follow), Wake(self.loop, self._follow)
+        self.soon, self.wake = Soon(self.loop, self._follow), Wake(self.loop, self._fell_due)
         self.start()
 
     def now_s(self) -> float:
@@ -168,6 +168,10 @@ class Day:
         if self.control is not None:
             self.control.on_observed(self.now_s())
             self._look()
+
+    def _fell_due(self) -> None:
+        if self.control is not None:
+            self.control.on_due(self.now_s())
 
     def _refused(self, key: Key) -> None:
         if self.control is not None:
