@@ -48,6 +48,7 @@ def world(world_lab: Lab) -> Iterator[Fleet]:
     """The world in its normal state, before and after the test."""
     fleet = Fleet(world_lab, tuple(SITES.values()))
     fleet.wait_normal()
+    fleet.wait_quiet()
     yield fleet
     fleet.heal()
 

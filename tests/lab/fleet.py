@@ -75,6 +75,21 @@ class Fleet:
         """Wait until every POP announces everything at normal preference and serves its client."""
         self.expect({}, deadline_s)
 
+    def wait_quiet(self, quiet_s: float = 1.5, deadline_s: float = 30.0) -> None:
+        """Wait until no router has heard of any prefix for a while.
+
+        A session that comes up is sent everything twice (ExaBGP's own, then our repair), up to a second apart: heard
+        in the next test it would be taken for an answer to that test's fault.
+        """
+
+        def quiet() -> bool:
+            since_s = time.time() - quiet_s
+            keys = [(site, prefix) for site in self.sites for prefix in PREFIXES]
+            with ThreadPoolExecutor(4) as pool:
+                return not any(pool.map(lambda key: self.told(*key, since_s), keys))
+
+        wait_until("the routers are quiet", deadline_s, quiet)
+
     def hurt(self, do: Callable[[], object], undo: Callable[[], object]) -> float:
         """Do something bad, to be undone after the test; return the wall time at which it was done."""
         self.undo.append(undo)
