@@ -86,7 +86,7 @@ class Fleet:
             since_s = time.time() - quiet_s
             keys = [(site, prefix) for site in self.sites for prefix in PREFIXES]
             with ThreadPoolExecutor(4) as pool:
-                return not any(pool.map(lambda key: self.told(*key, since_s), keys))
+                return not any(pool.map(lambda key: self.told(key[0], key[1], since_s), keys))
 
         wait_until("the routers are quiet", deadline_s, quiet)
 
