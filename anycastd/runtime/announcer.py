@@ -16,7 +16,6 @@ from anycastd.runtime.ports import Bgp
 UNDECIDED = frozenset({Reason.FIRST_CHECKS, Reason.OBSERVATION_MISSING, Reason.DATA_PLANE_NOT_READY})
 REFUSED_AGAIN_AFTER_S = 10.0
 ASKED_AGAIN_AFTER_S = 3.0
-BUSY_ABOVE = 500
 
 
 class Announcer:
@@ -111,14 +110,6 @@ class Announcer:
     def unwanted(self, wanted: Routes) -> tuple[str, ...]:
         """Return, in words, what ExaBGP holds though nobody wants it."""
         return unwanted(wanted, self._bgp.observed, self._submitted)
-
-    @property
-    def is_busy(self) -> bool:
-        """Return whether so much is under way that comparing everything would only hold up what is urgent.
-
-        With 8,000 in flight it takes 150 to 250 ms (measured), and finds what is in flight anyhow.
-        """
-        return len(self._bgp.observed.in_flight) > BUSY_ABOVE
 
     def is_due(self, now_s: float) -> bool:
         """Return whether a look at everything is wanted though nothing new was observed: to repeat, or to end a RIB."""

@@ -117,7 +117,7 @@ class Control:
         if self._backlog:
             self._wake(now_s)
             return
-        if self.adopted and not self.announcer.is_busy and (self._everything or self.announcer.is_due(now_s)):
+        if self.adopted and (self._everything or self.announcer.is_due(now_s)):
             self._everything = False
             self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
         due_s = next_due_s(self.decisions, now_s)
