@@ -128,6 +128,8 @@ class Control:
     def step(self, now_s: float) -> None:
         """Go the whole way over everything."""
         self.beliefs.refresh(now_s)
+        if self.announcer.spared:
+            self.forwarder.keep(self.announcer.spared, now_s)
         self.forwarder.act(self.beliefs, now_s, anew=True)
         self._backlog.add(self.config.prefixes, now_s)
         self.on_observed(now_s)

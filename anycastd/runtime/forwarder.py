@@ -8,7 +8,7 @@ from dataclasses import replace
 from anycastd.model.address import Prefix
 from anycastd.model.decision import PathChoice
 from anycastd.model.kernel import MAIN_TABLE, KernelObserved, KernelRoute, KernelRule, RouteKind
-from anycastd.model.topology import Config
+from anycastd.model.topology import Config, PrefixTimers
 from anycastd.policy.desired import blackhole, forward, wanted_kernel_routes, wanted_kernel_rules
 from anycastd.policy.path import choose, path_in_kernel
 from anycastd.reconcile.kernel import diff
@@ -28,6 +28,7 @@ class Forwarder:
         self._routes: frozenset[KernelRoute] = frozenset()
         self._rules: frozenset[KernelRule] = frozenset()
         self._seen: KernelObserved | None = None
+        self._is_first = True
 
     @property
     def observed(self) -> KernelObserved:
@@ -44,6 +45,11 @@ class Forwarder:
         for route in self._routes:
             if route.prefix in gone_linger_s and route.table == MAIN_TABLE:
                 self._until_s[route] = now_s + gone_linger_s[route.prefix]
+        if self._is_first:
+            self._is_first = False
+            # left by a daemon before us for prefixes that our file lacks: perhaps still announced (I5)
+            left = {route.prefix for route in self._kernel.observed.routes or ()} - set(config.prefixes)
+            self.keep(left, now_s)
         self._config, self._rules = config, wanted_kernel_rules(config)
         self._static = wanted_kernel_routes(config, ())
         self._paths = {group: path for group, path in self._paths.items() if group in beliefs.groups}
@@ -51,6 +57,13 @@ class Forwarder:
         self._over = {}
         self._build(beliefs, beliefs.groups)
         self._seen = None
+
+    def keep(self, prefixes: Collection[Prefix], now_s: float) -> None:
+        """Go on forwarding for prefixes that are not configured, for the default linger time from now."""
+        until_s = now_s + PrefixTimers().linger_s
+        for route in self._kernel.observed.routes or ():
+            if route.table == MAIN_TABLE and route.prefix in prefixes:
+                self._until_s[route] = until_s
 
     def path(self, beliefs: Beliefs, prefix: Prefix) -> PathChoice:
         """Return which tunnel carries a prefix."""

@@ -336,10 +336,15 @@ def test_the_start_after_a_stop_that_was_asked_for_is_a_first_one() -> None:
 def test_a_restart_with_a_file_that_lost_most_prefixes_withdraws_none_of_them() -> None:
     world = healthy_world()
     world.speaker.said.clear()
-    again = World(config(prefixes=()), speaker=world.speaker, now_s=world.now_s)
+    again = World(config(prefixes=()), speaker=world.speaker, kernel=world.kernel, now_s=world.now_s)
     again.answer("")
     assert world.speaker.said == []
     assert again.control.announcer.spared == {A, B}
+    for _ in range(10):
+        again.wait(100.0)
+        again.control.step(again.now_s)
+    assert world.kernel.device_of(A) == "eu-a", "what is announced is forwarded"
+    assert [r for r in world.kernel.observed.routes or () if r.prefix == B and r.kind is RouteKind.BLACKHOLE]
     again.control.announcer.spared = frozenset()
     again.settle()
     assert world.speaker.holds(A) is None
