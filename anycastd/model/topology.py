@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
+from anycastd.model.eip import Eip, Mode
 
 
 class Scope(StrEnum):
@@ -165,6 +166,17 @@ class Backend:
     address: Address
 
 
+class ReturnPath(StrEnum):
+    """How answers of masqueraded connections come back from a region.
+
+    `address`: by the tunnel whose address we put in; a change of tunnel resets them. `gateway`: the region's gateway
+    sends answers through the tunnel of the connection's last packet (`anycastd gateway`), so they go on.
+    """
+
+    ADDRESS = "address"
+    GATEWAY = "gateway"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """A place with backends; `usable_when` says how many of its backends must be healthy."""
@@ -174,6 +186,13 @@ class Region:
     backends: tuple[BackendId, ...]
     usable_when: Need = field(default_factory=Need)
     priority: int = 1
+    number: int = 0
+    """1..255, from the name unless written: the top byte of marks, and the region's routing table."""
+    mode: Mode = Mode.MASQUERADE
+    """How packets reach its backends unless a target says otherwise."""
+    return_path: ReturnPath = ReturnPath.ADDRESS
+    traffic_dial_percentage: int = 100
+    """How much of the traffic that would go here does; an operator may change it at run time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,11 +241,33 @@ class KernelConfig:
     """What marks kernel state as ours: the route protocol number, metrics, and where our tables begin."""
 
     protocol: int = 201
+    region_table_base: int = 1000
+    """Region N has routing table and rule preference base + N."""
     table_base: int = 1300
     forward_metric: int = 100
     blackhole_metric: int = 4294967000
     reconcile_s: float = 10.0
     switch_hysteresis_ms: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EipConfig:
+    """Settings of all EIPs. `region_hysteresis_ms`: how much quicker another region must be to become the nearest.
+
+    `seed` is of the hash that chooses backends, the same in the whole fleet. `keep_released_s`: how long a released
+    EIP can be restored. `traffic_interval_s`: how often counters are read; `history_s`: how long points are kept.
+    """
+
+    region_hysteresis_ms: float = 10.0
+    seed: int = 0x616E7963
+    uplinks: tuple[str, ...] = ()
+    """Devices to the clients, on which `htb` shapes."""
+    keep_released_s: float = 86400.0
+    traffic_interval_s: float = 5.0
+    history_s: float = 35 * 86400.0
+    max_eips: int = 20000
+    max_targets: int = 32
+    conntrack_alarm_percent: int = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +307,9 @@ class Config:
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     bgp: BgpConfig = field(default_factory=BgpConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
+    eip: EipConfig = field(default_factory=EipConfig)
+    eips: Mapping[Address, Eip] = field(default_factory=dict)
+    """Those of the file (`source` FILE); the store holds the others."""
     state_dir: str = "/var/lib/anycastd"
     digest: str = ""
     path: str = ""

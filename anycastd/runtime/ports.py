@@ -9,7 +9,9 @@ from anycastd.model.address import CheckId
 from anycastd.model.bgp import BgpAction, BgpObserved
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Decision, PathChoice
+from anycastd.model.eip import FlushConnections
 from anycastd.model.kernel import KernelAction, KernelObserved
+from anycastd.model.nft import NftChange, NftObserved
 from anycastd.model.probe import ProbeResult
 from anycastd.runtime.beliefs import Verdict
 
@@ -49,6 +51,23 @@ class KernelPort(Protocol):
 
     def apply(self, actions: Sequence[KernelAction], /) -> None:
         """Take the actions in; what becomes of them shows in `observed`."""
+        ...
+
+
+class NftPort(Protocol):
+    """The packet filter's sets of ours, and the connections that the kernel tracks."""
+
+    @property
+    def observed(self) -> NftObserved:
+        """Return what was read back, as of now; the same object until something changes."""
+        ...
+
+    def apply(self, changes: Sequence[NftChange], /) -> None:
+        """Take the changes in, in this order; what becomes of them shows in `observed`."""
+        ...
+
+    def flush(self, flushes: Sequence[FlushConnections], /) -> None:
+        """Forget connections, after all changes taken in before; tried again until the kernel has answered."""
         ...
 
 

@@ -17,11 +17,11 @@ LAYERS = (
     ("config",),
     ("health",),
     ("policy",),
-    ("reconcile",),
-    ("probes", "actuators"),
+    ("reconcile", "resources"),
+    ("probes", "actuators", "store"),
     ("telemetry", "api"),
     ("runtime",),
-    ("simulation", "lab", "doctor"),
+    ("simulation", "lab", "doctor", "gateway"),
     ("cli",),
     ("__main__",),
 )
@@ -30,7 +30,7 @@ LAYERS = (
 FREE = frozenset({"anycastd"})
 """`anycastd/__init__.py` holds only the version."""
 
-PURE_FOLDERS = ("model/", "health/", "policy/", "reconcile/")
+PURE_FOLDERS = ("model/", "health/", "policy/", "reconcile/", "resources/")
 PURE_FILES = (
     "errors.py",
     "config/change.py",
