@@ -103,10 +103,16 @@ class NftSettings:
 
 @dataclass(frozen=True, slots=True)
 class NftObserved:
-    """What was read back. `elements` None = never read. `rules` says whether the constant rules stand as installed."""
+    """What was read back. `elements` None = never read. `rules` says whether the constant rules stand as installed.
+
+    `elements` is a live view that the reader keeps up to date: with 10,000 EIPs a copy a change would cost more than
+    the change. `resync` counts the times that a full reading found something else than was known before, so that a
+    comparison of everything is due; otherwise only what was asked for has changed.
+    """
 
     elements: Elements | None = None
     rules: bool = False
+    resync: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ LAYERS = (
     ("config",),
     ("health",),
     ("policy",),
-    ("reconcile", "resources"),
+    ("reconcile", "resources", "traffic"),
     ("probes", "actuators", "store"),
     ("telemetry", "api"),
     ("runtime",),
@@ -30,7 +30,7 @@ LAYERS = (
 FREE = frozenset({"anycastd"})
 """`anycastd/__init__.py` holds only the version."""
 
-PURE_FOLDERS = ("model/", "health/", "policy/", "reconcile/", "resources/")
+PURE_FOLDERS = ("model/", "health/", "policy/", "reconcile/", "resources/", "traffic/")
 PURE_FILES = (
     "errors.py",
     "config/change.py",
