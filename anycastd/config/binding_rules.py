@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
+from anycastd.config.eip_values import MAX_PORT, MAX_RATE_BPS, MIN_RATE_BPS
 from anycastd.config.near import did_you_mean
 from anycastd.model.address import Address, BackendId, Prefix, RegionName
 from anycastd.model.eip import MAX_WEIGHT, Binding, Eip, Mode, Shaping, Target, Tracking
 from anycastd.model.topology import Config
 
-MIN_RATE_BPS = 64_000
-MAX_RATE_BPS = 400_000_000_000
 MAX_PRIORITY = 100
-MAX_PORT = 65535
 
 
 class EipRule(StrEnum):

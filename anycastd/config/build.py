@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterable
 
+from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.expand import CheckBook, absolute, backend_probes, tunnel_probes
 from anycastd.config.schema.neighbors import ExportSection, NeighborSection
 from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection
@@ -98,6 +99,8 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         ),
         bgp=_bgp(root),
         kernel=_kernel(root),
+        eip=eip_config(root.eip),
+        eips=eips_of(root),
         state_dir=root.state_dir,
         digest=digest,
         path=path,
@@ -161,6 +164,10 @@ def _region(name: str, section: RegionSection) -> Region:
         backends=tuple(BackendId(f"{name}/{key}") for key in section.backends),
         usable_when=section.usable_when,
         priority=section.priority,
+        number=region_number(name, section.number),
+        mode=section.mode,
+        return_path=section.return_path,
+        traffic_dial_percentage=section.traffic_dial,
     )
 
 
@@ -257,6 +264,7 @@ def _kernel(root: Root) -> KernelConfig:
     section = root.kernel
     return KernelConfig(
         protocol=section.protocol,
+        region_table_base=section.region_table_base,
         table_base=section.table_base,
         forward_metric=section.forward_metric,
         blackhole_metric=section.blackhole_metric,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anycastd.config.document import Document
-from anycastd.config.rules import checks, files, machine, neighbors, prefixes, regions
+from anycastd.config.rules import checks, eips, files, machine, neighbors, prefixes, regions
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import validate
@@ -18,6 +18,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *checks.RULES,
     *regions.RULES,
     *prefixes.RULES,
+    *eips.RULES,
 )
 
 

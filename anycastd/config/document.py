@@ -17,7 +17,7 @@ import yaml
 
 from anycastd.errors import Problem
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 24
 MAX_PROBLEMS = 200
 

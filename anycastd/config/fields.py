@@ -17,6 +17,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from anycastd.config.near import did_you_mean
+from anycastd.config.shown import shown
 from anycastd.model.topology import Need
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\Z")
@@ -41,20 +42,6 @@ class ValueType:
         return core_schema.no_info_plain_validator_function(self.read)
 
 
-def shown(value: object) -> str:
-    """Return a wrong value for a message, short."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return str(value)
-    text = str(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
 def text_of(value: object, what: str) -> str:
     """Return text, or refuse what YAML typed."""
     if isinstance(value, str):
@@ -64,9 +51,11 @@ def text_of(value: object, what: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return seconds as the file has them: 300ms, 9s, 5m, 1h."""
+    """Return seconds as the file has them: 300ms, 9s, 5m, 1h, 30d."""
     if (seconds and seconds < 1) or not float(seconds).is_integer():
         return f"{round(seconds * 1000, 3):.12g}ms"
+    if seconds >= 2 * 86400 and seconds % 86400 == 0:
+        return f"{int(seconds) // 86400}d"
     for unit, size in (("h", 3600), ("m", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{int(seconds) // size}{unit}"
@@ -151,6 +140,23 @@ def decimal(low: float, high: float) -> ValueType:
         return float(value)
 
     return ValueType(f"number, {low:g} to {high:g}", read, lambda value: f"{value:g}")
+
+
+def percent(low: int, high: int) -> ValueType:
+    """Return the type of a whole number of percent between two bounds, written as `50%` or 50."""
+
+    def read(value: object) -> int:
+        text = value.removesuffix("%").rstrip() if isinstance(value, str) and value.endswith("%") else ""
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else value
+        if not isinstance(number, int) or isinstance(number, bool):
+            message = f"{shown(value)} is not a percentage such as 50%"
+            raise ValueError(message)
+        if not low <= number <= high:
+            message = f"{shown(value)} is not between {low}% and {high}%"
+            raise ValueError(message)
+        return number
+
+    return ValueType(f"percentage, {low}% to {high}%", read, lambda value: f"{value}%")
 
 
 def _read_flag(value: object) -> bool:

@@ -1,6 +1,6 @@
-"""Value types of networks: addresses, prefixes, AS numbers, communities, ports. They come only from text.
+"""Value types of networks: addresses, prefixes, AS numbers, communities, ports, rates.
 
-Addresses from numbers are refused: `ipaddress` would read `0` as 0.0.0.0 and False as a prefix.
+Addresses come only from text, numbers are refused: `ipaddress` would read `0` as 0.0.0.0 and False as a prefix.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Annotated
 
-from anycastd.config.fields import ValueType, choice, shown, text_of, whole
-from anycastd.model.address import Address, Family, Prefix
+from anycastd.config.eip_values import port_map_text, rate_text, read_backend, read_port_map, read_rate
+from anycastd.config.fields import ValueType, choice, text_of, whole
+from anycastd.config.shown import shown
+from anycastd.model.address import Address, BackendId, Family, Prefix
+from anycastd.model.eip import PortMap
 
 _ASDOT = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\Z")
 _COMMUNITY = re.compile(r"([0-9]{1,5}):([0-9]{1,5})\Z")
@@ -39,8 +42,8 @@ def _read_address(value: object) -> Address:
     return address
 
 
-def _read_host_address(value: object) -> Address:
-    """Return an address that one machine can have."""
+def read_host_address(value: object) -> Address:
+    """Return an address that one machine can have; raise ValueError with a sentence."""
     address = _read_address(value)
     if address.is_multicast or address.is_unspecified or address == IPv4Address("255.255.255.255"):
         message = f"{address} is not the address of one machine"
@@ -49,7 +52,7 @@ def _read_host_address(value: object) -> Address:
 
 
 def _read_ipv4(value: object) -> IPv4Address:
-    address = _read_host_address(value)
+    address = read_host_address(value)
     if isinstance(address, IPv4Address):
         return address
     message = f"{address} is an IPv6 address; an IPv4 address is wanted here"
@@ -57,7 +60,7 @@ def _read_ipv4(value: object) -> IPv4Address:
 
 
 def _read_ipv6(value: object) -> IPv6Address:
-    address = _read_host_address(value)
+    address = read_host_address(value)
     if isinstance(address, IPv6Address):
         return address
     message = f"{address} is an IPv4 address; an IPv6 address is wanted here"
@@ -132,7 +135,7 @@ def _read_listen_host(value: object) -> str:
     return str(_read_address(value))
 
 
-AddressField = Annotated[Address, ValueType("address", _read_host_address)]
+AddressField = Annotated[Address, ValueType("address", read_host_address)]
 Ipv4Field = Annotated[IPv4Address, ValueType("IPv4 address", _read_ipv4)]
 Ipv6Field = Annotated[IPv6Address, ValueType("IPv6 address", _read_ipv6)]
 ListenHost = Annotated[str, ValueType("address", _read_listen_host)]
@@ -141,4 +144,7 @@ Asn = Annotated[int, ValueType("AS number", _read_asn)]
 Community = Annotated[str, ValueType("community", _read_community)]
 LargeCommunity = Annotated[str, ValueType("large community", _read_large_community)]
 Port = Annotated[int, whole(1, 65535, "port")]
+RateField = Annotated[int, ValueType("rate, 64kbit to 400gbit", read_rate, rate_text)]
+PortMapField = Annotated[PortMap, ValueType("port map", read_port_map, port_map_text)]
+BackendField = Annotated[BackendId, ValueType("region/backend", read_backend)]
 FamilyField = Annotated[Family, choice(Family)]

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from anycastd.config.fields import ValueType, duration_text
+from anycastd.config.schema.base import key_of
 from anycastd.config.schema.checks import CheckSection, TimedCheck
+from anycastd.config.schema.eips import TargetSection
 from anycastd.config.schema.root import REQUIRED, Root
 from anycastd.config.schema.timers import TimersSection
 from anycastd.config.validate import inner
@@ -27,12 +29,17 @@ is one. A file with a mistake is refused whole; the running daemon then keeps wh
 
 The file is YAML with few surprises: only `true`, `false` and decimal numbers are typed, all else is text, so
 `64496:100` and `no` stay what they are. Unknown keys, keys written twice, keys without a value, anchors, aliases,
-merge keys and tags are refused. Times are `300ms`, `9s`, `5m`, `1h`, or a number of seconds.
+merge keys and tags are refused. Times are `300ms`, `9s`, `5m`, `1h`, `30d`, or a number of seconds; rates are `64kbit`,
+`200mbit`, `1gbit` (decimal), or a number of bits per second.
 
-A reload that would remove more than a tenth of the prefixes (more than one of fewer than ten), or all prefixes,
-neighbors, regions, tunnels or backends, is refused unless `anycastd reload --expect-removals N` says how many
-prefixes, neighbors, regions, tunnels and backends go.
+A reload that would remove more than a tenth of the prefixes or of the EIPs (more than one of fewer than ten), or all
+prefixes, EIPs, neighbors, regions, tunnels or backends, is refused unless `anycastd reload --expect-removals N` says
+how many prefixes, EIPs, neighbors, regions, tunnels and backends go.
 """
+
+_MIXED = {CheckSection: "list (name or check)", TargetSection: "list (region/backend or mapping)"}
+"""Lists of names or of what is written in place."""
+_KEYS = {"prefixes": "prefixes.PREFIX", "eips": "eips.ADDRESS"}
 
 
 def types_of(annotation: Any, metadata: tuple[object, ...] = ()) -> Iterator[ValueType]:
@@ -51,8 +58,7 @@ def _label(field: FieldInfo) -> str:
     if get_origin(annotation) is dict:
         return f"mapping ({labels[0]}: ...)"
     if get_origin(annotation) is tuple:
-        # a check is used by its name or written in place
-        return "list (name or check)" if inner(get_args(annotation)[0]) is CheckSection else f"list ({labels[0]})"
+        return _MIXED.get(inner(get_args(annotation)[0]), f"list ({labels[0]})")
     return labels[0] if labels else "mapping"
 
 
@@ -79,7 +85,7 @@ def _table(model: type[BaseModel], without: type[BaseModel] | None = None) -> It
     yield "| --- | --- | --- | --- |"
     for name, field in rows:
         default = _default(name, field, model)
-        yield f"| `{name}` | {_label(field)} | {default} | {field.description} |"
+        yield f"| `{key_of(name, field)}` | {_label(field)} | {default} | {field.description} |"
 
 
 def _about(model: type[BaseModel]) -> str:
@@ -98,7 +104,7 @@ def _section(title: str, model: type[BaseModel], level: int) -> Iterator[str]:
         if below is CheckSection or below is TimersSection:
             continue
         if below is not None:
-            key = f"{name}.NAME" if get_origin(field.annotation) is dict else name
+            key = {dict: f"{name}.NAME", tuple: f"{name}[N]"}.get(_form(field), name)
             yield from _section(f"{title}.{key}", below, level + 1)
 
 
@@ -111,10 +117,16 @@ def _checks(level: int) -> Iterator[str]:
         yield from _table(model, without=TimedCheck)
 
 
+def _form(field: FieldInfo) -> Any:
+    """Return dict, tuple or None: what a key holds several things in."""
+    return get_origin(inner(field.annotation))
+
+
 def _model_in(field: FieldInfo) -> type[BaseModel] | None:
     found = inner(field.annotation)
-    if get_origin(found) is dict:
-        found = inner(get_args(found)[1])
+    if get_origin(found) in (dict, tuple):
+        arguments = get_args(found)
+        found = inner(arguments[1] if get_origin(found) is dict else arguments[0])
     return found if isinstance(found, type) else None
 
 
@@ -126,8 +138,7 @@ def page() -> str:
         model = _model_in(field)
         if model is None:
             continue
-        of_names = get_origin(field.annotation) is dict
-        key = {"prefixes": "prefixes.PREFIX"}.get(name, f"{name}.NAME" if of_names else name)
+        key = _KEYS.get(name, f"{name}.NAME" if _form(field) is dict else name)
         lines += _section(key, model, 2)
     return "\n".join(lines) + "\n"
 

@@ -6,18 +6,18 @@ the whole file shows is told in the same run.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from anycastd.config.document import Document, Path, Value
-from anycastd.config.fields import shown
 from anycastd.config.near import did_you_mean
-from anycastd.config.schema.checks import INLINE_TAG, NAME_TAG
+from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, key_of
 from anycastd.config.schema.root import Root
+from anycastd.config.shown import shown
 from anycastd.errors import Problem
 
 _WANTED = {
@@ -106,13 +106,17 @@ def _known_keys(path: Path) -> tuple[str, ...]:
     here: Any = Root
     for part in path:
         here = _step(here, part)
-    return tuple(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else ()
+    return tuple(_fields(here)) if isinstance(here, type) and issubclass(here, BaseModel) else ()
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {key_of(name, field): field for name, field in model.model_fields.items()}
 
 
 def _step(here: Any, part: str | int) -> Any:
     """Return the type one step further: a field of a model, the values of a mapping, the items of a list."""
     if isinstance(here, type) and issubclass(here, BaseModel):
-        field = here.model_fields.get(str(part))
+        field = _fields(here).get(str(part))
         return inner(field.annotation) if field is not None else None
     arguments = getattr(here, "__args__", ())
     return inner(arguments[-1] if getattr(here, "__origin__", None) is dict else arguments[0]) if arguments else None
@@ -141,17 +145,25 @@ def _entry(path: Path) -> Path:
         return path[:4]
     if path[:1] == ("self_test",) and len(path) >= 3 and path[1] == "targets":
         return path[:3]
-    if path[:1] in (("neighbors",), ("checks",), ("prefixes",), ("regions",)):
+    if path[:1] in (("neighbors",), ("checks",), ("prefixes",), ("regions",), ("eips",)):
         return path[:2]
     return path[:1]
 
 
 def _without(value: dict[str, Value], dropped: set[Path]) -> dict[str, Value]:
-    copy = deepcopy(value)
+    """Return the document without some paths; what they do not touch is shared with it, not copied."""
+    copies: dict[Path, dict[str, Value]] = {(): dict(value)}
     for path in dropped:
-        here: Value = copy
-        for part in path[:-1]:
-            here = here.get(str(part)) if isinstance(here, dict) else None
-        if isinstance(here, dict) and path:
-            here.pop(str(path[-1]), None)
-    return copy
+        here = copies[()]
+        for length in range(1, len(path)):
+            below = copies.get(path[:length])
+            if below is None:
+                found = here.get(str(path[length - 1]))
+                if not isinstance(found, dict):
+                    break
+                below = copies[path[:length]] = here[str(path[length - 1])] = dict(found)
+            here = below
+        else:
+            if path:
+                here.pop(str(path[-1]), None)
+    return copies[()]

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from anycastd.config.document import Path
 from anycastd.config.expand import pairs
-from anycastd.config.net_fields import read_prefix
+from anycastd.config.net_fields import read_host_address, read_prefix
 from anycastd.config.schema.checks import CheckUse
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import Draft
 from anycastd.errors import Problem
-from anycastd.model.address import Prefix
+from anycastd.model.address import Address, Prefix
 
 
 @dataclass(slots=True)
@@ -61,6 +61,14 @@ class Findings:
         for text in self.draft.written("prefixes"):
             try:
                 yield text, read_prefix(text)
+            except ValueError:
+                continue
+
+    def eip_spellings(self) -> Iterator[tuple[str, Address]]:
+        """Yield each EIP's address that can be one as written, and what it is."""
+        for text in self.draft.written("eips"):
+            try:
+                yield text, read_host_address(text)
             except ValueError:
                 continue
 

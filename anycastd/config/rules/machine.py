@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from anycastd.config.build import TABLE_SLOTS
+from anycastd.config.build_eips import MAX_REGIONS
 from anycastd.config.fields import duration_text
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import REQUIRED
@@ -37,6 +38,22 @@ def kernel_numbers(found: Findings) -> None:
             ("kernel", "forward_metric"),
             f"{kernel.forward_metric} is not below blackhole_metric ({kernel.blackhole_metric}): "
             "the blackhole would take every packet",
+        )
+
+
+def tables_apart(found: Findings) -> None:
+    """A table holds a region's tunnels, or the way of one tunnel's checks, not both."""
+    kernel = found.root.kernel
+    regions = (kernel.region_table_base + 1, kernel.region_table_base + MAX_REGIONS)
+    tunnels = (kernel.table_base, kernel.table_base + TABLE_SLOTS - 1)
+    if regions[0] <= tunnels[1] and tunnels[0] <= regions[1]:
+        own, other = ("region_table_base", "table_base")
+        if not found.has(("kernel", own)):
+            own, other = other, own
+        found.error(
+            ("kernel", own),
+            f"the tables of regions, {regions[0]} to {regions[1]}, and of tunnels, {tunnels[0]} to {tunnels[1]}, "
+            f"overlap; move it or kernel.{other}",
         )
 
 
@@ -89,4 +106,4 @@ def self_test(found: Findings) -> None:
         )
 
 
-RULES = (required, kernel_numbers, tunnel_count, api_is_local, own_sockets, exabgp_times, self_test)
+RULES = (required, kernel_numbers, tables_apart, tunnel_count, api_is_local, own_sockets, exabgp_times, self_test)

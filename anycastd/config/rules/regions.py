@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anycastd.config.build_eips import MAX_REGIONS, region_number
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.regions import TunnelSection
@@ -135,6 +136,32 @@ def too_many(need: Need, total: int, what: str) -> str:
     return f"wants {wanted} {what}, there are {total}: it can never be met" if wanted > total else ""
 
 
+def numbers(found: Findings) -> None:
+    """A number stands for one region in packet marks, whether written or from a name."""
+    names = found.draft.written("regions")
+    if len(names) > MAX_REGIONS:
+        found.error(("regions",), f"{len(names)} regions; there are numbers for {MAX_REGIONS}", at_key=True)
+        return
+    written = {name: region.number for name, region in found.root.regions.items()}
+    used = {region_number(name, written.get(name)) for name in names}
+    seen: dict[int, str] = {}
+    for name, own in written.items():
+        number = region_number(name, own)
+        if number not in seen:
+            seen[number] = name
+            continue
+        free = next(n % MAX_REGIONS + 1 for n in range(number, number + MAX_REGIONS) if n % MAX_REGIONS + 1 not in used)
+        used.add(free)
+        path: Path = ("regions", name) if own is None else ("regions", name, "number")
+        from_name = "" if own is not None else " by its name"
+        found.error(
+            path,
+            f"has number {number}{from_name}, which is that of region '{seen[number]}'; write `number: {free}`",
+            at_key=own is None,
+        )
+
+
 RULES = (
     not_empty, pairs_complete, told_apart, not_ourselves, loopback, backends_reachable, backends_once, enough_backends,
+    numbers,
 )  # fmt: skip

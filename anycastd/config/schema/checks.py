@@ -8,10 +8,9 @@ from pydantic import Discriminator, Field, Tag
 
 from anycastd.config.fields import FileName, Flag, HostName, HttpPath, Name, Phrase, duration, whole
 from anycastd.config.net_fields import Port
-from anycastd.config.schema.base import Section
+from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
-NAME_TAG, INLINE_TAG = "<name>", "<inline>"
 
 
 class TimedCheck(Section):

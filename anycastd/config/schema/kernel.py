@@ -28,6 +28,11 @@ class KernelSection(Section):
         default=_DEFAULT.table_base,
         description="First of 500 routing tables and rule preferences for the tunnels' checks.",
     )
+    # region 255 stays below 32766 as well
+    region_table_base: Annotated[int, whole(256, 32500)] = Field(
+        default=_DEFAULT.region_table_base,
+        description="Region N (see `regions.NAME.number`) has this number + N as routing table and rule preference.",
+    )
     forward_metric: Annotated[int, whole(1, 4294967294)] = Field(
         default=_DEFAULT.forward_metric, description="Metric of a prefix's route into its tunnel."
     )

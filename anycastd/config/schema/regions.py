@@ -6,11 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, Name, NeedField, whole
+from anycastd.config.fields import DeviceName, Name, NeedField, choice, percent, whole
 from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.checks import CheckUse
-from anycastd.model.topology import Need
+from anycastd.model.eip import Mode
+from anycastd.model.topology import Need, ReturnPath
 
 
 class TunnelSection(Section):
@@ -55,6 +56,26 @@ class RegionSection(Section):
     )
     priority: Annotated[int, whole(1, 100)] = Field(
         default=1, description="Usable regions of the lowest number are used first; among equals the nearest."
+    )
+    mode: Annotated[Mode, choice(Mode)] = Field(
+        default=Mode.MASQUERADE,
+        description="How packets of EIPs reach its backends. `masquerade`: from our tunnel address, the region needs "
+        "nothing; `dnat`: from the client's address, the region sends answers back through the tunnel; `routed`: "
+        "unchanged, the backend owns the EIP.",
+    )
+    number: Annotated[int | None, whole(1, 255)] = Field(
+        default=None,
+        description="Its number in packet marks and routing tables, the same at every POP; default: from its name.",
+    )
+    return_path: Annotated[ReturnPath, choice(ReturnPath)] = Field(
+        default=ReturnPath.ADDRESS,
+        description="How answers of mode masquerade come back: by the tunnel whose `address` they go to, so that a "
+        "change of tunnel ends connections, or as the region's `gateway` sends them (`anycastd gateway`), so that they "
+        "go on.",
+    )
+    traffic_dial: Annotated[int, percent(0, 100)] = Field(
+        default=100,
+        description="How much of the traffic that would go here does; `anycastd region dial` changes it at run time.",
     )
 
 

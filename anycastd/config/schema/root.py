@@ -9,6 +9,7 @@ from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.bgp import BgpSection
 from anycastd.config.schema.checks import Checks
+from anycastd.config.schema.eips import Eips, EipSettings
 from anycastd.config.schema.kernel import KernelSection
 from anycastd.config.schema.logging import LoggingSection
 from anycastd.config.schema.neighbors import Neighbors
@@ -35,11 +36,13 @@ class Root(Section):
     checks: Checks = Field(default={}, description="Named checks.")
     regions: Regions = Field(default={}, description="Where the backends are, by name.")
     prefixes: Prefixes = Field(default={}, description="What this POP may announce.")
+    eips: Eips = Field(default={}, description="Accelerated addresses; others are made by the API.")
     timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")
     self_test: SelfTestSection = Field(default=SelfTestSection(), description="Whether it is us.")
     api: ApiSection = Field(default=ApiSection(), description="Where the daemon listens.")
     logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")
+    eip: EipSettings = Field(default=EipSettings(), description="Settings of all EIPs.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
     state_dir: AbsolutePath = Field(
         default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."

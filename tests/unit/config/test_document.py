@@ -77,7 +77,7 @@ def test_depth_is_bounded(opening: str) -> None:
 
 def test_size_is_bounded() -> None:
     document = parse("#" * (MAX_BYTES + 1))
-    assert [problem.message for problem in document.problems] == ["is larger than 4096 KiB"]
+    assert [problem.message for problem in document.problems] == ["is larger than 16384 KiB"]
 
 
 @pytest.mark.parametrize(

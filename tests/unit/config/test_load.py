@@ -29,7 +29,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert told(tmp_path / "none") == [":1:1: cannot be read: no such file or directory"]
     assert told(tmp_path) == [":1:1: cannot be read: is a directory"]
     assert told(fifo) == [":1:1: cannot be read: not a regular file"]
-    assert told(large) == [":1:1: is larger than 4096 KiB"]
+    assert told(large) == [":1:1: is larger than 16384 KiB"]
     assert told(Path("a\0b")) == [":1:1: cannot be read: not a file name"]
 
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from anycastd.config.fields import ValueType
 from anycastd.config.reference import page, types_of
+from anycastd.config.schema.base import key_of
 from anycastd.config.schema.checks import TimedCheck
 from anycastd.config.schema.root import Root
 from anycastd.config.schema.timers import TimersSection
@@ -47,7 +48,7 @@ def leaves(annotation: Any) -> Iterator[Any]:
 def every_field() -> Iterator[tuple[str, FieldInfo]]:
     for model in models():
         for name, field in model.model_fields.items():
-            yield f"{model.__name__}.{name}", field
+            yield f"{model.__name__}.{key_of(name, field)}", field
 
 
 def test_no_field_is_a_bare_type() -> None:
