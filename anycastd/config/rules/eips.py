@@ -34,11 +34,9 @@ def each(found: Findings) -> None:
     """What an EIP alone can break."""
     if not found.root.eips:
         return
-    facts, spelled = _facts(found), dict[Address, str]()
-    for text, address in found.eip_spellings():
-        spelled.setdefault(address, text)
+    facts, paths = _facts(found), found.eip_paths()
     for address, eip in eips_of(found.root).items():
-        path: Path = ("eips", spelled[address])
+        path = paths[address]
         for broken in problems_of(eip, facts):
             place = (*path, *broken.path)
             # a backend that is only a name has no keys of its own
@@ -80,9 +78,9 @@ def _ours(found: Findings) -> Mapping[Address, str]:
 
 def without_effect(found: Findings) -> None:
     """What is written and does nothing."""
-    spelled = {address: text for text, address in found.eip_spellings()}
+    paths = found.eip_paths()
     for address, section in found.root.eips.items():
-        path: Path = ("eips", spelled[address])
+        path = paths[address]
         if section.bind is None:
             for key in ("spread", "affinity", "when_unhealthy"):
                 if found.has((*path, key)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from anycastd.config.document import Path
@@ -25,6 +25,8 @@ class Findings:
     root: Root
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    # read once: there may be ten thousand
+    _eips: tuple[tuple[str, Address], ...] | None = None
 
     def error(self, path: Path, message: str, *, at_key: bool = False) -> None:
         """Note a mistake that refuses the file."""
@@ -64,13 +66,15 @@ class Findings:
             except ValueError:
                 continue
 
-    def eip_spellings(self) -> Iterator[tuple[str, Address]]:
-        """Yield each EIP's address that can be one as written, and what it is."""
-        for text in self.draft.written("eips"):
-            try:
-                yield text, read_host_address(text)
-            except ValueError:
-                continue
+    def eip_spellings(self) -> tuple[tuple[str, Address], ...]:
+        """Return each EIP's address that can be one as written, and what it is."""
+        if self._eips is None:
+            self._eips = tuple(_addresses(self.draft.written("eips")))
+        return self._eips
+
+    def eip_paths(self) -> dict[Address, Path]:
+        """Return the path of each EIP's first spelling."""
+        return {address: ("eips", text) for text, address in reversed(self.eip_spellings())}
 
     def uses(self) -> Iterator[tuple[Path, CheckUse]]:
         """Yield every place where a check is used."""
@@ -82,6 +86,14 @@ class Findings:
         for name, tested in self.root.self_test.targets.items():
             for number, use in enumerate(tested.checks):
                 yield ("self_test", "targets", name, "checks", number), use
+
+
+def _addresses(texts: Iterable[str]) -> Iterator[tuple[str, Address]]:
+    for text in texts:
+        try:
+            yield text, read_host_address(text)
+        except ValueError:
+            continue
 
 
 def versions(tunnel: TunnelSection) -> frozenset[int]:
