@@ -50,6 +50,7 @@ def _counts(config: Config) -> dict[str, int | float]:
         "tunnels": len(config.tunnels),
         "backends": len(config.backends),
         "prefixes": len(config.prefixes),
+        "EIPs": len(config.eips),
         "probes per second": round(sum(1 / probe.check.timing.interval_s for probe in probes), 1),
         "warnings": len(config.warnings),
     }
@@ -66,7 +67,7 @@ def _as_json(examined: Examined) -> dict[str, object]:
     config = examined.config
     summary: dict[str, object] | None = None
     if config is not None:
-        counts = {what.replace(" ", "_"): count for what, count in _counts(config).items()}
+        counts = {what.replace(" ", "_").lower(): count for what, count in _counts(config).items()}
         summary = {"pop": config.pop.name, "digest": config.digest, **counts}
     return {
         "ok": config is not None,

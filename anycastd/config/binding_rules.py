@@ -217,6 +217,8 @@ def _modes(eip: Eip, binding: Binding, facts: BindingFacts) -> Iterator[Breach]:
     translated: list[str] = []
     for number, target in enumerate(binding.targets):
         mode, region = mode_of(target, facts), region_of(target.backend)
+        if target.backend not in facts.backends:
+            continue
         if mode is Mode.ROUTED:
             if routed.get(region, target.backend) != target.backend:
                 message = f"'{routed[region]}' of the same region is routed too: its gateway could not tell them apart"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, TypeVar
 
 from anycastd.errors import Problem
-from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.address import Address, BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
-from anycastd.model.topology import ApiConfig, BgpConfig, Config, LoggingConfig, Pop
+from anycastd.model.eip import Eip
+from anycastd.model.topology import ApiConfig, BgpConfig, Config, LoggingConfig, Pop, Region
 
 K = TypeVar("K", bound=Hashable)
 
@@ -21,6 +22,9 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
     "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
     "kernel": ("protocol",),
 }
+
+
+_STOPPED = "bound no longer, or blocked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +49,23 @@ class Change:
     tunnels: Difference[TunnelId]
     backends: Difference[BackendId]
     probes: Difference[CheckId]
+    eips: Difference[Address] = field(default_factory=Difference)
+    """Of the file; those of the API are not its matter."""
+    eips_stopped: tuple[Address, ...] = ()
+    """EIPs that are still there, and that the new file unbinds or blocks."""
+    regions_in_words: tuple[str, ...] = ()
+    """What moves the packets of whole regions: their numbers, modes, dials."""
     settings: tuple[str, ...] = ()
     """Changed settings outside the lists above, such as `kernel.forward_metric`, that a reload applies."""
     needs_restart: tuple[str, ...] = ()
 
     @property
     def removals(self) -> int:
-        """Return how many prefixes, neighbors, regions, tunnels and backends went: what an operator confirms."""
-        return sum(len(part.removed) for _, part in self._counted())
+        """Return how many prefixes, EIPs, neighbors, regions, tunnels and backends went, and how many EIPs stopped.
+
+        It is what an operator confirms.
+        """
+        return sum(len(part.removed) for _, part in self._counted()) + len(self.eips_stopped)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -63,6 +76,9 @@ class Change:
             for verb, names in (("added", part.added), ("removed", part.removed), ("changed", part.changed))
             if names
         ]
+        if self.eips_stopped:
+            words.append(f"EIPs {_STOPPED}: {_listed(self.eips_stopped)}")
+        words += self.regions_in_words
         if self.settings:
             words.append(f"settings changed: {', '.join(self.settings)}")
         if self.needs_restart:
@@ -72,6 +88,7 @@ class Change:
     def _counted(self) -> tuple[tuple[str, Difference[Any]], ...]:
         return (
             ("prefixes", self.prefixes),
+            ("EIPs", self.eips),
             ("neighbors", self.neighbors),
             ("regions", self.regions),
             ("tunnels", self.tunnels),
@@ -92,9 +109,33 @@ def compare(old: Config, new: Config) -> Change:
         tunnels=_difference(old.tunnels, new.tunnels),
         backends=_difference(old.backends, new.backends),
         probes=_difference(_probes(old), _probes(new)),
+        eips=_difference(old.eips, new.eips),
+        eips_stopped=tuple(
+            address for address, eip in new.eips.items() if not eip.carries and _carried(old.eips.get(address))
+        ),
+        regions_in_words=tuple(_region_words(old.regions, new.regions)),
         settings=settings,
         needs_restart=fixed,
     )
+
+
+def _carried(eip: Eip | None) -> bool:
+    return eip is not None and eip.carries
+
+
+def _region_words(old: Mapping[RegionName, Region], new: Mapping[RegionName, Region]) -> Iterator[str]:
+    for name, region in new.items():
+        before = old.get(name, region)
+        pinned = [
+            f"{key} {getattr(before, key)} -> {getattr(region, key)}"
+            for key in ("number", "mode", "return_path")
+            if getattr(before, key) != getattr(region, key)
+        ]
+        if pinned:
+            yield f"region {name}: {', '.join(pinned)}; connections through it begin anew"
+        if before.traffic_dial_percentage != region.traffic_dial_percentage:
+            was, now = before.traffic_dial_percentage, region.traffic_dial_percentage
+            yield f"region {name}: traffic dial {was} % -> {now} %"
 
 
 def _probes(config: Config) -> dict[CheckId, ProbeSpec]:
@@ -113,13 +154,13 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
     """Return the changed settings that a reload applies, and those it cannot."""
     applied: list[str] = []
     fixed: list[str] = []
-    for section in ("pop", "self_test", "api", "logging", "bgp", "kernel"):
+    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "kernel"):
         before, after = getattr(old, section), getattr(new, section)
-        for field in fields(before):
-            if field.name == "probes" or getattr(before, field.name) == getattr(after, field.name):
+        for one in fields(before):
+            if one.name == "probes" or getattr(before, one.name) == getattr(after, one.name):
                 continue
-            target = fixed if field.name in _FIXED.get(section, ()) else applied
-            target.append(f"{section}.{field.name.removesuffix('_s')}")
+            target = fixed if one.name in _FIXED.get(section, ()) else applied
+            target.append(f"{section}.{one.name.removesuffix('_s').removesuffix('_percent')}")
     if old.state_dir != new.state_dir:
         fixed.append("state_dir")
     return tuple(applied), tuple(fixed)
@@ -143,9 +184,9 @@ def _listed(names: Iterable[object], limit: int = 10) -> str:
 def refuse(old: Config, new: Config, change: Change, *, expected_removals: int | None = None) -> tuple[Problem, ...]:
     """Return why a reload is refused whole, or nothing.
 
-    Refused: more than 10 % of the prefixes gone (more than one of fewer than ten), or all of a kind. An operator who
-    means it says how many removals there are; a number that is not exactly right refuses too, as the file is then
-    not the one that was looked at.
+    Refused: more than 10 % of the prefixes or EIPs gone (more than one of fewer than ten), or all of a kind, or as
+    many EIPs without their binding. An operator who means it says how many removals there are; a number that is not
+    exactly right refuses too, as the file is then not the one that was looked at.
     """
     if expected_removals is not None:
         if expected_removals == change.removals:
@@ -160,15 +201,23 @@ def refuse(old: Config, new: Config, change: Change, *, expected_removals: int |
 
 
 def _gone(change: Change) -> str:
-    return "; ".join(sentence for sentence in change.sentences if " removed: " in sentence)
+    return "; ".join(one for one in change.sentences if " removed: " in one or f" {_STOPPED}: " in one)
 
 
 def _shrinks(old: Config, change: Change) -> list[tuple[str, str]]:
     """Return the section and the reason of each way in which the new file is much smaller."""
     reasons: list[tuple[str, str]] = []
-    had, gone = len(old.prefixes), len(change.prefixes.removed)
-    if gone and (gone == had or gone > max(had / 10, 1)):
-        reasons.append(("prefixes", f"{gone} of {had} prefixes are gone ({_listed(change.prefixes.removed)})"))
+    served: tuple[tuple[str, str, int, tuple[object, ...]], ...] = (
+        ("prefixes", "prefixes", len(old.prefixes), change.prefixes.removed),
+        ("eips", "EIPs", len(old.eips), change.eips.removed),
+    )
+    for section, what, had, removed in served:
+        gone = len(removed)
+        if gone and (gone == had or gone > max(had / 10, 1)):
+            reasons.append((section, f"{gone} of {had} {what} are gone ({_listed(removed)})"))
+    carried, stopped = sum(eip.carries for eip in old.eips.values()), len(change.eips_stopped)
+    if stopped > max(carried / 10, 1):
+        reasons.append(("eips", f"{stopped} of {carried} EIPs are {_STOPPED} ({_listed(change.eips_stopped)})"))
     parts: tuple[tuple[str, int, tuple[object, ...]], ...] = (
         ("neighbors", len(old.neighbors), change.neighbors.removed),
         ("regions", len(old.regions), change.regions.removed),

@@ -33,8 +33,8 @@ merge keys and tags are refused. Times are `300ms`, `9s`, `5m`, `1h`, `30d`, or 
 `200mbit`, `1gbit` (decimal), or a number of bits per second.
 
 A reload that would remove more than a tenth of the prefixes or of the EIPs (more than one of fewer than ten), or all
-prefixes, EIPs, neighbors, regions, tunnels or backends, is refused unless `anycastd reload --expect-removals N` says
-how many prefixes, EIPs, neighbors, regions, tunnels and backends go.
+prefixes, EIPs, neighbors, regions, tunnels or backends, or that would unbind or block as many EIPs, is refused unless
+`anycastd reload --expect-removals N` says how many of all these go, or stop.
 """
 
 _MIXED = {CheckSection: "list (name or check)", TargetSection: "list (region/backend or mapping)"}

@@ -14,7 +14,8 @@ from anycastd.config.build import TABLE_SLOTS, table_slots
 from anycastd.config.load import load
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName, TunnelId
 from anycastd.model.checks import CheckKind, HttpOptions
-from anycastd.model.topology import Condition, Config, DeadMan, LastResort, Need, Scope
+from anycastd.model.eip import Mode
+from anycastd.model.topology import Condition, Config, DeadMan, LastResort, Need, ReturnPath, Scope
 from tests.unit.config.places import EXAMPLE, GOOD, SMALLEST, load_text
 
 
@@ -138,7 +139,7 @@ def test_defaults_are_those_of_the_model(tmp_path: Path) -> None:
     plain = Config(
         pop=config.pop, neighbors={}, regions={}, tunnels={}, backends={}, probes=(), prefixes={},
     )  # fmt: skip
-    same = ("self_test", "api", "logging", "bgp", "kernel", "state_dir")
+    same = ("self_test", "api", "logging", "bgp", "kernel", "eip", "eips", "state_dir")
     assert {name: getattr(config, name) for name in same} == {name: getattr(plain, name) for name in same}
     (prefix,) = config.prefixes.values()
     assert replace(prefix, neighbors=()) == type(prefix)(prefix=prefix.prefix)
@@ -156,7 +157,26 @@ def test_the_example_shows_the_defaults_it_says_it_shows(tmp_path: Path) -> None
     example, plain = load(str(EXAMPLE)), load_text(SMALLEST, tmp_path)
     for section in ("api", "logging", "bgp", "kernel", "state_dir"):
         assert getattr(example, section) == getattr(plain, section)
+    assert replace(example.eip, uplinks=()) == plain.eip
     assert {spec.timers for spec in example.prefixes.values()} == {spec.timers for spec in plain.prefixes.values()}
+
+
+def test_the_numbers_of_the_regions_of_the_example_are_those_it_shows() -> None:
+    example = load(str(EXAMPLE))
+    assert [(region.number, region.mode, region.traffic_dial_percentage) for region in example.regions.values()] == [
+        (31, Mode.MASQUERADE, 100),
+        (122, Mode.ROUTED, 100),
+    ]
+
+
+def test_what_is_written_of_a_region(tmp_path: Path) -> None:
+    text = SMALLEST.replace(
+        "  eu:", "  eu:\n    number: 255\n    mode: dnat\n    return_path: gateway\n    traffic_dial: 0"
+    )
+    (region,) = load_text(text, tmp_path).regions.values()
+    assert (region.number, region.mode, region.return_path, region.traffic_dial_percentage) == (
+        255, Mode.DNAT, ReturnPath.GATEWAY, 0,
+    )  # fmt: skip
 
 
 def test_the_digest_is_of_the_text(tmp_path: Path) -> None:

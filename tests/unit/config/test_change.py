@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from anycastd.config.change import carried_over, compare, refuse
 from anycastd.config.load import load
 from anycastd.errors import ConfigError
-from anycastd.model.address import CheckId, NeighborName, RegionName
+from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName
+from anycastd.model.eip import Binding, Eip, EipId, Target
 from anycastd.model.topology import Config, PrefixSpec
 from tests.unit.config.places import EXAMPLE, SMALLEST, load_text
 
@@ -26,6 +28,18 @@ def with_prefixes(config: Config, count: int, first: int = 0) -> Config:
     """Return the configuration with so many prefixes."""
     prefixes = [ip_network(f"10.0.{number}.0/24") for number in range(first, first + count)]
     return replace(config, prefixes={prefix: PrefixSpec(prefix=prefix) for prefix in prefixes})
+
+
+def with_eips(config: Config, count: int, bound: int | None = None) -> Config:
+    """Return the configuration with so many EIPs, the first `bound` of them bound (default: all)."""
+    addresses = [ip_address(f"203.0.113.{number}") for number in range(count)]
+    binding = Binding(targets=(Target(backend=BackendId("eu-central/web-1")),))
+    some = {
+        address: Eip(id=EipId("eip-00000000"), address=address, binding=binding if number < limit else None)
+        for limit in [count if bound is None else bound]
+        for number, address in enumerate(addresses)
+    }
+    return replace(config, eips=some)
 
 
 def test_nothing_changed(config: Config) -> None:
@@ -42,6 +56,12 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
         .replace("  198.18.0.0/24:", "  198.18.9.0/24:")
         .replace("interval: 500ms            #", "interval: 400ms            #")
         .replace("      web-2:", "      web-3:")
+        .replace("eu-central/web-2", "eu-central/web-3")
+        .replace("  203.0.113.14: {}", "  203.0.113.15: {}")
+        .replace("mode: masquerade ", "mode: dnat ")
+        .replace("# number: 31 ", "number: 32 ")
+        .replace("traffic_dial: 100% ", "traffic_dial: 50% ")
+        .replace("conntrack_alarm: 80% ", "conntrack_alarm: 70% ")
         .replace("level: info ", "level: debug ")
         .replace("forward_metric: 100 ", "forward_metric: 101 ")
         .replace("asn: 64500  ", "asn: 64501  ")
@@ -58,9 +78,18 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
     assert CheckId("tunnel/eu-central/euc-1/ping") in change.probes.changed
     assert CheckId("backend/eu-central/web-2/web@euc-1") in change.probes.removed
     assert CheckId("backend/eu-central/web-3/web@euc-1") in change.probes.added
-    assert change.settings == ("kernel.forward_metric",)
+    assert change.regions.changed == ("eu-central",)
+    assert change.eips.added == (ip_address("203.0.113.15"),)
+    assert change.eips.removed == (ip_address("203.0.113.14"),)
+    assert change.eips.changed == (ip_address("203.0.113.10"), ip_address("203.0.113.11"))
+    assert change.settings == ("eip.conntrack_alarm", "kernel.forward_metric")
     assert change.needs_restart == ("pop.asn", "api.port", "logging.level", "state_dir")
-    assert change.removals == 2
+    assert change.removals == 3
+    assert "EIPs removed: 203.0.113.14" in change.sentences
+    assert "region eu-central: number 31 -> 32, mode masquerade -> dnat; connections through it begin anew" in (
+        change.sentences
+    )
+    assert "region eu-central: traffic dial 100 % -> 50 %" in change.sentences
     assert "prefixes removed: 198.18.0.0/24" in change.sentences
     assert "needs a restart, unchanged until then: pop.asn, api.port, logging.level, state_dir" in change.sentences
 
@@ -83,19 +112,57 @@ def test_what_needs_a_restart_is_carried_over_and_nothing_else(config: Config) -
     assert compare(new, carried_over(new, new)).sentences == ()
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "refused"),
-    [
-        (1, 1, False), (1, 0, True), (2, 1, False), (2, 0, True), (3, 2, False), (3, 1, True), (9, 8, False),
-        (9, 7, True),
-        (10, 9, False), (10, 8, True), (20, 18, False), (20, 17, True), (25, 23, False), (25, 22, True),
-        (100, 90, False), (100, 89, True), (5, 9, False),
-    ],
-)  # fmt: skip
-def test_how_many_prefixes_may_go(config: Config, before: int, after: int, refused: bool) -> None:
-    old, new = with_prefixes(config, before), with_prefixes(config, after)
+SHRINKING = [
+    (1, 1, False), (1, 0, True), (2, 1, False), (2, 0, True), (3, 2, False), (3, 1, True), (9, 8, False),
+    (9, 7, True),
+    (10, 9, False), (10, 8, True), (20, 18, False), (20, 17, True), (25, 23, False), (25, 22, True),
+    (100, 90, False), (100, 89, True), (5, 9, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "refused"), SHRINKING)
+@pytest.mark.parametrize("grown", [with_prefixes, with_eips])
+def test_how_many_prefixes_and_eips_may_go(
+    config: Config, grown: Callable[[Config, int], Config], before: int, after: int, refused: bool
+) -> None:
+    old, new = grown(config, before), grown(config, after)
     problems = refuse(old, new, compare(old, new))
     assert bool(problems) is refused
+
+
+@pytest.mark.parametrize(("before", "after", "refused"), SHRINKING)
+def test_how_many_eips_may_lose_their_binding(config: Config, before: int, after: int, refused: bool) -> None:
+    old, new = with_eips(config, 120, before), with_eips(config, 120, after)
+    # the last one is unbound by people every day, as it is not gone
+    refused = refused and before - after > 1
+    change = compare(old, new)
+    assert change.removals == max(before - after, 0)
+    assert bool(refuse(old, new, change)) is refused
+    assert refuse(old, new, change, expected_removals=change.removals) == ()
+
+
+def test_a_refusal_for_eips_names_them(config: Config) -> None:
+    old, new = with_eips(config, 4), with_eips(config, 2, 0)
+    change = compare(old, new)
+    assert [(problem.path, problem.message) for problem in refuse(old, new, change)] == [
+        ("eips", "2 of 4 EIPs are gone (203.0.113.2, 203.0.113.3); if that is meant: "
+         "anycastd reload --expect-removals 4"),
+        ("eips", "2 of 4 EIPs are bound no longer, or blocked (203.0.113.0, 203.0.113.1); if that is meant: "
+         "anycastd reload --expect-removals 4"),
+    ]  # fmt: skip
+    (problem,) = refuse(old, new, change, expected_removals=2)
+    assert problem.message == (
+        "2 removals were expected, this file makes 4: EIPs removed: 203.0.113.2, 203.0.113.3; "
+        "EIPs bound no longer, or blocked: 203.0.113.0, 203.0.113.1"
+    )
+
+
+def test_blocking_many_is_stopping_them(config: Config) -> None:
+    old = with_eips(config, 4)
+    new = replace(old, eips={address: replace(eip, blocked=True) for address, eip in old.eips.items()})
+    assert len(compare(old, new).eips_stopped) == 4
+    assert compare(new, old).eips_stopped == ()
+    assert refuse(old, new, compare(old, new)) != ()
 
 
 def test_all_prefixes_replaced_is_all_gone(config: Config) -> None:

@@ -16,7 +16,7 @@ def test_a_good_file_is_summed_up() -> None:
     result = CliRunner().invoke(check, ["-c", str(EXAMPLE)])
     assert result.exit_code == 0
     assert result.output == (
-        "fra: 2 neighbors, 2 regions, 4 tunnels, 3 backends, 3 prefixes, 46 probes per second, 0 warnings\n"
+        "fra: 2 neighbors, 2 regions, 4 tunnels, 5 backends, 3 prefixes, 6 EIPs, 50 probes per second, 0 warnings\n"
     )
 
 
@@ -28,7 +28,7 @@ def test_warnings_do_not_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
         "smallest.yaml:1:1: self_test: warning: has no targets: "
         "a fault of this machine cannot be told from many far away",
         "smallest.yaml:7:12: prefixes.203.0.113.0/24: warning: only neighbor 'transit' carries it",
-        "fra: 1 neighbor, 1 region, 1 tunnel, 1 backend, 1 prefix, 3 probes per second, 2 warnings",
+        "fra: 1 neighbor, 1 region, 1 tunnel, 1 backend, 1 prefix, 0 EIPs, 3 probes per second, 2 warnings",
     ]
 
 
@@ -52,7 +52,8 @@ def test_json() -> None:
     assert good["ok"] is True
     assert good["errors"] == []
     assert good["summary"]["pop"] == "fra"
-    assert good["summary"]["probes_per_second"] == 46
+    assert good["summary"]["probes_per_second"] == 50
+    assert good["summary"]["eips"] == 6
     result = CliRunner().invoke(check, ["--json", "-c", str(BAD / "operator-view.yaml")])
     bad = json.loads(result.output)
     assert result.exit_code == os.EX_CONFIG

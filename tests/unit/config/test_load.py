@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -101,3 +102,32 @@ def test_more_tunnels_than_tables(tmp_path: Path) -> None:
     file = tmp_path / "anycastd.yaml"
     file.write_text(f"checks: {{ping: {{icmp: {{}}}}}}\n{head}    tunnels:\n{rows}{rest}")
     assert told(file) == [":4:1: regions: 501 tunnels; there are tables for 500"]
+
+
+@pytest.mark.slow
+def test_ten_thousand_eips_with_and_without_a_mistake_in_each(tmp_path: Path) -> None:
+    head = SMALLEST.partition("prefixes:")[0] + "prefixes: {10.0.0.0/16: {}}\neips:\n"
+    rows = "".join(
+        f"  10.0.{number // 256}.{number % 256}: {{ping: pop, bind: [{{backend: eu/web, weight: 50}}]}}\n"
+        for number in range(10_000)
+    )
+    config = load_text(head + rows, tmp_path)
+    assert len(config.eips) == len({eip.id for eip in config.eips.values()}) == 10_000
+    file = tmp_path / "anycastd.yaml"
+    file.write_text(head + rows.replace("eu/web", "eu/wob"))
+    lines = told(file)
+    assert len(lines) == 10_000
+    assert lines[-1].endswith("no backend is called 'eu/wob'; did you mean 'eu/web'?")
+    file.write_text(head + rows.replace("weight: 50", "weight: 256"))
+    assert len(told(file)) == 10_000
+
+
+def test_reading_a_file_leaves_the_search_for_cycles_as_it_was(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        load_text(SMALLEST, tmp_path)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    load_text(SMALLEST, tmp_path)
+    assert gc.isenabled()

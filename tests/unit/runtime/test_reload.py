@@ -82,10 +82,10 @@ async def test_a_shrunken_file_is_refused_unless_the_number_is_told(place: Place
     place.edit(gone, "")
     new, outcome = await place.reload()
     assert new is None
-    assert "--expect-removals 2" in outcome.problems[0]
-    new, outcome = await place.reload(1)
+    assert "--expect-removals 8" in outcome.problems[0]  # two prefixes and the six EIPs that the cut takes with them
+    new, outcome = await place.reload(7)
     assert new is None
-    new, outcome = await place.reload(2)
+    new, outcome = await place.reload(8)
     assert new is not None
     assert B not in new.prefixes
     assert outcome.applied
