@@ -1,0 +1,177 @@
+"""Keys and values of the model as the bytes that sets hold, and as the words of nft; and back.
+
+Numbers of marks and classes lie in the machine's own byte order, everything of packets in the network's.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network, summarize_address_range
+from typing import Any
+
+from anycastd.actuators.nft.layout import LAYOUTS, Field
+from anycastd.model.address import Address, Prefix
+from anycastd.model.nft import Count, Key, Limit, NftSet, Value
+
+LIMIT = struct.Struct(">QQIII")
+"""Rate, unit in seconds, burst, what is counted, flags (NFTA_LIMIT_*, linux/netfilter/nf_tables.h)."""
+PER_SECOND, OF_BYTES, OVER = 1, 1, 1
+CLASS_MAJOR = 0xA001 << 16
+CLASS_MAPS = frozenset({NftSet.CLASS4, NftSet.CLASS6})
+HOST_ORDER = frozenset({Field.MARK, Field.CLASS})
+ADDRESSES: dict[Field, type[IPv4Address] | type[IPv6Address]] = {Field.IPV4: IPv4Address, Field.IPV6: IPv6Address}
+
+
+class UnfitError(ValueError):
+    """A key or value that its set cannot hold."""
+
+
+def encode_key(name: NftSet, key: Key) -> bytes:
+    """Return a key's bytes; a prefix is its first address and its length. UnfitError if the set cannot hold it."""
+    layout = LAYOUTS[name]
+    if layout.interval:
+        wanted = IPv4Network if layout.key[0] is Field.IPV4 else IPv6Network
+        if not isinstance(key, wanted):
+            raise _unfit(name, key)
+        return encode_prefix(key)
+    return _pack(name, layout.key, key if isinstance(key, tuple) else (key,), key)
+
+
+def encode_prefix(prefix: Prefix) -> bytes:
+    """Return a prefix as one key, which the kernel holds as two elements: see `ends`."""
+    return prefix.network_address.packed + bytes([prefix.prefixlen])
+
+
+def ends(key: bytes) -> tuple[bytes, bytes | None]:
+    """Return a prefix's first address, and the one behind its last; None behind the last of all."""
+    start, width = key[:-1], 8 * (len(key) - 1)
+    behind = int.from_bytes(start, "big") + (1 << width - key[-1])
+    return start, None if behind >> width else behind.to_bytes(width // 8, "big")
+
+
+def encode_value(name: NftSet, value: Value) -> bytes:
+    """Return a value's bytes, none for a set without data; of a limit those of `LIMIT`."""
+    layout = LAYOUTS[name]
+    if layout.limit:
+        if not isinstance(value, Limit):
+            raise _unfit(name, value)
+        try:
+            return LIMIT.pack(value.bytes_per_s, PER_SECOND, value.burst_bytes, OF_BYTES, OVER)
+        except struct.error:
+            raise _unfit(name, value) from None
+    if not layout.data:
+        if value is not None:
+            raise _unfit(name, value)
+        return b""
+    if name in CLASS_MAPS and isinstance(value, int) and not value >> 16:
+        return _pack(name, layout.data, (CLASS_MAJOR | value,), value)
+    return _pack(name, layout.data, value if isinstance(value, tuple) else (value,), value)
+
+
+def _unfit(name: NftSet, what: object) -> UnfitError:
+    return UnfitError(f"{name.value} cannot hold {what}")
+
+
+def _pack(name: NftSet, fields: tuple[Field, ...], parts: tuple[Any, ...], whole: object) -> bytes:
+    if len(parts) != len(fields):
+        raise _unfit(name, whole)
+    out = b""
+    for field, part in zip(fields, parts, strict=True):
+        wanted = ADDRESSES.get(field, int)
+        if not isinstance(part, wanted):
+            raise _unfit(name, whole)
+        if isinstance(part, IPv4Address | IPv6Address):
+            out += part.packed
+            continue
+        try:
+            number = part.to_bytes(field.width, sys.byteorder if field in HOST_ORDER else "big")
+        except OverflowError:
+            raise _unfit(name, whole) from None
+        out += number.ljust(field.padded, b"\0")
+    return out
+
+
+def decode_key(name: NftSet, raw: bytes) -> Key:
+    """Return the key of bytes that `encode_key` may have made."""
+    if LAYOUTS[name].interval:
+        return ip_network((raw[:-1], raw[-1]))
+    parts = _unpack(LAYOUTS[name].key, raw)
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def decode_value(name: NftSet, raw: bytes) -> Value:
+    """Return the value of bytes that have the layout's length."""
+    if LAYOUTS[name].limit:
+        rate, unit, burst, kind, flags = LIMIT.unpack(raw)
+        # one of packets, of an hour or of what is below it is nothing that we make
+        return Limit(rate, burst) if (unit, kind, flags) == (PER_SECOND, OF_BYTES, OVER) else Limit(0, 0)
+    parts = _unpack(LAYOUTS[name].data, raw)
+    if not parts:
+        return None
+    if name in CLASS_MAPS:
+        return int(parts[0] - CLASS_MAJOR)
+    return parts[0] if len(parts) == 1 else (parts[0], parts[1])
+
+
+def _unpack(fields: tuple[Field, ...], raw: bytes) -> list[Any]:
+    parts: list[Any] = []
+    at = 0
+    for field in fields:
+        piece = raw[at : at + field.width]
+        at += field.padded
+        if field in ADDRESSES:
+            parts.append(ADDRESSES[field](piece))
+        else:
+            parts.append(int.from_bytes(piece, sys.byteorder if field in HOST_ORDER else "big"))
+    return parts
+
+
+def prefixes(raw: list[tuple[bytes, bool]]) -> tuple[list[Prefix], list[tuple[Address, Address]]]:
+    """Return the prefixes of an interval set's elements (key, whether it ends one), and the ranges that are none."""
+    whole: list[Prefix] = []
+    odd: list[tuple[Address, Address]] = []
+    start: bytes | None = None
+    # an end comes before the start that has the same address: nothing lies between
+    for key, end in [*sorted(raw, key=lambda element: (element[0], not element[1])), (b"", True)]:
+        if start is not None:
+            address = IPv4Address if len(start) == 4 else IPv6Address
+            last = int.from_bytes(key, "big") - 1 if key else (1 << 8 * len(start)) - 1
+            found: list[Prefix] = list(summarize_address_range(address(start), address(last)))
+            if len(found) == 1:
+                whole.append(found[0])
+            else:
+                odd.append((address(start), address(last)))
+        start = None if end else key
+    return whole, odd
+
+
+def key_text(name: NftSet, key: Key) -> str:
+    """Return a key in the words of nft."""
+    return _text(LAYOUTS[name].key, key if isinstance(key, tuple) else (key,))
+
+
+def element_text(name: NftSet, key: Key, value: Value, count: Count | None = None) -> str:
+    """Return an element in the words of nft, with what its counter shows."""
+    words = key_text(name, key)
+    if isinstance(value, Limit):
+        words += f" limit rate over {value.bytes_per_s} bytes/second burst {value.burst_bytes} bytes"
+    if count is not None and LAYOUTS[name].counter:
+        words += f" counter packets {count.packets} bytes {count.bytes}"
+    elif isinstance(value, Limit):
+        words += " counter"
+    if name in CLASS_MAPS and isinstance(value, int):
+        return f"{words} : a001:{value:x}"
+    if LAYOUTS[name].data:
+        words += f" : {_text(LAYOUTS[name].data, value if isinstance(value, tuple) else (value,))}"
+    return words
+
+
+def _text(fields: tuple[Field, ...], parts: tuple[Any, ...]) -> str:
+    return " . ".join(_word(field, part) for field, part in zip(fields, parts, strict=True))
+
+
+def _word(field: Field, part: Any) -> str:
+    if field is Field.MARK:
+        return f"{part:#x}"
+    return f"0:{part:x}" if field is Field.CLASS else str(part)

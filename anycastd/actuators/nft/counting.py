@@ -1,0 +1,65 @@
+"""Reading every counter."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from anycastd.actuators.nft import codec, wire
+from anycastd.actuators.nft.layout import LAYOUTS
+from anycastd.actuators.nft.picture import Picture
+from anycastd.actuators.nft.thread import KernelThread
+from anycastd.model.address import Address
+from anycastd.model.nft import Count, Counters, NamedCounter, NftSet
+
+COUNTED = tuple(name for name, layout in LAYOUTS.items() if layout.counter)
+OBJECT_TABLE, OBJECT_NAME, OBJECT_TYPE, OBJECT_DATA = 1, 2, 3, 4
+OBJECT_COUNTER = 1
+
+
+async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
+    """Read the counters of all elements and those with names, a bite at a time; ActuatorTransient if that fails."""
+    at_s = time.monotonic()
+    named = await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence)))
+    elements: dict[NftSet, Mapping[Address, Count]] = {}
+    for name in COUNTED:
+        elements[name] = await read_set(thread, table, name, picture)
+    return Counters(at_s, elements, _named(named))
+
+
+async def read_set(thread: KernelThread, table: str, name: NftSet, picture: Picture) -> dict[Address, Count]:
+    """Read the counters of one set's elements."""
+    datagrams = await thread.ask(lambda channel: channel.dump(lambda sequence: wire.dump_set(table, name, sequence)))
+    known = picture.keys(name)
+    found: dict[Address, Count] = {}
+    reader, wide = wire.ElementReader(), LAYOUTS[name].key_bytes
+    for data in datagrams:
+        for rows in reader.counters(data):
+            for key, packets, octets in rows:
+                if len(key) == wide:
+                    address = known.get(key) or codec.decode_key(name, key)
+                    if isinstance(address, IPv4Address | IPv6Address):
+                        found[address] = Count(packets, octets)
+            await asyncio.sleep(0)
+    return found
+
+
+def _named_request(table: str, sequence: int) -> bytes:
+    body = wire.text(OBJECT_TABLE, table) + wire.attribute(OBJECT_TYPE, OBJECT_COUNTER.to_bytes(4, "big"))
+    return wire.request(wire.GETOBJ, wire.NLM_F_DUMP, sequence, body)
+
+
+def _named(datagrams: list[bytes]) -> dict[NamedCounter, Count]:
+    found: dict[NamedCounter, Count] = {}
+    ours = {one.value: one for one in NamedCounter}
+    for data in datagrams:
+        for reply in wire.replies(data):
+            have = wire.values(data, reply.body, reply.end) if reply.type >> 8 == wire.SUBSYSTEM else {}
+            counter = ours.get(have.get(OBJECT_NAME, b"").rstrip(b"\0").decode(errors="replace"))
+            if counter is not None:
+                numbers = wire.values(have[OBJECT_DATA], 0, len(have[OBJECT_DATA]))
+                octets, packets = (int.from_bytes(numbers.get(what, b""), "big") for what in (1, 2))
+                found[counter] = Count(packets, octets)
+    return found

@@ -1,0 +1,65 @@
+"""What is to be done to the kernel, in order; of changes to one element only the last."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from anycastd.model.eip import FlushConnections
+from anycastd.model.nft import Key, NftChange, NftSet
+
+LIMIT = 2000
+"""Changes in one transaction: about 20 ms of the kernel's time."""
+
+Place = tuple[NftSet, Key]
+Batch = dict[Place, NftChange]
+
+
+class Queue:
+    """What one call brought stays one transaction, unless it is larger than the limit."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._parts: deque[Batch | FlushConnections] = deque()
+        self._where: dict[Place, Batch] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def put(self, changes: Sequence[NftChange]) -> None:
+        """Take changes in; each takes the place of an earlier one of its element, at its own place in the order."""
+        batch: Batch = {}
+        for change in changes:
+            place = (change.set, change.key)
+            if (earlier := self._where.get(place)) is not None:
+                del earlier[place]
+            batch[place] = change
+            self._where[place] = batch
+        self._parts.append(batch)
+
+    def flush(self, flushes: Iterable[FlushConnections]) -> None:
+        """Take flushes in, behind all that was taken in before."""
+        self._parts.extend(flushes)
+
+    def next(self) -> list[NftChange] | FlushConnections:
+        """Take the next transaction (perhaps an empty one) or flush out."""
+        taken: list[NftChange] = []
+        while self._parts:
+            part = self._parts[0]
+            if isinstance(part, FlushConnections):
+                return taken or self._pop(part)
+            if taken and len(taken) + len(part) > self._limit:
+                break
+            places = list(islice(part, self._limit))
+            for place in places:
+                taken.append(part.pop(place))
+                del self._where[place]
+            if part:
+                break
+            self._parts.popleft()
+        return taken
+
+    def _pop(self, flush: FlushConnections) -> FlushConnections:
+        self._parts.popleft()
+        return flush

@@ -1,0 +1,80 @@
+"""Reading sets and rules."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from anycastd.actuators.nft import codec, events, facts, wire
+from anycastd.actuators.nft.channel import Channel
+from anycastd.actuators.nft.layout import LAYOUTS
+from anycastd.actuators.nft.picture import Raw
+from anycastd.actuators.nft.thread import KernelThread
+from anycastd.model.nft import NftSet
+
+
+class Stray(NamedTuple):
+    """A foreign element that the model has no word for, in the words of nft: a range, or one that matches all."""
+
+    set: NftSet
+    text: str
+
+
+def datagrams_of(channel: Channel, table: str, name: NftSet) -> list[bytes]:
+    """Return a set's elements as the kernel tells them; none when there is no such set."""
+    return channel.dump(lambda sequence: wire.dump_set(table, name, sequence))
+
+
+async def read_set(thread: KernelThread, table: str, name: NftSet) -> tuple[Raw, list[Stray]]:
+    """Read a whole set, as of `raw_set`."""
+    return await raw_set(name, await thread.ask(lambda channel: datagrams_of(channel, table, name)))
+
+
+async def raw_set(name: NftSet, datagrams: list[bytes]) -> tuple[Raw, list[Stray]]:
+    """Return a set's elements, and the stray ones; lets others run after each datagram."""
+    found: Raw = {}
+    halves: list[tuple[bytes, bool]] = []
+    strays: list[Stray] = []
+    layout, reader = LAYOUTS[name], wire.ElementReader()
+    key_bytes = layout.key_bytes
+    value_bytes = codec.LIMIT.size if layout.limit else layout.data_bytes
+    for count, data in enumerate(datagrams):
+        for rows in reader.values(data):
+            for key, value, flags in rows:
+                if layout.interval and len(key) == key_bytes:
+                    halves.append((key, bool(flags & wire.INTERVAL_END)))
+                elif len(key) == key_bytes and len(value) == value_bytes:
+                    found[key] = value
+                else:
+                    strays.append(Stray(name, "*"))
+        # a datagram of one element is none of a dump
+        if len(data) > 4096 or count % 200 == 199:
+            await asyncio.sleep(0)
+    if layout.interval:
+        prefixes, ranges = codec.prefixes(halves)
+        found = {codec.encode_prefix(prefix): b"" for prefix in prefixes}
+        strays += [Stray(name, f"{low}-{high}") for low, high in ranges]
+    return found, strays
+
+
+def generation(channel: Channel) -> int:
+    """Return the present generation of all tables."""
+    return events.generation_in(next(channel.ask(events.generation_request)))
+
+
+def table_facts(channel: Channel, table: str) -> facts.TableFacts:
+    """Return what tells whether the table and its rules stand."""
+    body = _table(channel, table)
+    if body is None:
+        return facts.TableFacts()
+    chains = channel.dump(facts.chains_request)
+    rules = channel.dump(lambda sequence: facts.rules_request(table, sequence))
+    return facts.facts(table, body, chains, rules)
+
+
+def _table(channel: Channel, table: str) -> dict[int, bytes] | None:
+    try:
+        reply = next(channel.ask(lambda sequence: facts.table_request(table, sequence)))
+    except FileNotFoundError:
+        return None
+    return wire.values(reply.data, reply.body, reply.end)

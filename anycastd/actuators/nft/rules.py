@@ -1,0 +1,252 @@
+"""The constant rules of the table, in the words of nft(8): an EIP is elements of sets and maps, never a rule.
+
+Every packet to a prefix of ours that is not delivered ends in a counter: of an element, or one that has a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+from anycastd.actuators.nft.layout import LAYOUTS, definition
+from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, NamedCounter, NftSettings
+
+WITH_PORTS = "{ tcp, udp, sctp, udplite, dccp }"
+REGION = f"{REGION_MASK:#010x}"
+NO_REGION = f"meta mark & {REGION} == 0"
+NO_PATH = f"counter name {NamedCounter.NO_PATH.value} drop"
+ECHO = {4: "icmp type echo-request", 6: "icmpv6 type echo-request"}
+ERROR = {
+    4: "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    6: "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+}
+# the packet inside of an ICMP error, by bits behind the error's own header
+INNER_HAS_PORTS = {
+    # of an inner IPv4 header with options the ports are elsewhere
+    4: f"@th,64,8 0x45 @th,136,8 {WITH_PORTS}",
+    6: f"@th,112,8 {WITH_PORTS}",
+}
+INNER_TO = {4: "@th,192,32", 6: "@th,256,128"}
+INNER_FROM = {4: "@th,160,32", 6: "@th,128,128"}
+INNER_PORTS = {4: "@th,240,16 . @th,224,16 . @th,136,8", 6: "@th,400,16 . @th,384,16 . @th,112,8"}
+WORD = {4: "ip", 6: "ip6"}
+NFPROTO = {4: "ipv4", 6: "ipv6"}
+
+Chains = dict[str, tuple[str, list[str]]]
+"""Name to the chain's hook, empty for one that is only jumped to, and its rules."""
+
+
+def chains(settings: NftSettings) -> Chains:
+    """Return every chain, those before others that jump to them."""
+    found: Chains = {"routed": ("", [f"fib daddr . mark oif missing {NO_PATH}"])}
+    for version in (4, 6):
+        found[f"bucket{version}"] = ("", _bucket(version, settings.seed))
+    found["pick"] = ("", _pick())
+    found["stateless"] = ("", _stateless())
+    found["go"] = ("", _go())
+    for version in (4, 6):
+        found[f"bound{version}"] = ("", [f"{_pong(version)} accept", "goto go"])
+        found[f"in{version}"] = ("", _in(version))
+        found[f"nat{version}"] = ("", _nat(version))
+        found[f"out{version}"] = ("", _out(version))
+    found["mss"] = ("", _mss(settings))
+    found |= _hooks(settings)
+    return found
+
+
+def _hooks(settings: NftSettings) -> Chains:
+    outer = ", ".join(str(port) for port in sorted(settings.outer_udp_ports))
+    return {
+        "untrack": ("type filter hook prerouting priority raw;", _untrack(outer)),
+        "untrack_out": (
+            "type filter hook output priority raw;",
+            [f"udp dport {{ {outer} }} notrack"] if outer else [],
+        ),
+        "pre": ("type filter hook prerouting priority mangle;", [f"{_to_own(v)} goto in{v}" for v in (4, 6)]),
+        "to_backend": ("type nat hook prerouting priority dstnat;", [f"{_to_own(v)} goto nat{v}" for v in (4, 6)]),
+        "hide_client": (
+            "type nat hook postrouting priority srcnat;",
+            [f"snat {WORD[v]} to meta mark map @hide{v}" for v in (4, 6)],
+        ),
+        "clamp": ("type filter hook forward priority mangle;", ["tcp flags & (syn | rst) == syn goto mss"]),
+        "leave": (
+            # behind the translations: the source is the EIP again
+            "type filter hook postrouting priority 150;",
+            # vxlan routes its outer packet by the inner one's mark
+            [f"meta mark & {REGION} != 0 meta mark set 0", *(f"{_from_own(v)} goto out{v}" for v in (4, 6))],
+        ),
+    }
+
+
+def _to_own(version: int) -> str:
+    return f"{WORD[version]} daddr @own{version}"
+
+
+def _from_own(version: int) -> str:
+    return f"{WORD[version]} saddr @own{version}"
+
+
+def _pong(version: int) -> str:
+    return f"{WORD[version]} daddr @pong{version} {ECHO[version]}"
+
+
+def _untrack(outer: str) -> list[str]:
+    lines = [f"udp dport {{ {outer} }} fib daddr type local notrack"] if outer else []
+    for version in (4, 6):
+        # what the POP answers is translated to an address of its own, which takes a connection
+        lines.append(f"{_pong(version)} accept")
+        lines += [f"{WORD[version]} {side} @free{version} notrack" for side in ("daddr", "saddr")]
+    return lines
+
+
+def _in(version: int) -> list[str]:
+    to = f"{WORD[version]} daddr"
+    return [
+        f"{to} @idle{version} drop",
+        f"{to} @dark{version} drop",
+        f"{to} @limin{version} drop",
+        f"{to} @in{version} goto bound{version}",
+        # an address of this machine, inside of a prefix of ours
+        "fib daddr type local accept",
+        f"counter name {NamedCounter(f'unbound{version}').value} drop",
+    ]
+
+
+def _go() -> list[str]:
+    return [
+        "ct state invalid,untracked goto stateless",
+        f"ct mark & {REGION} != 0 meta mark set ct mark goto routed",
+        "meta mark set 0",
+        "jump pick",
+        f"{NO_REGION} {NO_PATH}",
+        "ct mark set meta mark",
+        "goto routed",
+    ]
+
+
+def _stateless() -> list[str]:
+    return [
+        "meta mark set 0",
+        "jump pick",
+        f"{NO_REGION} {NO_PATH}",
+        f"meta mark @translated counter name {NamedCounter.UNTRACKED.value} drop",
+        "goto routed",
+    ]
+
+
+def _pick() -> list[str]:
+    return [
+        "meta mark set ip daddr map @eip4",
+        "meta mark set ip6 daddr map @eip6",
+        "meta mark set meta mark map @pool",
+        f"meta mark & {REGION} != 0 return",
+        *(f"meta nfproto {NFPROTO[version]} jump bucket{version}" for version in (4, 6)),
+        "meta mark set meta mark . meta priority map @slot",
+        "meta priority set 0",
+    ]
+
+
+def _bucket(version: int, seed: int) -> list[str]:
+    """Return the rules that leave a packet's bucket in `meta priority`, where a map can take it from.
+
+    An ICMP error is about a packet that the EIP sent: turned round it gives the bucket of the flow's own packets.
+    """
+    word = WORD[version]
+    by_source = f"meta mark & {BY_SOURCE:#010x} != 0"
+
+    def bucket(of: str) -> str:
+        return f"meta priority set jhash {of} mod {BUCKETS} seed {seed:#010x} return"
+
+    addresses = f"{word} saddr . {word} daddr"
+    inner = f"{INNER_TO[version]} . {INNER_FROM[version]}"
+    error = ERROR[version]
+    return [
+        f"{error} {by_source} {bucket(INNER_TO[version])}",
+        f"{by_source} {bucket(f'{word} saddr')}",
+        f"meta l4proto {WITH_PORTS} {bucket(f'{addresses} . th sport . th dport . meta l4proto')}",
+        f"{error} {INNER_HAS_PORTS[version]} {bucket(f'{inner} . {INNER_PORTS[version]}')}",
+        f"{error} {bucket(inner)}",
+        bucket(addresses),
+    ]
+
+
+def _nat(version: int) -> list[str]:
+    word = WORD[version]
+    return [
+        f"{_pong(version)} redirect",
+        f"dnat {word} to meta mark . meta l4proto . th dport map @port{version}",
+        f"dnat {word} to meta mark map @nat{version}",
+    ]
+
+
+def _out(version: int) -> list[str]:
+    source = f"{WORD[version]} saddr"
+    return [
+        f"{source} @limout{version} drop",
+        f"{source} @out{version}",
+        f"meta priority set {source} map @class{version}",
+    ]
+
+
+def _mss(settings: NftSettings) -> list[str]:
+    marked = [f"{what} mark & {REGION} != 0" for what in ("meta", "ct")]
+    return [
+        f"{which} meta nfproto {NFPROTO[version]} tcp option maxseg size > {size} tcp option maxseg size set {size}"
+        for version, size in ((4, settings.mss4), (6, settings.mss6))
+        for which in (*marked, _from_own(version))
+    ]
+
+
+def definitions(settings: NftSettings) -> list[str]:
+    """Return what stands in the table besides rules: sets, counters and empty chains."""
+    return [
+        *(definition(name) for name in LAYOUTS),
+        *(f"counter {name.value} {{ }}" for name in NamedCounter),
+        *(
+            f"chain {name} {{ {hook}{' policy accept;' if hook else ''} }}"
+            for name, (hook, _) in chains(settings).items()
+        ),
+    ]
+
+
+def digest(settings: NftSettings) -> str:
+    """Return what tells this table's definitions from another version's; the rules themselves may differ."""
+    return hashlib.sha256("\n".join(definitions(settings)).encode()).hexdigest()[:12]
+
+
+def comment(settings: NftSettings) -> str:
+    """Return the table's comment."""
+    return f"anycastd {digest(settings)}"
+
+
+def install(settings: NftSettings, foreign_chains: Iterable[str] = ()) -> str:
+    """Return one transaction that makes the rules so and touches no element, counter or set that stands.
+
+    `foreign_chains` are those in our table that are not ours: they go.
+    """
+    table = f"inet {settings.table}"
+    lines = [f"table {table} {{", f'comment "{comment(settings)}"', *definitions(settings), "}"]
+    lines += [f"flush chain {table} {name}" for name in (*foreign_chains, *chains(settings))]
+    lines += [f"delete chain {table} {name}" for name in foreign_chains]
+    return "\n".join([*lines, *_rules(settings)]) + "\n"
+
+
+def replace(settings: NftSettings, contents: Iterable[str]) -> str:
+    """Return one transaction that puts a new table with `contents` (further statements) in the old one's place."""
+    table = f"inet {settings.table}"
+    lines = [f"table {table} {{ }}", f"delete table {table}", f"table {table} {{", f'comment "{comment(settings)}"']
+    return "\n".join([*lines, *definitions(settings), "}", *contents, *_rules(settings)]) + "\n"
+
+
+def remove(settings: NftSettings) -> str:
+    """Return one transaction that removes the table, there or not."""
+    return f"table inet {settings.table} {{ }}\ndelete table inet {settings.table}\n"
+
+
+def _rules(settings: NftSettings) -> Iterator[str]:
+    yield f"table inet {settings.table} {{"
+    for name, (_, lines) in chains(settings).items():
+        yield f"chain {name} {{"
+        yield from lines
+        yield "}"
+    yield "}"
