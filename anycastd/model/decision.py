@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from anycastd.model.address import NeighborName, Prefix, TunnelId
+from anycastd.model.address import NeighborName, Prefix, RegionName, TunnelId
 
 
 class Level(IntEnum):
@@ -148,6 +148,25 @@ class PathChoice:
     tunnel: TunnelId | None
     reason: str
     since_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelOrder:
+    """The tunnels of a region that carry a family (`version` 4 or 6), best first: the region's routing table.
+
+    Usable ones first, the others behind them (fail open). `since_s` is when the first one became the first.
+    """
+
+    region: RegionName
+    version: int
+    tunnels: tuple[TunnelId, ...]
+    reason: str
+    since_s: float = 0.0
+
+    @property
+    def best(self) -> TunnelId | None:
+        """Return the tunnel that carries packets now."""
+        return self.tunnels[0] if self.tunnels else None
 
 
 @dataclass(frozen=True, slots=True)

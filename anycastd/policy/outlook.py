@@ -1,0 +1,71 @@
+"""What placement must know of health, region by region, so that a region that did not change costs nothing. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anycastd.model.address import BackendId, Family, RegionName
+from anycastd.model.health import Health, HealthView
+from anycastd.model.topology import Config
+from anycastd.policy.condition import carries
+
+UNREACHED_MS = 1 << 30
+"""In the place of a latency that is not known: behind every one that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegionOutlook:
+    """One region for one family; equal ones lead to equal placements.
+
+    `backends` are those of the family: HEALTHY when seen healthy through a healthy tunnel of the family, UNHEALTHY
+    also when every tunnel of the family is. `latency_ms` is that of the best tunnel (a usable one if there is any) in
+    whole milliseconds, so that its small changes change nothing. `reached`: a tunnel of the family is usable.
+    """
+
+    backends: Mapping[BackendId, Health]
+    reached: bool = False
+    latency_ms: int = UNREACHED_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Everything a placement of one family depends on besides the binding. `dials` are in percent, by region."""
+
+    config: Config
+    regions: Mapping[RegionName, RegionOutlook]
+    dials: Mapping[RegionName, int]
+    suspect: bool = False
+    """Many failures at once are believed to be our own: no failure moves anything meanwhile."""
+
+    def dial(self, region: RegionName) -> int:
+        """Return the traffic dial of a region: what an operator set at run time, else the configured one."""
+        return self.dials.get(region, self.config.regions[region].traffic_dial_percentage)
+
+    def state(self, backend: BackendId) -> Health:
+        """Return what a configured backend of the family is believed to be here."""
+        return self.regions[self.config.backends[backend].region].backends[backend]
+
+
+def region_outlook(config: Config, name: RegionName, version: int, health: HealthView) -> RegionOutlook:
+    """Return what is believed of one configured region for a family."""
+    family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
+    region = config.regions[name]
+    tunnels = [health.tunnels[id_] for id_ in region.tunnels if carries(config.tunnels[id_], family)]
+    usable = [view for view in tunnels if view.health is Health.HEALTHY]
+    down = all(view.health is Health.UNHEALTHY for view in tunnels)
+    known = [view.latency_ms for view in usable or tunnels if view.latency_ms is not None]
+    backends = {}
+    for id_ in region.backends:
+        if config.backends[id_].address.version == version:
+            view = health.backends[id_]
+            seen = any(view.paths.get(tunnel.id) is Health.HEALTHY for tunnel in usable)
+            believed = Health.UNKNOWN if view.health is Health.HEALTHY else view.health
+            backends[id_] = Health.HEALTHY if seen else Health.UNHEALTHY if down else believed
+    return RegionOutlook(backends, bool(usable), round(min(known)) if known else UNREACHED_MS)
+
+
+def outlook_of(config: Config, version: int, health: HealthView, dials: Mapping[RegionName, int]) -> Outlook:
+    """Return what is believed of every region for a family."""
+    regions = {name: region_outlook(config, name, version, health) for name in config.regions}
+    return Outlook(config, regions, dials, health.self_test.suspect_until_s is not None)
