@@ -120,14 +120,13 @@ class Channel:
             left = len(some)
             while left:
                 data = self._receive()
-                for reply in wire.replies(data):
-                    if not first <= reply.sequence < first + len(some):
-                        continue
+                kind, sequence = wire.type_and_sequence(data)
+                if first <= sequence < first + len(some):
                     left -= 1
-                    if reply.type == wire.NLMSG_ERROR:
-                        _raise_unless(reply, errno.ENOENT)
-                    else:
+                    if kind != wire.NLMSG_ERROR:
                         found.append(data)
+                    else:
+                        _raise_unless(next(wire.replies(data)), errno.ENOENT)
         return found
 
     def dump(self, request: Callable[[int], bytes]) -> list[bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network, summarize_address_range
 from typing import Any
 
@@ -22,6 +23,8 @@ CLASS_MAPS = frozenset({NftSet.CLASS4, NftSet.CLASS6})
 HOST_ORDER = frozenset({Field.MARK, Field.CLASS})
 ADDRESSES: dict[Field, type[IPv4Address] | type[IPv6Address]] = {Field.IPV4: IPv4Address, Field.IPV6: IPv6Address}
 
+_ADDRESS4, _ADDRESS6 = (Field.IPV4,), (Field.IPV6,)
+
 
 class UnfitError(ValueError):
     """A key or value that its set cannot hold."""
@@ -30,6 +33,10 @@ class UnfitError(ValueError):
 def encode_key(name: NftSet, key: Key) -> bytes:
     """Return a key's bytes; a prefix is its first address and its length. UnfitError if the set cannot hold it."""
     layout = LAYOUTS[name]
+    if layout.key in (_ADDRESS4, _ADDRESS6) and not layout.interval:
+        if type(key) is not ADDRESSES[layout.key[0]]:
+            raise _unfit(name, key)
+        return key.packed
     if layout.interval:
         wanted = IPv4Network if layout.key[0] is Field.IPV4 else IPv6Network
         if not isinstance(key, wanted):
@@ -50,6 +57,7 @@ def ends(key: bytes) -> tuple[bytes, bytes | None]:
     return start, None if behind >> width else behind.to_bytes(width // 8, "big")
 
 
+@lru_cache(maxsize=4096)
 def encode_value(name: NftSet, value: Value) -> bytes:
     """Return a value's bytes, none for a set without data; of a limit those of `LIMIT`."""
     layout = LAYOUTS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from anycastd.actuators.nft import codec
-from anycastd.model.nft import Key, NftObserved, NftSet, Value
+from anycastd.model.nft import Key, NftObserved, NftSet, PutElement, Value
 
 BITE = 400
 """Elements taken in at once: about 2 ms."""
@@ -40,8 +40,11 @@ class Picture:
         """Return a set's keys by their bytes."""
         return self._keys[name]
 
-    def take(self, name: NftSet, key: bytes, value: bytes | None) -> bool:
-        """Take in how one element is, None for not there; return whether that is news."""
+    def take(self, name: NftSet, key: bytes, value: bytes | None, asked: PutElement | None = None) -> bool:
+        """Take in how one element is, None for not there; return whether that is news.
+
+        `asked` is a change with just this key and value, whose objects can be used.
+        """
         raw = self._raw[name]
         if raw.get(key) == value:
             return False
@@ -51,9 +54,9 @@ class Picture:
             return True
         known = self._keys[name].get(key)
         if known is None:
-            known = self._keys[name][key] = codec.decode_key(name, key)
+            known = self._keys[name][key] = codec.decode_key(name, key) if asked is None else asked.key
         raw[key] = value
-        self._elements[name][known] = codec.decode_value(name, value)
+        self._elements[name][known] = codec.decode_value(name, value) if asked is None else asked.value
         return True
 
     def become(self, name: NftSet, now: Raw) -> Iterator[bool]:

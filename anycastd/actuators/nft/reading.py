@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from anycastd.actuators.nft import codec, events, facts, wire
@@ -11,6 +12,10 @@ from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Raw
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.model.nft import NftSet
+
+ONE_BYTES = 512
+"""A datagram below is that of one element, not of a dump."""
+ONES_AT_ONCE = 500
 
 
 class Stray(NamedTuple):
@@ -38,8 +43,8 @@ async def raw_set(name: NftSet, datagrams: list[bytes]) -> tuple[Raw, list[Stray
     layout, reader = LAYOUTS[name], wire.ElementReader()
     key_bytes = layout.key_bytes
     value_bytes = codec.LIMIT.size if layout.limit else layout.data_bytes
-    for count, data in enumerate(datagrams):
-        for rows in reader.values(data):
+    for some in _together(datagrams):
+        for rows in (wire.single_values(some),) if len(some) > 1 else reader.values(some[0]):
             for key, value, flags in rows:
                 if layout.interval and len(key) == key_bytes:
                     halves.append((key, bool(flags & wire.INTERVAL_END)))
@@ -47,14 +52,23 @@ async def raw_set(name: NftSet, datagrams: list[bytes]) -> tuple[Raw, list[Stray
                     found[key] = value
                 else:
                     strays.append(Stray(name, "*"))
-        # a datagram of one element is none of a dump
-        if len(data) > 4096 or count % 200 == 199:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
     if layout.interval:
         prefixes, ranges = codec.prefixes(halves)
         found = {codec.encode_prefix(prefix): b"" for prefix in prefixes}
         strays += [Stray(name, f"{low}-{high}") for low, high in ranges]
     return found, strays
+
+
+def _together(datagrams: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield datagrams alone, but those of one element many at a time."""
+    at = 0
+    while at < len(datagrams):
+        end = at + 1
+        while end < len(datagrams) and end - at < ONES_AT_ONCE and len(datagrams[end]) < ONE_BYTES:
+            end += 1
+        yield datagrams[at:end]
+        at = end
 
 
 def generation(channel: Channel) -> int:

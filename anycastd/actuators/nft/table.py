@@ -76,6 +76,7 @@ class NftTable:
         await self._thread.start()
         await self._open_events()
         await self._install()
+        self._verified_generation = await self._thread.ask(reading.generation)
         await self._read_all()
         self._picture.publish(rules=True)
         for name, run in (("apply", self._apply), ("verify", self._verify_when_told)):
@@ -84,7 +85,7 @@ class NftTable:
     def apply(self, changes: Sequence[NftChange]) -> None:
         """Take changes in, in this order; returns at once, and `observed` shows what was read back after them."""
         if changes:
-            self._queue.put(changes)
+            self._queue.put(tuple(changes))
             self._work.set()
 
     def flush(self, flushes: Sequence[FlushConnections]) -> None:
@@ -169,6 +170,8 @@ class NftTable:
             await self._work.wait()
             self._work.clear()
             while self._queue:
+                for _ in self._queue.sort_in():
+                    await asyncio.sleep(0)
                 part = self._queue.next()
                 before = self._picture.observed
                 try:
@@ -202,7 +205,7 @@ class NftTable:
 
     async def _verify(self) -> None:
         """Read everything, put the rules right, and tell if anything was not as it was last read."""
-        table, before = self._settings.table, self._picture.observed
+        table = self._settings.table
         generation = await self._thread.ask(reading.generation)
         now = await self._thread.ask(lambda channel: reading.table_facts(channel, table))
         if now != self._installed:
@@ -212,9 +215,8 @@ class NftTable:
         changed = await self._read_all()
         if changed or not self._picture.observed.rules:
             self._picture.publish(rules=True, resync=changed)
-        self._verified_generation = generation
-        if self._picture.observed is not before:
             self._on_change()
+        self._verified_generation = generation
 
     async def _read_all(self) -> bool:
         """Read every set; return whether anything differs from what was read before."""

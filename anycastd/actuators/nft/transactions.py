@@ -137,22 +137,27 @@ class Transactions:
 
     async def _read_back(self, work: Sequence[_Work]) -> bool:
         """Read the elements that were touched; return whether that brought news."""
-        touched: dict[NftSet, list[bytes]] = {}
+        touched: dict[NftSet, dict[bytes, _Work]] = {}
         for one in work:
-            touched.setdefault(one.change.set, []).append(one.key)
+            touched.setdefault(one.change.set, {})[one.key] = one
+        if not touched:
+            return False
         datagrams = await self._thread.ask(lambda channel: self._ask(channel, touched))
         changed = False
-        for name, keys in touched.items():
+        for name, wanted in touched.items():
             now, _ = await raw_set(name, datagrams[name])
-            for count, key in enumerate(keys):
-                changed = self._picture.take(name, key, now.get(key)) or changed
+            for count, (key, one) in enumerate(wanted.items()):
+                value = now.get(key)
+                asked = one.change if isinstance(one.change, PutElement) and value == one.value else None
+                changed = self._picture.take(name, key, value, asked) or changed
                 if count % BITE == BITE - 1:
                     await asyncio.sleep(0)
         return changed
 
-    def _ask(self, channel: Channel, touched: dict[NftSet, list[bytes]]) -> dict[NftSet, list[bytes]]:
+    def _ask(self, channel: Channel, touched: dict[NftSet, dict[bytes, _Work]]) -> dict[NftSet, list[bytes]]:
         found = {}
-        for name, keys in touched.items():
+        for name, wanted in touched.items():
+            keys = list(wanted)
             many = len(keys) >= DUMP_FROM and len(keys) * 8 > self._picture.size(name)
             if many or LAYOUTS[name].interval:
                 found[name] = datagrams_of(channel, self._table, name)

@@ -117,6 +117,15 @@ def replies(data: bytes) -> Iterator[Reply]:
         at += (size + 3) & ~3
 
 
+_TYPE_AND_SEQUENCE = struct.Struct("=4xH2xI")
+
+
+def type_and_sequence(data: bytes) -> tuple[int, int]:
+    """Return both of a datagram's first message."""
+    kind, sequence = _TYPE_AND_SEQUENCE.unpack_from(data)
+    return kind, sequence
+
+
 def sequence_at(data: bytes, sequence: int) -> bytes:
     """Return a message with its sequence number put in."""
     return data[:8] + _U32.pack(sequence) + data[12:]
@@ -132,31 +141,51 @@ def dump_set(table: str, name: NftSet, sequence: int) -> bytes:
     return request(GETSETELEM, NLM_F_DUMP, sequence, _frame(table, name))
 
 
-def _element(key: bytes, *more: bytes) -> bytes:
-    return nested(LIST_ELEMENTS, nested(1, nested(ELEM_KEY, attribute(1, key)), *more))
+class _Form(NamedTuple):
+    """A message of a set with holes for the key and, if the set's elements hold something, for that."""
+
+    head: bytes
+    middle: bytes
+    tail: bytes
+
+
+@cache
+def _form(table: str, name: NftSet, verb: int, flags: int, *, end: bool = False) -> _Form:
+    layout, value_hole, more = LAYOUTS[name], b"", b""
+    key_hole = b"\xfaKEY" * (layout.key_bytes // 4)
+    if verb == NEWSETELEM and layout.data:
+        value_hole = b"\xfaVAL" * (layout.data_bytes // 4)
+        more = nested(ELEM_DATA, attribute(1, value_hole))
+    if verb == NEWSETELEM and layout.limit:
+        value_hole = b"\xfaVAL" * (_LIMIT_BYTES // 4)
+        more = nested(ELEM_EXPRESSIONS, value_hole, _COUNTER)
+    if end:
+        more += attribute(ELEM_FLAGS, _BE32.pack(INTERVAL_END))
+    element = nested(LIST_ELEMENTS, nested(1, nested(ELEM_KEY, attribute(1, key_hole)), more))
+    whole = request(verb, flags, 0, _frame(table, name) + element)
+    head, rest = whole.split(key_hole)
+    middle, tail = rest.split(value_hole) if value_hole else (rest, b"")
+    return _Form(head, middle, tail)
 
 
 def encode_put(table: str, name: NftSet, key: bytes, value: bytes, *, end: bool = False) -> bytes:
     """Return a message that adds an element, with sequence number 0; `end`: the end of an interval."""
-    more = b""
-    if LAYOUTS[name].limit:
-        more = nested(ELEM_EXPRESSIONS, _limit(value), _COUNTER)
-    elif value:
-        more = nested(ELEM_DATA, attribute(1, value))
-    if end:
-        more += attribute(ELEM_FLAGS, _BE32.pack(INTERVAL_END))
-    return request(NEWSETELEM, NLM_F_CREATE, 0, _frame(table, name) + _element(key, more))
+    head, middle, tail = _form(table, name, NEWSETELEM, NLM_F_CREATE, end=end)
+    if value and LAYOUTS[name].limit:
+        value = _limit(value)
+    return b"".join((head, key, middle, value, tail))
 
 
 def encode_drop(table: str, name: NftSet, key: bytes, *, end: bool = False) -> bytes:
     """Return a message that deletes an element, with sequence number 0."""
-    more = attribute(ELEM_FLAGS, _BE32.pack(INTERVAL_END)) if end else b""
-    return request(DELSETELEM, 0, 0, _frame(table, name) + _element(key, more))
+    head, middle, _ = _form(table, name, DELSETELEM, 0, end=end)
+    return head + key + middle
 
 
 def encode_get(table: str, name: NftSet, key: bytes, sequence: int) -> bytes:
     """Return a request for one element."""
-    return request(GETSETELEM, 0, sequence, _frame(table, name) + _element(key))
+    head, middle, _ = _form(table, name, GETSETELEM, 0)
+    return b"".join((head[:8], _U32.pack(sequence), head[12:], key, middle))
 
 
 def _expression(name: str, *parts: bytes) -> bytes:
@@ -170,6 +199,9 @@ _COUNTER = _expression("counter", attribute(1, bytes(8)), attribute(2, bytes(8))
 def _limit(value: bytes) -> bytes:
     pieces = (value[0:8], value[8:16], value[16:20], value[20:24], value[24:28])
     return _expression("limit", *(attribute(what, piece) for what, piece in enumerate(pieces, 1)))
+
+
+_LIMIT_BYTES = len(_limit(bytes(28)))
 
 
 @lru_cache(maxsize=4096)
@@ -246,38 +278,49 @@ def parse_element(data: bytes) -> Element:
 
 
 class _Shape:
-    """The one shape that a set's elements have: what is constant, and where the rest lies."""
+    """The one shape that a set's elements have: what is constant, and where the rest lies.
 
-    def __init__(self, data: bytes) -> None:
-        spans = _Spans(*((low + 4, high + 4) if high else (0, 0) for low, high in _spans(data[4:])))
+    `before` bytes come before each element, of which those of `loose` may be anything.
+    """
+
+    def __init__(self, data: bytes, before: int, loose: tuple[int, int] = (0, 0)) -> None:
+        spans = _Spans(*((low + before, high + before) if high else (0, 0) for low, high in _spans(data[before:])))
         self.size = len(data)
         self.limited = spans.limit != (0, 0)
         self.counted = spans.packets != (0, 0) and spans.bytes != (0, 0)
         value = spans.limit if self.limited else spans.data
-        named = {"key": spans.key, "value": value, "packets": spans.packets, "bytes": spans.bytes}
-        at, form, order, constant = 0, "=", [], []
+        named = {"": loose, "key": spans.key, "value": value, "packets": spans.packets, "bytes": spans.bytes}
+        at, form, constant = 0, "=", []
+        self.at: dict[str, int] = {}
         for name, (start, end) in sorted(named.items(), key=lambda item: item[1]):
             if start == end:
                 continue
             form += f"{start - at}s{end - start}s"
             constant.append(data[at:start])
-            order.append(name)
+            self.at[name] = 2 * len(self.at) + 1
             at = end
-        form += f"{self.size - at}s"
         constant.append(data[at:])
-        self.struct = struct.Struct(form)
+        self.struct = struct.Struct(f"{form}{self.size - at}s")
         self.constant = tuple(constant)
-        self.at = {name: 2 * index + 1 for index, name in enumerate(order)}
         self.usable = spans.flags == (0, 0) and spans.key != (0, 0) and not self.size % 4
 
-    def cut(self, data: memoryview) -> list[tuple[bytes, ...]] | None:
+    def cut(self, data: bytes | memoryview) -> list[tuple[bytes, ...]] | None:
         """Return each element's pieces, or None when one has another shape."""
-        if len(data) % self.size:
+        if not self.usable or len(data) % self.size:
             return None
         rows = list(self.struct.iter_unpack(data))
         if {row[::2] for row in rows} != {self.constant}:
             return None
         return rows
+
+    def values(self, rows: list[tuple[bytes, ...]]) -> list[tuple[bytes, bytes, int]]:
+        """Return (key, value, flags) of each."""
+        key, value = self.at["key"], self.at.get("value")
+        if value is None:
+            return [(row[key], b"", 0) for row in rows]
+        if self.limited:
+            return [(row[key], _limit_value(row[value]), 0) for row in rows]
+        return [(row[key], row[value], 0) for row in rows]
 
 
 def _lists(data: bytes) -> Iterator[tuple[int, int]]:
@@ -285,7 +328,7 @@ def _lists(data: bytes) -> Iterator[tuple[int, int]]:
     for reply in replies(data):
         if reply.type == SUBSYSTEM << 8 | NEWSETELEM:
             for what, start, end in attributes(data, reply.body, reply.end):
-                if what == LIST_ELEMENTS:
+                if what == LIST_ELEMENTS and start < end:
                     yield start, end
 
 
@@ -299,35 +342,40 @@ class ElementReader:
         """Yield lists of (key, value, flags), one for each message of a datagram."""
         for start, end in _lists(data):
             shape, rows = self._rows(data, start, end)
-            if shape is None or rows is None:
+            if rows is None:
                 yield [(one.key, one.value, one.flags) for one in _each(data, start, end)]
-                continue
-            key, value = shape.at["key"], shape.at.get("value")
-            if value is None:
-                yield [(row[key], b"", 0) for row in rows]
-            elif shape.limited:
-                yield [(row[key], _limit_value(row[value]), 0) for row in rows]
             else:
-                yield [(row[key], row[value], 0) for row in rows]
+                yield shape.values(rows)
 
     def counters(self, data: bytes) -> Iterator[list[tuple[bytes, int, int]]]:
         """Yield lists of (key, packets, bytes), one for each message of a datagram."""
         number = int.from_bytes
         for start, end in _lists(data):
             shape, rows = self._rows(data, start, end)
-            if shape is None or rows is None or not shape.counted:
+            if rows is None or not shape.counted:
                 yield [(one.key, one.packets, one.bytes) for one in _each(data, start, end)]
                 continue
             key, packets, octets = shape.at["key"], shape.at["packets"], shape.at["bytes"]
             yield [(row[key], number(row[packets], "big"), number(row[octets], "big")) for row in rows]
 
-    def _rows(self, data: bytes, start: int, end: int) -> tuple[_Shape | None, list[tuple[bytes, ...]] | None]:
+    def _rows(self, data: bytes, start: int, end: int) -> tuple[_Shape, list[tuple[bytes, ...]] | None]:
         if self._shape is None:
-            for _, low, high in attributes(data, start, end):
-                self._shape = _Shape(data[low - 4 : high])
-                break
-        shape = self._shape
-        return shape, shape.cut(memoryview(data)[start:end]) if shape is not None and shape.usable else None
+            _, low, high = next(attributes(data, start, end))
+            self._shape = _Shape(data[low - 4 : high], 4)
+        return self._shape, self._shape.cut(memoryview(data)[start:end])
+
+
+def single_values(datagrams: Sequence[bytes]) -> list[tuple[bytes, bytes, int]]:
+    """Return (key, value, flags) of elements that were asked for one by one, each a datagram of its own."""
+    for start, end in _lists(datagrams[0]) if datagrams else ():
+        _, low, _ = next(attributes(datagrams[0], start, end))
+        shape = _Shape(datagrams[0], low, (8, 12))
+        if all(len(one) == shape.size for one in datagrams):
+            rows = shape.cut(b"".join(datagrams))
+            if rows is not None:
+                return shape.values(rows)
+    reader = ElementReader()
+    return [row for one in datagrams for rows in reader.values(one) for row in rows]
 
 
 def _each(data: bytes, start: int, end: int) -> Iterator[Element]:
