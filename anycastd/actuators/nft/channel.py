@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from anycastd.actuators.nft import wire
@@ -158,19 +158,16 @@ class Channel:
             found.append(data)
         return found, torn
 
-    def ask(self, request: Callable[[int], bytes]) -> Iterator[wire.Reply]:
-        """Yield what answers one request that is no dump; OSError when it is refused."""
+    def ask(self, request: Callable[[int], bytes]) -> wire.Reply:
+        """Return what answers one request that is no dump, an acknowledgement included; OSError when it is refused."""
         sequence = self._take(1)
         self._send(request(sequence))
         while True:
             for reply in wire.replies(self._receive()):
-                if reply.sequence != sequence:
-                    continue
-                if reply.type == wire.NLMSG_ERROR:
-                    _raise_unless(reply, 0)
-                else:
-                    yield reply
-                return
+                if reply.sequence == sequence:
+                    if reply.type == wire.NLMSG_ERROR:
+                        _raise_unless(reply, 0)
+                    return reply
 
     def _send(self, data: bytes) -> None:
         # what an earlier failure left unread is no answer to this

@@ -73,7 +73,7 @@ def _together(datagrams: list[bytes]) -> Iterator[list[bytes]]:
 
 def generation(channel: Channel) -> int:
     """Return the present generation of all tables."""
-    return events.generation_in(next(channel.ask(events.generation_request)))
+    return events.generation_in(channel.ask(events.generation_request))
 
 
 def table_facts(channel: Channel, table: str) -> facts.TableFacts:
@@ -88,7 +88,7 @@ def table_facts(channel: Channel, table: str) -> facts.TableFacts:
 
 def _table(channel: Channel, table: str) -> dict[int, bytes] | None:
     try:
-        reply = next(channel.ask(lambda sequence: facts.table_request(table, sequence)))
+        reply = channel.ask(lambda sequence: facts.table_request(table, sequence))
     except FileNotFoundError:
         return None
     return wire.values(reply.data, reply.body, reply.end)
