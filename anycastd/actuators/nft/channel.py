@@ -25,7 +25,7 @@ BUFFER_BYTES = 16 << 20
 READ_BYTES = 1 << 17
 ANSWER_WITHIN_S = 5
 DUMP_TRIES = 10
-GETS_AT_ONCE = 256
+ONES_AT_ONCE = 256
 CLONE_NEWNET = 0x40000000
 
 
@@ -112,11 +112,18 @@ class Channel:
 
     def get(self, table: str, name: NftSet, keys: Sequence[bytes]) -> list[bytes]:
         """Return the datagrams with those of some elements that are there now."""
+        return self.each([wire.encode_get(table, name, key) for key in keys], errno.ENOENT)
+
+    def each(self, messages: Sequence[bytes], accepted: int) -> list[bytes]:
+        """Send requests that are answered one by one; return the datagrams of answers that are no acknowledgements.
+
+        OSError when one is refused with another errno than the `accepted`.
+        """
         found: list[bytes] = []
-        for start in range(0, len(keys), GETS_AT_ONCE):
-            some = keys[start : start + GETS_AT_ONCE]
+        for start in range(0, len(messages), ONES_AT_ONCE):
+            some = messages[start : start + ONES_AT_ONCE]
             first = self._take(len(some))
-            self._send(b"".join(wire.encode_get(table, name, key, first + at) for at, key in enumerate(some)))
+            self._send(b"".join(wire.sequence_at(one, first + at) for at, one in enumerate(some)))
             left = len(some)
             while left:
                 data = self._receive()
@@ -126,7 +133,7 @@ class Channel:
                     if kind != wire.NLMSG_ERROR:
                         found.append(data)
                     else:
-                        _raise_unless(next(wire.replies(data)), errno.ENOENT)
+                        _raise_unless(next(wire.replies(data)), accepted)
         return found
 
     def dump(self, request: Callable[[int], bytes]) -> list[bytes]:

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from anycastd.actuators.nft import codec, counting, events, reading, rules
+from anycastd.actuators.nft import codec, conntrack, counting, events, reading, rules
 from anycastd.actuators.nft.facts import TableFacts
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.queue import Queue
@@ -20,6 +20,7 @@ from anycastd.actuators.nft.refusals import Refusals
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.actuators.nft.transactions import Transactions
 from anycastd.errors import ActuatorRejected, ActuatorTransient, PacketError
+from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import Count, Counters, Key, NftChange, NftObserved, NftSet, NftSettings
 
@@ -32,6 +33,7 @@ AGAIN_AT_MOST_S = 0.8
 COST_SHARE = 4.0
 """Verifying what others changed rests this many times as long as it took, within the two limits above."""
 RETRY_S = 0.5
+FLUSH_AGAIN_AFTER_S = 0.05
 RULES = "rules"
 """The subject of a refusal of the rules themselves."""
 
@@ -101,6 +103,10 @@ class NftTable:
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
         return await counting.read(self._thread, self._settings.table, self._picture)
+
+    async def conntrack_stats(self) -> ConntrackStats:
+        """Read how full the table of tracked connections is; ActuatorTransient if that fails."""
+        return await self._thread.ask(conntrack.stats)
 
     async def set_settings(self, settings: NftSettings) -> None:
         """Render the rules from other settings, and install them if they differ. The table's name cannot change."""
@@ -174,17 +180,30 @@ class NftTable:
                     await asyncio.sleep(0)
                 part = self._queue.next()
                 before = self._picture.observed
-                try:
-                    if isinstance(part, FlushConnections):
-                        continue
-                    async with self._lock:
-                        if await self._transactions.run(part):
-                            self._picture.publish()
-                except (ActuatorTransient, PacketError) as error:
-                    log.warning("nft changes not made: %s", error)
-                    self._doubt.set()
+                if isinstance(part, FlushConnections):
+                    await self._forget(part)
+                else:
+                    await self._change(part)
                 if self._picture.observed is not before:
                     self._on_change()
+
+    async def _change(self, changes: Sequence[NftChange]) -> None:
+        try:
+            async with self._lock:
+                if await self._transactions.run(changes):
+                    self._picture.publish()
+        except (ActuatorTransient, PacketError) as error:
+            log.warning("nft changes not made: %s", error)
+            self._doubt.set()
+
+    async def _forget(self, what: FlushConnections) -> None:
+        """Forget connections; behind what waits if the kernel does not answer, so that nothing is held up."""
+        try:
+            await self._thread.ask(lambda channel: conntrack.flush(channel, what))
+        except (ActuatorTransient, PacketError) as error:
+            log.warning("connections not forgotten: %s", error)
+            await asyncio.sleep(FLUSH_AGAIN_AFTER_S)
+            self._queue.flush([what])
 
     async def _verify_when_told(self) -> None:
         while True:

@@ -182,10 +182,10 @@ def encode_drop(table: str, name: NftSet, key: bytes, *, end: bool = False) -> b
     return head + key + middle
 
 
-def encode_get(table: str, name: NftSet, key: bytes, sequence: int) -> bytes:
-    """Return a request for one element."""
+def encode_get(table: str, name: NftSet, key: bytes) -> bytes:
+    """Return a request for one element, with sequence number 0."""
     head, middle, _ = _form(table, name, GETSETELEM, 0)
-    return b"".join((head[:8], _U32.pack(sequence), head[12:], key, middle))
+    return head + key + middle
 
 
 def _expression(name: str, *parts: bytes) -> bytes:
