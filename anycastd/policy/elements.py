@@ -10,6 +10,7 @@ from anycastd.model.address import Prefix, TunnelId
 from anycastd.model.eip import Affinity, Binding, Eip, Mode, Path, Ping, Placement, Shaping, Tracking
 from anycastd.model.nft import BY_SOURCE, Key, Limit, NftSet, Value
 from anycastd.model.topology import Config
+from anycastd.policy.numbering import Numbering
 from anycastd.policy.paths import hide_address
 from anycastd.policy.slots import fill
 
@@ -55,29 +56,41 @@ def limit_of(bps: int) -> Limit:
     return Limit(bytes_per_s, max(MIN_BURST_BYTES, bytes_per_s * BURST_MS // 1000))
 
 
-def binding_text(binding: Binding, version: int, stateless: bool) -> str:
-    """Return the text that pools are told apart by."""
+class PoolKey(NamedTuple):
+    """What pools are told apart by: everything that a pool's EIPs have in common."""
+
+    text: str
+    affinity: Affinity
+
+
+def pool_key(binding: Binding, version: int, stateless: bool) -> PoolKey:
+    """Return which pool an EIP with this binding belongs to."""
     targets = ";".join(
         f"{one.backend} {one.weight} {one.priority} {one.mode.value if one.mode else '-'} "
         + ",".join(f"{port.transport.value}:{port.port}>{port.to_port}" for port in one.ports)
         for one in binding.targets
     )
     kind = f"{binding.spread.value} {binding.affinity.value} {binding.when_unhealthy.value}"
-    return f"{version} {int(stateless)} {kind} {targets}"
+    return PoolKey(f"{version} {int(stateless)} {kind} {targets}", binding.affinity)
 
 
-def number_for(text: str, affinity: Affinity, salt: int = 0) -> int:
-    """Return the pool number that a text of `binding_text` gives: region byte 0, `BY_SOURCE` by the affinity.
+def number_for(key: PoolKey, salt: int = 0) -> int:
+    """Return the number that a pool's content gives; another `salt` another one, for when it is taken."""
+    number = crc32((key.text + (f" {salt}" if salt else "")).encode()) % POOL_NUMBERS + 1
+    return number | BY_SOURCE if key.affinity is Affinity.SOURCE else number
 
-    Another `salt` gives another number, for a text whose own number is taken.
-    """
-    number = crc32((text + (f" {salt}" if salt else "")).encode()) % POOL_NUMBERS + 1
-    return number | BY_SOURCE if affinity is Affinity.SOURCE else number
+
+def pool_numbering() -> Numbering[PoolKey]:
+    """Return an empty numbering of pools."""
+    return Numbering(number_for, lambda key: key.text)
 
 
 def pool_number(binding: Binding, version: int, stateless: bool) -> int:
-    """Return the number of the pool of all EIPs with this binding. Health has no part in it."""
-    return number_for(binding_text(binding, version, stateless), binding.affinity)
+    """Return the number of the pool of all EIPs with this binding: region byte 0, `BY_SOURCE` by its affinity.
+
+    Health has no part in it. Pools that would have the same one are told apart by `pool_numbering`.
+    """
+    return number_for(pool_key(binding, version, stateless))
 
 
 def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None = None) -> Wanted:

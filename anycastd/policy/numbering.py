@@ -7,10 +7,19 @@ with another salt until they find one that nobody has. One key more or less chan
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered(Generic[K]):
+    """What one key more or less did to others: the numbers they had, and the numbers that changed hands by it."""
+
+    had: dict[K, int] = field(default_factory=dict)
+    changed_hands: frozenset[int] = frozenset()
 
 
 class Numbering(Generic[K]):
@@ -27,25 +36,35 @@ class Numbering(Generic[K]):
     def __getitem__(self, key: K) -> int:
         return self._first[key] if key in self._first else self._others[key]
 
-    def __contains__(self, key: K) -> bool:
+    def __iter__(self) -> Iterator[K]:
+        yield from self._first
+        yield from self._others
+
+    def __contains__(self, key: object) -> bool:
         return key in self._first or key in self._others
 
-    def add(self, key: K) -> dict[K, int]:
-        """Take a key in; return the numbers that other keys had until now and no longer have."""
+    def find(self, key: K) -> int | None:
+        """Return the number of a key, or None if it is not known."""
+        return self._first.get(key, self._others.get(key))
+
+    def add(self, key: K) -> Renumbered[K]:
+        """Take a key in that is not known yet."""
         wish = self._wish(key, 0)
         same = self._by_wish.setdefault(wish, [])
         if not same and not self._others:
             same.append(key)
             self._first[key] = wish
-            return {}
+            return Renumbered()
         before = self._numbers({*same, *self._others})
         insort(same, key, key=self._order)
         self._tell_apart(same, wish)
-        return self._moved(before)
+        had = self._moved(before)
+        now = {self[key], *(self[one] for one in had)}
+        return Renumbered(had, frozenset(now.intersection(had.values())))
 
-    def remove(self, key: K) -> dict[K, int]:
-        """Leave a key out; return the numbers that other keys had until now and no longer have."""
-        wish = self._wish(key, 0)
+    def remove(self, key: K) -> Renumbered[K]:
+        """Leave a known key out."""
+        wish, freed = self._wish(key, 0), self[key]
         same = self._by_wish[wish]
         before = self._numbers({*same, *self._others} - {key})
         same.remove(key)
@@ -54,7 +73,8 @@ class Numbering(Generic[K]):
         if not same:
             del self._by_wish[wish]
         self._tell_apart(same, wish)
-        return self._moved(before)
+        had = self._moved(before)
+        return Renumbered(had, frozenset({freed, *had.values()}.intersection(self[one] for one in had)))
 
     def _tell_apart(self, same: list[K], wish: int) -> None:
         for key in same:
