@@ -36,11 +36,15 @@ class Count(Shape):
     total: int
 
 
-class Path(Aged):
-    """The tunnel that carries a prefix's packets."""
+class Way(Aged):
+    """How packets get into a region; `tunnels` best first, `forwarding` whether the best route was read back."""
 
-    tunnel: str | None
+    family: str
+    tunnels: list[str]
     reason: str
+    via: str | None
+    device: str | None
+    forwarding: bool | None
 
 
 class Carriers(Shape):
@@ -67,7 +71,6 @@ class Prefix(Aged):
     announce_when: str | None
     next_decision_s: float | None
     neighbors: Carriers
-    path: Path
     relapses: int
 
 
@@ -174,6 +177,7 @@ class Region(Aged):
     usable_when: str
     tunnels: Count
     backends: Count
+    ways: list[Way]
 
 
 class Regions(Shape):
@@ -359,15 +363,18 @@ class Observed(Shape):
     text: str
 
 
-class KernelFacts(Aged):
-    """The way of the packets; null = not known."""
+class WayInto(Way):
+    """The way into one region."""
 
-    tunnel: str | None
-    reason: str
-    via: str | None
-    device: str | None
-    forwarding: bool | None
+    region: str
+
+
+class KernelFacts(Shape):
+    """What the kernel holds for a prefix; null = not known."""
+
     blackhole: bool | None
+    filter: bool
+    regions: list[WayInto]
 
 
 class Explanation(Shape):

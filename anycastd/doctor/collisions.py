@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from anycastd.doctor.facts import Facts, RouteSeen
+from anycastd.doctor.facts import Facts, RouteSeen, RuleSeen
 from anycastd.doctor.finding import Check, Trouble, error, warning
 from anycastd.model.address import Prefix
-from anycastd.model.kernel import MAIN_TABLE
-from anycastd.policy.desired import wanted_kernel_rules
+from anycastd.model.kernel import MAIN_TABLE, MarkRule, SourceRule
+from anycastd.policy.desired import region_table, wanted_kernel_rules
 
 LOCAL_TABLE = 255
 FROM_KERNEL = 2
@@ -56,7 +56,9 @@ def _let(facts: Facts, table: str, name: str, family: str) -> str:
 
 
 def _our_tables(facts: Facts) -> frozenset[int]:
-    return frozenset(tunnel.table for tunnel in facts.config.tunnels.values()) - {0, MAIN_TABLE}
+    config = facts.config
+    regions = {region_table(config, name) for name in config.regions}
+    return frozenset({tunnel.table for tunnel in config.tunnels.values()} | regions) - {0, MAIN_TABLE}
 
 
 def _protocol(facts: Facts) -> Iterator[Trouble]:
@@ -82,16 +84,28 @@ def _protocol(facts: Facts) -> Iterator[Trouble]:
 
 def _rules(facts: Facts) -> Iterator[Trouble]:
     number, tables = facts.config.kernel.protocol, _our_tables(facts)
-    sources = {str(rule.source) for rule in wanted_kernel_rules(facts.config)}
+    ours = wanted_kernel_rules(facts.config)
+    sources = {str(rule.source) for rule in ours if isinstance(rule, SourceRule)}
+    marks = [rule for rule in ours if isinstance(rule, MarkRule)]
     lowest = min(tables, default=0)
     for rule in facts.rules:
         if rule.protocol == number:
             continue
-        mend = f"ip -{rule.version} rule del pref {rule.preference}   # or change kernel.table_base"
+        mend = f"ip -{rule.version} rule del pref {rule.preference}   # or change kernel.table_base, region_table_base"
         if rule.preference in tables or rule.table in tables:
             yield warning(f"{rule} uses a preference or table of ours", mend)
         elif rule.source in sources and rule.preference < lowest:
             yield error(f"{rule} takes the checks' packets before our rules do", mend)
+        elif rule.mark is not None and any(_takes(rule, one) for one in marks):
+            yield error(f"{rule} takes packets of EIPs by their mark before our rules do", mend)
+
+
+def _takes(foreign: RuleSeen, ours: MarkRule) -> bool:
+    """Return whether a rule before ours matches every packet, or some, that has our mark."""
+    if foreign.version != ours.version or foreign.preference >= ours.preference or foreign.mark is None:
+        return False
+    both = foreign.mask & ours.mask
+    return both != 0 and foreign.mark & both == ours.mark & both
 
 
 def _tables(facts: Facts) -> Iterator[Trouble]:
@@ -117,25 +131,15 @@ class _Known:
         return None
 
 
-def _prefix_routes(facts: Facts) -> Iterator[Trouble]:
-    number, metric = facts.config.kernel.protocol, facts.config.kernel.forward_metric
+def _own_addresses(facts: Facts) -> Iterator[Trouble]:
     known = _Known(facts.config.prefixes)
-    routes = [
-        (route, over)
-        for route in facts.routes
-        if route.protocol != number and route.table in (MAIN_TABLE, LOCAL_TABLE) and route.kind in CARRIES
-        if (over := known.covering(route.prefix)) is not None
-    ]
-    for route, prefix in routes:
-        mend = _delete(route)
-        if route.table == LOCAL_TABLE:
-            if route.protocol != FROM_KERNEL or route.prefix.num_addresses == 1:
-                yield warning(f"{route.prefix} is an address of this machine: it answers itself, {prefix} does not "
-                              "carry it to a region", f"ip address del {route.prefix} dev {route.device}")  # fmt: skip
-        elif route.prefix == prefix and route.metric <= metric:
-            yield error(f"{route} goes before our route for {prefix} (metric {metric})", mend)
-        elif route.prefix != prefix:
-            yield warning(f"{route} takes a part of {prefix} away", mend)
+    for route in facts.routes:
+        if route.table != LOCAL_TABLE or route.kind not in CARRIES:
+            continue
+        by_hand = route.protocol != FROM_KERNEL or route.prefix.num_addresses == 1
+        if by_hand and (prefix := known.covering(route.prefix)) is not None:
+            yield warning(f"{route.prefix} is an address of this machine: it answers itself, {prefix} does not "
+                          "carry it to a region", f"ip address del {route.prefix} dev {route.device}")  # fmt: skip
 
 
 def _delete(route: RouteSeen) -> str:
@@ -186,10 +190,9 @@ COLLISIONS = (
     Check("tables-taken", "Other routes in our tables",
           "A more specific route in a tunnel's table takes the checks away from the tunnel.",
           "`kernel: {table_base: N}` in a free range.", _tables, ("route show",)),
-    Check("prefix-routes", "Other routes for our prefixes",
-          "A route with a smaller metric, or for a part of the prefix, or an address of it on this machine, takes "
-          "packets away from the tunnels; whatever the daemon decides has no effect on them.",
-          "Remove the route, or give it a metric above `kernel.forward_metric`.", _prefix_routes, ("route show",)),
+    Check("own-addresses", "Addresses of our prefixes on this machine",
+          "The kernel looks up its own addresses before anything else: packets to such an EIP end here.",
+          "Remove the address; `ping: pop` lets the POP answer echo requests.", _own_addresses, ("route show",)),
     Check("networkd", "systemd-networkd removes foreign routes and rules",
           "By default it removes routes and rules that it did not make, whenever it reconfigures a link: the daemon "
           "puts them back, but packets are lost meanwhile.",

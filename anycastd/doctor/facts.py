@@ -48,9 +48,12 @@ class RuleSeen:
     source: str = "all"
     table: int = 0
     protocol: int = 0
+    mark: int | None = None
+    mask: int = 0xFFFFFFFF
 
     def __str__(self) -> str:
-        return f"rule {self.preference} from {self.source} lookup {self.table} (IPv{self.version})"
+        mark = "" if self.mark is None else f" fwmark {self.mark:#x}/{self.mask:#x}"
+        return f"rule {self.preference} from {self.source}{mark} lookup {self.table} (IPv{self.version})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,8 +104,15 @@ def rules(ask: Asking) -> tuple[RuleSeen, ...]:
             source = entry["src"] + (f"/{entry['srclen']}" if "srclen" in entry else "")
             table, protocol = int(entry.get("table", 0)), int(entry.get("protocol", 0))
             if protocol != 2:
+                mark = int(str(entry["fwmark"]), 0) if "fwmark" in entry else None
                 seen = RuleSeen(
-                    version=version, preference=entry["priority"], source=source, table=table, protocol=protocol
+                    version=version,
+                    preference=entry["priority"],
+                    source=source,
+                    table=table,
+                    protocol=protocol,
+                    mark=mark,
+                    mask=int(str(entry.get("fwmask", "0xffffffff")), 0),
                 )
                 found.append(seen)
     return tuple(found)

@@ -36,12 +36,37 @@ class KernelRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class KernelRule:
+class SourceRule:
     """`ip rule`: packets from `source` look up `table`; ours by protocol number."""
 
     source: Address
     table: int
     preference: int
+
+    @property
+    def version(self) -> int:
+        """Return 4 or 6."""
+        return self.source.version
+
+    def __str__(self) -> str:
+        return f"rule {self.preference}: from {self.source} lookup {self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRule:
+    """`ip rule`: packets of one IP version whose mark, under `mask`, is `mark` look up `table`."""
+
+    mark: int
+    mask: int
+    version: int
+    table: int
+    preference: int
+
+    def __str__(self) -> str:
+        return f"rule {self.preference}: IPv{self.version} fwmark {self.mark:#x}/{self.mask:#x} lookup {self.table}"
+
+
+KernelRule = SourceRule | MarkRule
 
 
 @dataclass(frozen=True, slots=True)

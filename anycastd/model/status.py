@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from anycastd.model.address import CheckId, Prefix
+from anycastd.model.address import CheckId, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, Routes
-from anycastd.model.decision import Decision, Memory, PathChoice, PrefixState
+from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
 from anycastd.model.health import CheckState, Health, HealthView
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
 from anycastd.model.topology import Config
@@ -33,6 +33,10 @@ class Alarm(StrEnum):
     DEAD_MAN_FIRED = "dead_man_fired"
     STAGE_FAILED = "stage_failed"
     PREFIX_DARK = "prefix_dark"
+    FILTER_REFUSED = "filter_refused"
+    FILTER_NOT_AS_WANTED = "filter_not_as_wanted"
+    EIP_FAIL_OPEN = "eip_fail_open"
+    EIP_NO_PATH = "eip_no_path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,6 @@ class PrefixView:
     state: PrefixState
     decision: Decision
     memory: Memory
-    path: PathChoice
     confirmed: tuple[str, ...] = ()
     """Established neighbors to which it is acknowledged as wanted."""
     carriers: tuple[str, ...] = ()
@@ -105,6 +108,12 @@ class Status:
     kernel: KernelObserved
     wanted_kernel_routes: frozenset[KernelRoute]
     wanted_kernel_rules: frozenset[KernelRule]
+    tunnel_orders: Mapping[tuple[RegionName, int], TunnelOrder] = field(default_factory=dict)
+    """The tunnels of each region and IP version, best first."""
+    filter_stands: bool = True
+    """Whether the packet filter's rules were read back as installed."""
+    filter_missing: int = 0
+    """How many elements of its sets are not as wanted."""
     alarms: tuple[AlarmView, ...] = ()
     timers: tuple[FailoverTimer, ...] = ()
     loop: LoopView = field(default_factory=LoopView)

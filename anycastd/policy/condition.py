@@ -21,6 +21,12 @@ def carries(tunnel: Tunnel, family: Family) -> bool:
     return None not in pair
 
 
+def reaches(config: Config, region: RegionName, version: int) -> bool:
+    """Return whether a tunnel of the region carries an IP version."""
+    family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
+    return any(carries(config.tunnels[id_], family) for id_ in config.regions[region].tunnels)
+
+
 def counted(config: Config, condition: Condition, family: Family) -> tuple[RegionName, ...]:
     """Return the regions a condition counts: those named (or all) that a tunnel of the family reaches."""
     names = condition.regions or tuple(config.regions)

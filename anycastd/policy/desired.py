@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
-from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.address import NeighborName, Prefix, RegionName
 from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
-from anycastd.model.decision import Level, PathChoice
-from anycastd.model.kernel import KernelRoute, KernelRule, RouteKind
+from anycastd.model.decision import Level, TunnelOrder
+from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
+from anycastd.model.nft import REGION_MASK, NftSettings
 from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
+from anycastd.policy.condition import reaches
 
 IBGP_PREFERENCE = {Level.NORMAL: 100, Level.DEPREF: 50, Level.GSHUT: 0}
 """Inside our own AS a longer path with our own ASN in it would be dropped as a loop (RFC 4271 section 9.1.2)."""
+EVERYTHING: Mapping[int, Prefix] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 MED_STEP = 100
 """Added to a configured MED while depreferenced, for neighbors that compare it before the path."""
 
@@ -89,32 +92,43 @@ def blackhole(config: Config, prefix: Prefix) -> KernelRoute:
     return KernelRoute(prefix=prefix, kind=RouteKind.BLACKHOLE, metric=config.kernel.blackhole_metric)
 
 
-def forward(config: Config, choice: PathChoice) -> KernelRoute | None:
-    """Return the route of a prefix over its chosen tunnel, or None if there is none."""
-    if choice.tunnel is None or choice.tunnel not in config.tunnels:
-        return None
-    tunnel = config.tunnels[choice.tunnel]
-    via = tunnel.far_end_ipv4 if choice.prefix.version == 4 else tunnel.far_end_ipv6
-    if via is None:
-        return None
-    metric = config.kernel.forward_metric
-    return KernelRoute(prefix=choice.prefix, kind=RouteKind.UNICAST, metric=metric, via=via, device=tunnel.device)
+def region_table(config: Config, region: RegionName) -> int:
+    """Return the routing table, and rule preference, of a region."""
+    return config.kernel.region_table_base + config.regions[region].number
 
 
-def wanted_kernel_routes(config: Config, choices: Iterable[PathChoice]) -> frozenset[KernelRoute]:
-    """Return every route of ours: blackhole and tunnel route of each prefix, and each tunnel's table for checks."""
+def wanted_kernel_routes(config: Config, orders: Iterable[TunnelOrder]) -> frozenset[KernelRoute]:
+    """Return every route of ours: each prefix's blackhole, each region's table, and each tunnel's table for checks."""
     routes = {blackhole(config, prefix) for prefix in config.prefixes}
-    routes |= {route for choice in choices if (route := forward(config, choice)) is not None}
+    for order in orders:
+        routes |= set(region_routes(config, order))
     for tunnel in config.tunnels.values():
         routes |= set(_check_routes(config, tunnel))
     return frozenset(routes)
 
 
+def region_routes(config: Config, order: TunnelOrder) -> Iterable[KernelRoute]:
+    """Yield the default routes of a region's table, best tunnel first, with a blackhole below the last.
+
+    The other tunnels stand ready at higher metrics: when a device goes down the kernel takes its route away, and
+    packets go on over the next before we have heard of it.
+    """
+    table = region_table(config, order.region)
+    step, everything = config.kernel.forward_metric, EVERYTHING[order.version]
+    for position, id_ in enumerate(order.tunnels, start=1):
+        if (tunnel := config.tunnels.get(id_)) is None:
+            continue
+        via = tunnel.far_end_ipv4 if order.version == 4 else tunnel.far_end_ipv6
+        if via is not None:
+            yield KernelRoute(everything, RouteKind.UNICAST, step * position, table, via, tunnel.device)
+    yield KernelRoute(everything, RouteKind.BLACKHOLE, config.kernel.blackhole_metric, table)
+
+
 def _check_routes(config: Config, tunnel: Tunnel) -> Iterable[KernelRoute]:
-    for everything, far_end in (("0.0.0.0/0", tunnel.far_end_ipv4), ("::/0", tunnel.far_end_ipv6)):
+    for version, far_end in ((4, tunnel.far_end_ipv4), (6, tunnel.far_end_ipv6)):
         if far_end is not None:
             yield KernelRoute(
-                prefix=ip_network(everything),
+                prefix=EVERYTHING[version],
                 kind=RouteKind.UNICAST,
                 metric=config.kernel.forward_metric,
                 table=tunnel.table,
@@ -123,7 +137,7 @@ def _check_routes(config: Config, tunnel: Tunnel) -> Iterable[KernelRoute]:
             )
             # without it a check would fall through to the main table and pass over another path
             yield KernelRoute(
-                prefix=ip_network(everything),
+                prefix=EVERYTHING[version],
                 kind=RouteKind.BLACKHOLE,
                 metric=config.kernel.blackhole_metric,
                 table=tunnel.table,
@@ -131,10 +145,26 @@ def _check_routes(config: Config, tunnel: Tunnel) -> Iterable[KernelRoute]:
 
 
 def wanted_kernel_rules(config: Config) -> frozenset[KernelRule]:
-    """Return the rules that send packets from a tunnel's own address through that tunnel, whatever rp_filter says."""
-    return frozenset(
-        KernelRule(source=local, table=tunnel.table, preference=tunnel.table)
+    """Return the rules of ours.
+
+    Packets from a tunnel's own address go through that tunnel, whatever rp_filter says; packets with a region's mark
+    look up the region's table.
+    """
+    sources = {
+        SourceRule(source=local, table=tunnel.table, preference=tunnel.table)
         for tunnel in config.tunnels.values()
         for local in (tunnel.local_ipv4, tunnel.local_ipv6)
         if local is not None
-    )
+    }
+    marks = {
+        MarkRule(region.number << 24, REGION_MASK, version, region_table(config, name), region_table(config, name))
+        for name, region in config.regions.items()
+        for version in (4, 6)
+        if reaches(config, name, version)
+    }
+    return frozenset(sources | marks)
+
+
+def nft_settings(config: Config) -> NftSettings:
+    """Return what the packet filter's constant rules depend on."""
+    return NftSettings(seed=config.eip.seed)

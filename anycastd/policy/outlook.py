@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from anycastd.model.address import BackendId, Family, RegionName
+from anycastd.model.address import BackendId, Family, RegionName, TunnelId
 from anycastd.model.health import Health, HealthView
 from anycastd.model.topology import Config
 from anycastd.policy.condition import carries
@@ -18,8 +18,9 @@ UNREACHED_MS = 1 << 30
 class RegionOutlook:
     """One region for one family; equal ones lead to equal placements.
 
-    `backends` are those of the family: HEALTHY when seen healthy through a healthy tunnel of the family, UNHEALTHY
-    also when every tunnel of the family is. `latency_ms` is that of the best tunnel (a usable one if there is any) in
+    `backends` are those of the family, as seen through the tunnel that carries the region's packets: one that answers
+    through another tunnel only is no use, for packets do not go there. UNHEALTHY also when every tunnel of the family
+    is. `latency_ms` is that of the best tunnel (a usable one if there is any) in
     whole milliseconds, so that its small changes change nothing. `reached`: a tunnel of the family is usable.
     """
 
@@ -47,25 +48,44 @@ class Outlook:
         return self.regions[self.config.backends[backend].region].backends[backend]
 
 
-def region_outlook(config: Config, name: RegionName, version: int, health: HealthView) -> RegionOutlook:
-    """Return what is believed of one configured region for a family."""
+def region_outlook(
+    config: Config, name: RegionName, version: int, health: HealthView, best: TunnelId | None = None
+) -> RegionOutlook:
+    """Return what is believed of one configured region for a family; `best` is the tunnel that carries its packets.
+
+    While that is not known, or not usable, a backend that is seen through any tunnel counts.
+    """
     family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
     region = config.regions[name]
     tunnels = [health.tunnels[id_] for id_ in region.tunnels if carries(config.tunnels[id_], family)]
     usable = [view for view in tunnels if view.health is Health.HEALTHY]
     down = all(view.health is Health.UNHEALTHY for view in tunnels)
     known = [view.latency_ms for view in usable or tunnels if view.latency_ms is not None]
+    ways = [view for view in usable if view.id == best] or usable
     backends = {}
     for id_ in region.backends:
         if config.backends[id_].address.version == version:
             view = health.backends[id_]
-            seen = any(view.paths.get(tunnel.id) is Health.HEALTHY for tunnel in usable)
-            believed = Health.UNKNOWN if view.health is Health.HEALTHY else view.health
+            through = [view.paths.get(tunnel.id, Health.UNKNOWN) for tunnel in ways]
+            seen = Health.HEALTHY in through
+            believed = view.health
+            if view.health is Health.HEALTHY:
+                # it is, but not by the way that packets take: what is known of that way counts
+                believed = through[0] if len(through) == 1 else Health.UNKNOWN
             backends[id_] = Health.HEALTHY if seen else Health.UNHEALTHY if down else believed
     return RegionOutlook(backends, bool(usable), round(min(known)) if known else UNREACHED_MS)
 
 
-def outlook_of(config: Config, version: int, health: HealthView, dials: Mapping[RegionName, int]) -> Outlook:
-    """Return what is believed of every region for a family."""
-    regions = {name: region_outlook(config, name, version, health) for name in config.regions}
+def outlook_of(
+    config: Config,
+    version: int,
+    health: HealthView,
+    dials: Mapping[RegionName, int],
+    best: Mapping[tuple[RegionName, int], TunnelId | None] | None = None,
+) -> Outlook:
+    """Return what is believed of every region for a family; `best` are the tunnels that carry their packets."""
+    ways = best or {}
+    regions = {
+        name: region_outlook(config, name, version, health, ways.get((name, version))) for name in config.regions
+    }
     return Outlook(config, regions, dials, health.self_test.suspect_until_s is not None)

@@ -61,6 +61,11 @@ class EipPaths:
         self._config = config
         self._refresh(self._uses)
 
+    @property
+    def best(self) -> Mapping[tuple[RegionName, int], TunnelId | None]:
+        """Return the tunnel that carries each region's packets, by region and IP version."""
+        return self._best
+
     def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder]) -> list[FlushConnections]:
         """Take the order of every region's tunnels; return the connections that a change of tunnel breaks."""
         before, self._best = self._best, {key: order.best for key, order in orders.items()}

@@ -6,14 +6,14 @@ until it was read back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from zlib import crc32
 
-from anycastd.model.address import Address, RegionName
+from anycastd.model.address import Address, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
-from anycastd.model.eip import Eip, EipView, FlushConnections, Tracking
+from anycastd.model.eip import Eip, EipView, FlushConnections, Placement, Tracking
 from anycastd.model.health import HealthView
 from anycastd.model.nft import Elements, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config
@@ -22,6 +22,7 @@ from anycastd.policy.numbering import Numbering
 from anycastd.reconcile.eip_pool import Moved, Pool
 from anycastd.reconcile.eip_pools import EipPools
 from anycastd.reconcile.eip_view import leaving_view, status_of, view_of
+from anycastd.reconcile.nft import ElementKey
 from anycastd.reconcile.own_prefixes import OwnPrefixes
 from anycastd.reconcile.wanted import WantedElements
 
@@ -62,6 +63,16 @@ class EipPlane:
     def wanted(self) -> Elements:
         """Return the elements that should be there: a live view."""
         return self._wanted.elements
+
+    @property
+    def missing(self) -> int:
+        """Return how many elements were not read back as wanted yet."""
+        return self._wanted.missing
+
+    @property
+    def let_go(self) -> Collection[ElementKey]:
+        """Return the elements that were wanted and are not any more, until they were read back as gone."""
+        return self._wanted.let_go
 
     @property
     def minors(self) -> Mapping[Address, int]:
@@ -117,9 +128,22 @@ class EipPlane:
         self._follow()
         return tuple(moved)
 
-    def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder]) -> None:
-        """Take the order of the tunnels of all regions, by region and IP version: masquerading follows the best."""
-        self._flushes += self._pools.paths.set_tunnels(orders)
+    def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> tuple[Moved, ...]:
+        """Take the order of the tunnels of all regions, by region and IP version; return what moved.
+
+        Masquerading follows the best tunnel, and a backend counts as it is seen through it.
+        """
+        self._now_s = now_s
+        moved = self._pools.set_tunnels(orders, now_s)
+        self._follow()
+        return tuple(moved)
+
+    def keep(self, prefixes: Iterable[Prefix], now_s: float) -> None:
+        """Go on with prefixes that are announced though no file names them, for the default linger time from now."""
+        self._now_s = now_s
+        if self._own.keep(prefixes, now_s):
+            self._look_again(now_s)
+            self._follow()
 
     def wake(self, now_s: float) -> None:
         """Let what falls due fall due; see `next_s`."""
@@ -189,6 +213,10 @@ class EipPlane:
             known[pool] = self._pools.is_there(pool, observed)
         status = status_of(entry.eip, entry.elements, observed, pool is None or known[pool])
         return view_of(entry.eip, pool, status)
+
+    def placements(self) -> Iterator[tuple[Placement, Collection[Address]]]:
+        """Yield where packets go now, with the EIPs that share it."""
+        return ((pool.placement, pool.addresses) for pool in self._pools.all())
 
     def _look_again(self, now_s: float) -> None:
         """Find the EIPs that other prefixes make carried, or not carried any more."""

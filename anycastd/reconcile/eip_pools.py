@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from anycastd.model.address import Address, RegionName
+from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Binding, FlushConnections, Path, Placement, PlacementReason
 from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import Elements
@@ -39,6 +40,10 @@ class EipPools:
         self.paths = EipPaths(config, wanted)
         self.touched: dict[Pool, None] = {}
         self.flushes: list[FlushConnections] = []
+
+    def all(self) -> Collection[Pool]:
+        """Return every pool: a live view."""
+        return self._pools.values()
 
     def join(
         self, address: Address, binding: Binding, version: int, stateless: bool, before: Pool | None, now_s: float
@@ -71,7 +76,8 @@ class EipPools:
         """Take a configuration; connections to backends that are no longer in it end."""
         gone = {share.path for pool in self._pools.values() for share in pool.placement.shares}
         self._config, self._health = config, health
-        self._outlooks = {version: outlook_of(config, version, health, self._dials) for version in (4, 6)}
+        best = self.paths.best
+        self._outlooks = {version: outlook_of(config, version, health, self._dials, best) for version in (4, 6)}
         self.paths.configure(config)
         self._by_region, self._by_path = {}, {}
         for pool in self._pools.values():
@@ -88,6 +94,14 @@ class EipPools:
         ]
         return moved
 
+    def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> list[Moved]:
+        """Take the order of the tunnels of all regions: backends count as they are seen through the best one."""
+        before = dict(self.paths.best)
+        self.flushes += self.paths.set_tunnels(orders)
+        after = self.paths.best
+        names = {key[0] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        return self.on_health(self._health, names, now_s) if names else []
+
     def on_health(self, health: HealthView, regions: Iterable[RegionName] | None, now_s: float) -> list[Moved]:
         """Take what is believed; only pools that may use a region of which something else is believed are placed."""
         was_suspect, self._health = self._health.self_test.suspect_until_s is not None, health
@@ -99,7 +113,7 @@ class EipPools:
         for version, outlook in self._outlooks.items():
             changed = {}
             for name in names:
-                view = region_outlook(self._config, name, version, health)
+                view = region_outlook(self._config, name, version, health, self.paths.best.get((name, version)))
                 if view != outlook.regions[name]:
                     changed[name] = view
                     affected |= self._by_region.get((name, version), {})

@@ -23,6 +23,7 @@ from anycastd.model.kernel import (
     PutRoute,
     PutRule,
     RouteKind,
+    SourceRule,
 )
 
 
@@ -114,4 +115,4 @@ def _order(route: KernelRoute) -> tuple[int, int, int, int, int, str, int]:
 
 
 def _rule_order(rule: KernelRule) -> tuple[int, int, int]:
-    return (rule.preference, rule.source.version, int(rule.source))
+    return (rule.preference, rule.version, int(rule.source) if isinstance(rule, SourceRule) else rule.mark)

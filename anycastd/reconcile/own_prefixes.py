@@ -39,7 +39,7 @@ class OwnPrefixes:
     def keep(self, prefixes: Iterable[Prefix], now_s: float) -> bool:
         """Go on with prefixes found in the kernel that are perhaps still announced, for the default linger time."""
         for prefix in prefixes:
-            if prefix not in self._ours:
+            if prefix not in self._configured:
                 self._until_s[prefix] = now_s + PrefixTimers().linger_s
         return self.wake(now_s)
 

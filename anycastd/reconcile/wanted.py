@@ -17,6 +17,7 @@ class WantedElements:
         self._dirty: dict[ElementKey, None] = {}
         self._seen: int | None = None
         self._reassigned: set[int] = set()
+        self._let_go: set[ElementKey] = set()
 
     @property
     def elements(self) -> Elements:
@@ -28,6 +29,19 @@ class WantedElements:
         """Return the keys that were not read back as wanted yet: a live view."""
         return self._dirty.keys()
 
+    @property
+    def let_go(self) -> Collection[ElementKey]:
+        """Return the keys that were wanted here and are not any more, until they were read back as gone: a live view.
+
+        Anything else in the kernel that is not wanted was left by somebody before us.
+        """
+        return self._let_go
+
+    @property
+    def missing(self) -> int:
+        """Return how many elements were not read back as wanted, without what somebody before us left."""
+        return sum(key in self._let_go or key[1] in self._sets[key[0]] for key in self._dirty)
+
     def change(self, before: Wanted, after: Wanted) -> None:
         """Want `after` in the place of `before`."""
         if before == after:
@@ -36,6 +50,7 @@ class WantedElements:
             if key not in after:
                 del self._sets[key[0]][key[1]]
                 self._dirty[key] = None
+                self._let_go.add(key)
         for key, value in after.items():
             if key not in before or before[key] != value:
                 self._sets[key[0]][key[1]] = value
@@ -52,6 +67,7 @@ class WantedElements:
         keys = self._dirty if observed.resync == self._seen else None
         self._seen = observed.resync
         self._dirty = dict.fromkeys(differing(self._sets, observed.elements, keys))
+        self._let_go &= self._dirty.keys()
         if not self._dirty:
             self._reassigned.clear()
         return ordered(self._sets, observed.elements, self._dirty, frozenset(self._reassigned))

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import BgpObserved, SessionState, SpeakerState
 from anycastd.model.decision import PrefixState
+from anycastd.model.eip import PlacementReason
 from anycastd.model.health import FaultScope, Health
 from anycastd.model.status import Alarm, AlarmView, PrefixView
 from anycastd.model.topology import Config
 from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.forwarder import Forwarder
+from anycastd.runtime.steering import Steering
 
 LOOP_LATE_MS = 200.0
 LONGER_THAN_S = 3.0
@@ -73,11 +75,29 @@ def standing(
     if missing or rules - have.rules:
         count = len(missing) + len(rules - have.rules)
         yield Alarm.KERNEL_NOT_AS_WANTED, config.pop.name, f"{count} routes or rules of ours are missing"
+    yield from _of_filter(config, forwarder.steering)
     for view in prefixes.values():
         if view.state is PrefixState.FAILED:
             yield Alarm.PREFIX_DARK, str(view.prefix), "wanted, and no established neighbor has it"
     if lag_ms > LOOP_LATE_MS:
         yield Alarm.LOOP_LATE, config.pop.name, f"the event loop was {lag_ms:.0f} ms late"
+
+
+def _of_filter(config: Config, steering: Steering) -> Iterator[Raised]:
+    if not steering.observed.rules:
+        yield Alarm.FILTER_NOT_AS_WANTED, config.pop.name, "the rules of table inet anycastd do not stand"
+    elif steering.plane.missing:
+        yield Alarm.FILTER_NOT_AS_WANTED, config.pop.name, f"{steering.plane.missing} elements are not as wanted"
+    for alarm, reason in (
+        (Alarm.EIP_FAIL_OPEN, PlacementReason.FAIL_OPEN),
+        (Alarm.EIP_NO_PATH, PlacementReason.NO_PATH),
+    ):
+        found = [(placement, eips) for placement, eips in steering.plane.placements() if placement.reason is reason]
+        # named by the backends that are to blame, not by each of ten thousand EIPs
+        for detail in dict.fromkeys(placement.detail for placement, _ in found):
+            eips = [eip for placement, these in found if placement.detail == detail for eip in these]
+            first, rest = min(eips, key=int), len(eips) - 1
+            yield alarm, f"{first}{f' and {rest} more' if rest else ''}", detail
 
 
 def _of_speaker(config: Config, bgp: BgpObserved) -> Iterator[Raised]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from anycastd import __version__
 from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
+from anycastd.actuators.nft.table import NftTable
 from anycastd.api.app import serve
 from anycastd.api.ports import ReloadOutcome
 from anycastd.errors import AnycastdError
@@ -22,6 +23,7 @@ from anycastd.model.decision import Memory
 from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Alarm, Status
 from anycastd.model.topology import Config
+from anycastd.policy.desired import nft_settings
 from anycastd.probes.engine import Engine
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime import memory_file
@@ -80,6 +82,7 @@ class App:
             on_links=self._links_changed,
             on_refused=self._kernel_refused,
         )
+        self.nft = NftTable(nft_settings(config), on_change=self._observed_changed, on_refused=self._filter_refused)
         self.speaker = Speaker(
             config.bgp, config.pop, config.neighbors, on_change=self._observed_changed, on_event=self.events.take
         )
@@ -98,12 +101,14 @@ class App:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
         self._take_signals()
         await self.kernel.start()
+        await self.nft.start()
         self.control = Control(
             self.config,
             self._memories,
             probes=self.engine,
             bgp=self.speaker,
             kernel=self.kernel,
+            nft=self.nft,
             record=self.recorder,
             wake=self._wake.at,
             now_s=self.loop.time(),
@@ -131,6 +136,7 @@ class App:
         else:
             await self.speaker.stop(withdraw=True)
         await self._save()
+        await self.nft.close()
         await self.kernel.close()
         return end
 
@@ -187,6 +193,12 @@ class App:
         else:
             self.reported.raise_(Alarm.KERNEL_REFUSED, subject, detail)
 
+    def _filter_refused(self, subject: str, detail: str | None) -> None:
+        if detail is None:
+            self.reported.clear(Alarm.FILTER_REFUSED, subject)
+        else:
+            self.reported.raise_(Alarm.FILTER_REFUSED, subject, detail)
+
     def _refused(self, key: Key) -> None:
         self.control.announcer.refused(key, self.loop.time())
 
@@ -201,6 +213,7 @@ class App:
         while True:
             await asyncio.sleep(min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s))
             await self.kernel.refresh()
+            await self.nft.refresh()
             self.control.step(self.loop.time())
 
     async def _watch(self) -> None:

@@ -23,7 +23,7 @@ from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.backlog import BITE, Backlog, next_due_s, waiting
 from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.forwarder import Forwarder
-from anycastd.runtime.ports import Bgp, KernelPort, Probes, Record
+from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
 
 
@@ -38,13 +38,14 @@ class Control:
         probes: Probes,
         bgp: Bgp,
         kernel: KernelPort,
+        nft: NftPort,
         record: Record,
         wake: Callable[[float], None],
         now_s: float,
     ) -> None:
         self._probes, self._record, self._wake = probes, record, wake
         self.announcer = Announcer(bgp, record.acted)
-        self.forwarder = Forwarder(kernel, record.rerouted)
+        self.forwarder = Forwarder(kernel, nft, record)
         self.beliefs, self._backlog = Beliefs(config, now_s), Backlog()
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
@@ -157,7 +158,7 @@ class Control:
         test = self.beliefs.view.self_test
         # asked only of what is absent: nothing that is announced ever waits for it
         absent = self.memories.get(prefix, Memory()).level is Level.WITHDRAWN
-        caught, forwarded = self.forwarder.ready(self.beliefs, prefix) if absent else (True, True)
+        caught, forwarded = self.forwarder.ready(prefix) if absent else (True, True)
         return Facts(
             now_s=now_s,
             spec=self.config.prefixes[prefix],

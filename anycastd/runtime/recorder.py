@@ -6,9 +6,12 @@ import logging
 from collections.abc import Iterable
 
 from anycastd.model.bgp import BgpAction
-from anycastd.model.decision import Decision, Level, PathChoice
+from anycastd.model.decision import Decision, Level, TunnelOrder
+from anycastd.model.eip import Placement
 from anycastd.model.health import Health
+from anycastd.model.nft import BUCKETS
 from anycastd.model.probe import ProbeResult
+from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.beliefs import Verdict
 from anycastd.runtime.follow import Followed
 from anycastd.telemetry.logs import log_event
@@ -62,20 +65,43 @@ class Recorder:
             detail=after.detail,
         )
 
-    def rerouted(self, before: PathChoice, after: PathChoice) -> None:
-        """Log a prefix whose packets take another tunnel."""
+    def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
+        """Log a region whose packets take another tunnel."""
         self._metrics.rerouted()
         log_event(
             log,
             "rerouted",
             level=logging.WARNING,
-            prefix=str(after.prefix),
-            before=before.tunnel or "",
-            after=after.tunnel or "",
+            region=after.region,
+            family=f"ipv{after.version}",
+            before=before.tunnels[0] if before.tunnels else "",
+            after=after.tunnels[0] if after.tunnels else "",
             detail=after.reason,
+        )
+
+    def moved(self, moved: Moved) -> None:
+        """Log EIPs whose packets go elsewhere."""
+        self._metrics.moved(moved.after.reason, len(moved.addresses))
+        log_event(
+            log,
+            "eips_moved",
+            level=logging.WARNING,
+            eips=len(moved.addresses),
+            first=str(min(moved.addresses, key=int)) if moved.addresses else "",
+            before=_words(moved.before),
+            after=_words(moved.after),
+            why=moved.after.reason.value,
+            detail=moved.after.detail,
         )
 
     def acted(self, actions: Iterable[BgpAction]) -> None:
         """Count what is said to ExaBGP."""
         for action in actions:
             self._metrics.action(action)
+
+
+def _words(placement: Placement | None) -> str:
+    """Return where packets go: `eu/web-1 67 %, eu/web-2 33 %`."""
+    if placement is None or not placement.shares:
+        return "nowhere"
+    return ", ".join(f"{share.path.backend} {round(share.buckets * 100 / BUCKETS)} %" for share in placement.shares)

@@ -68,7 +68,6 @@ def build(
             state=state,
             decision=decision,
             memory=control.memories[prefix],
-            path=control.forwarder.path(control.beliefs, prefix),
             confirmed=confirmed,
             carriers=tuple(spec.neighbors),
         )
@@ -93,6 +92,9 @@ def build(
         kernel=control.forwarder.observed,
         wanted_kernel_routes=routes,
         wanted_kernel_rules=rules,
+        tunnel_orders=control.forwarder.routes.orders,
+        filter_stands=control.forwarder.steering.observed.rules,
+        filter_missing=control.forwarder.steering.plane.missing,
         alarms=alarms.update(raised, now_s),
         timers=followed.timers,
         loop=circumstances.loop,

@@ -64,7 +64,6 @@ PREFIX_NEIGHBORS = _gauge(
     "prefix", "which", values="wanted, confirmed",
 )  # fmt: skip
 PREFIX_SINCE = _gauge("prefix_preference_since_seconds", "Unix time of the prefix's last change of level.", "prefix")
-PREFIX_PATH = _gauge("prefix_path", "1 for the tunnel that carries the prefix's packets.", "prefix", "tunnel")
 
 CHECK_HEALTH = _gauge(
     "check_health", "1 healthy, 0 unhealthy, -1 not known.", "check", values="the configured checks, bound to targets"
@@ -76,6 +75,10 @@ TUNNEL_LATENCY = _gauge(
 )
 BACKEND_HEALTH = _gauge("backend_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "backend")
 REGION_HEALTH = _gauge("region_health", "1 usable, 0 not usable, -1 not known.", "region")
+REGION_TUNNEL = _gauge(
+    "region_tunnel", "1 for the tunnel that carries the region's packets.", "region", "tunnel", "family",
+    values="family: ipv4, ipv6",
+)  # fmt: skip
 REGION_TUNNELS = _gauge("region_tunnels", "Tunnels of the region.", "region", "which", values="total, healthy")
 REGION_BACKENDS = _gauge("region_backends", "Backends of the region.", "region", "which", values="total, healthy")
 FAULT = _gauge(
@@ -110,7 +113,11 @@ DECISIONS = _counter(
     "decisions", "Decisions whose level, reason or hold changed.", "level", "reason", "hold",
     values="docs/reasons.md; hold is empty when nothing is held",
 )  # fmt: skip
-REROUTES = _counter("reroutes", "Prefixes whose packets were given another tunnel.")
+REROUTES = _counter("reroutes", "Regions whose packets were given another tunnel, by family.")
+EIPS_MOVED = _counter("eips_moved", "EIPs whose packets were sent elsewhere.", "reason",
+                      values="docs/reasons.md, placements")  # fmt: skip
+FILTER_MISSING = _gauge("filter_missing", "Elements of the packet filter's sets that are not as wanted.")
+FILTER_STANDS = _gauge("filter_stands", "1 while the packet filter's rules stand as installed.")
 BGP_ACTIONS = _counter(
     "bgp_actions", "Changes ordered of ExaBGP.", "action", "neighbor", values="announce, withdraw, end_of_rib"
 )

@@ -68,7 +68,6 @@ def _prefixes(status: Status) -> Source:
         ],
     )
     yield c.PREFIX_SINCE, [((p,), v.decision.since_s + offset_s) for p, v in views.items()]
-    yield c.PREFIX_PATH, [((p, v.path.tunnel), 1.0) for p, v in views.items() if v.path.tunnel is not None]
 
 
 def _tunnel_labels(status: Status, id_: TunnelId) -> tuple[str, str]:
@@ -77,6 +76,11 @@ def _tunnel_labels(status: Status, id_: TunnelId) -> tuple[str, str]:
 
 def _health(status: Status) -> Source:
     health = status.health
+    orders = status.tunnel_orders.values()
+    yield (
+        c.REGION_TUNNEL,
+        [((*_tunnel_labels(status, o.tunnels[0]), f"ipv{o.version}"), 1.0) for o in orders if o.tunnels],
+    )
     yield c.CHECK_HEALTH, [((id_,), _HEALTH[state.health]) for id_, state in status.checks.items()]
     # what was measured before a check went bad is no measurement of now: the series has a gap instead
     timed = ((id_, state.latency_ms) for id_, state in status.checks.items() if state.health is Health.HEALTHY)
@@ -127,3 +131,5 @@ def _kernel(status: Status) -> Source:
     wanted = (("routes", len(status.wanted_kernel_routes)), ("rules", len(status.wanted_kernel_rules)))
     yield c.KERNEL_WANTED, [((what,), float(count)) for what, count in wanted]
     yield c.KERNEL_MISSING, _one(float(status.kernel_missing))
+    yield c.FILTER_MISSING, _one(float(status.filter_missing))
+    yield c.FILTER_STANDS, _one(float(status.filter_stands))

@@ -16,6 +16,7 @@ from anycastd.model.address import CheckId
 from anycastd.model.bgp import Announce, BgpAction, EndOfRib
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import Decision
+from anycastd.model.eip import PlacementReason
 from anycastd.model.health import Health
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import FailoverTimer, Status
@@ -64,6 +65,8 @@ class Metrics:
         for spec, values in ((c.COMMANDS, ("acknowledged", "refused")), (c.RELOADS, ("applied", "refused"))):
             for value in values:
                 self._tallies[spec].add(value, count=0)
+        for reason in PlacementReason:
+            self._tallies[c.EIPS_MOVED].add(reason.value, count=0)
         for health in Health:
             self._tallies[c.VERDICTS].add(health.value, count=0)
 
@@ -81,8 +84,12 @@ class Metrics:
         self._tallies[c.DECISIONS].add(decision.level.name, decision.reason.value, hold)
 
     def rerouted(self) -> None:
-        """Count a prefix that takes another tunnel."""
+        """Count a region that takes another tunnel."""
         self._tallies[c.REROUTES].add()
+
+    def moved(self, reason: PlacementReason, eips: int) -> None:
+        """Count EIPs whose packets go elsewhere."""
+        self._tallies[c.EIPS_MOVED].add(reason.value, count=eips)
 
     def action(self, action: BgpAction) -> None:
         """Count a change ordered of ExaBGP."""

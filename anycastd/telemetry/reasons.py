@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from anycastd.model.decision import Reason
+from anycastd.model.eip import PlacementReason
 from anycastd.model.health import HealthReason
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
@@ -204,6 +205,56 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "The prefix should be announced, and no established neighbor has it.",
         "`anycastd explain PREFIX`, lines sent and observed.",
     ),
+    Alarm.FILTER_REFUSED: Meaning(
+        "The kernel's packet filter refused a change of ours (the detail says which). Everything else goes on.",
+        "`nft list table inet anycastd`; is another program at work in it, or the kernel without nftables?",
+    ),
+    Alarm.FILTER_NOT_AS_WANTED: Meaning(
+        "Rules or elements of `table inet anycastd` are not as wanted for longer than a repair takes.",
+        "Look for a program that flushes the ruleset again and again: nftables.service, a firewall's reload.",
+    ),
+    Alarm.EIP_FAIL_OPEN: Meaning(
+        "No backend of these EIPs is usable anywhere: their packets go to the least bad one.",
+        "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",
+    ),
+    Alarm.EIP_NO_PATH: Meaning(
+        "No backend of these EIPs is usable, and they are bound with `when_unhealthy: drop`: packets are dropped.",
+        "`anycastd eip show EIP`.",
+    ),
+}
+
+PLACEMENTS: Mapping[PlacementReason, Meaning] = {
+    PlacementReason.UNBOUND: Meaning("The EIP is bound to nothing; its packets are dropped and counted."),
+    PlacementReason.BLOCKED: Meaning("An operator blocked the EIP; its packets are dropped and counted."),
+    PlacementReason.RELEASED: Meaning("The EIP was released and can still be restored; its packets are dropped."),
+    PlacementReason.AWAITS_CHECKS: Meaning(
+        "No check has risen yet since the start: packets go to the preferred backend, unproven.",
+        "Wait rise x interval of the slowest check.",
+    ),
+    PlacementReason.PREFERRED: Meaning("Packets go where the binding wants them first."),
+    PlacementReason.OTHER_REGION: Meaning(
+        "The first region has no usable backend or tunnel: packets go to the next region.",
+        "`anycastd status` shows what is wrong in the first.",
+    ),
+    PlacementReason.OTHER_BACKEND: Meaning(
+        "A backend of the region is not usable: the others share its part.", "`anycastd status`, backends."
+    ),
+    PlacementReason.OTHER_PRIORITY: Meaning(
+        "No target of the first priority is usable: packets go to the next priority.", "`anycastd eip show EIP`."
+    ),
+    PlacementReason.DIALED_AWAY: Meaning(
+        "A traffic dial below 100 % sends a part, or all, to the next region.", "`anycastd region list`."
+    ),
+    PlacementReason.LAST_RESORT: Meaning(
+        "Only targets of weight 0, or in regions dialed to 0 %, are usable: they get the packets for want of others.",
+        "Raise the dial or the weight, or mend the others.",
+    ),
+    PlacementReason.FAIL_OPEN: Meaning(
+        "Nothing is usable anywhere: packets go to the least bad target.", "See the alarm `eip_fail_open`."
+    ),
+    PlacementReason.NO_PATH: Meaning(
+        "Nothing is usable, and the binding says `when_unhealthy: drop`, or none of its backends is configured."
+    ),
 }
 
 SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
@@ -218,6 +269,7 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "How one probe ended. Only what is the target's fault makes it unhealthy.",
         tuple(PROBES.items()),
     ),
+    ("Placements", "Why an EIP's packets go where they go.", tuple(PLACEMENTS.items())),
     (
         "Alarms",
         "What an operator must look at: `anycastd status`, `anycastd_alarm`, log lines `alarm`.",

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """A client of the lab: a request each few milliseconds, each on a new connection, one JSON line per result.
 
-    client.py [--every-ms 50] [--timeout-ms 400] [--count N | --seconds S] [--keep] [--path /] ADDRESS...
+    client.py [--every-ms 50] [--timeout-ms 400] [--count N | --seconds S] [--keep] [--path /] [--from-port P]
+              ADDRESS...
 
 `sent_s` is CLOCK_MONOTONIC, the same clock for every node and test of one machine. Requests overlap: one that hangs
 does not hold up the next. Lines come in the order in which requests end. With --keep one connection per address
 carries all its requests, one after another, and its loss ends them: it shows whether connections live on.
+With --from-port request number n of an address is sent from port P + n.
 Standard library only.
 """
 
@@ -48,7 +50,7 @@ def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], e
     return json.dumps({**line, "error": error})
 
 
-async def once(address: str, path: str, timeout_s: float, kept: Stream | None = None) -> bool:
+async def once(address: str, path: str, timeout_s: float, kept: Stream | None = None, port: int = 0) -> bool:
     """Make one request on a new or kept connection, print its result, tell whether it got an answer."""
     sent_s = time.monotonic()
     status = 0
@@ -57,7 +59,8 @@ async def once(address: str, path: str, timeout_s: float, kept: Stream | None = 
     stream = kept
     try:
         async with asyncio.timeout(timeout_s):
-            stream = stream or await asyncio.open_connection(address, 80)
+            here = ("::" if ":" in address else "0.0.0.0", port) if port else None
+            stream = stream or await asyncio.open_connection(address, 80, local_addr=here)
             status, seen = await ask(stream, address, path, kept is not None)
     except TimeoutError:
         error = "timeout"
@@ -76,7 +79,8 @@ async def on_new_connections(address: str, options: argparse.Namespace) -> bool:
     begin_s, number = time.monotonic(), 0
     tasks: list[asyncio.Task[bool]] = []
     while more(options, begin_s, number):
-        tasks.append(asyncio.create_task(once(address, options.path, options.timeout_ms / 1000)))
+        port = options.from_port + number if options.from_port else 0
+        tasks.append(asyncio.create_task(once(address, options.path, options.timeout_ms / 1000, port=port)))
         number += 1
         await asyncio.sleep(max(0.0, begin_s + number * options.every_ms / 1000 - time.monotonic()))
     return all(await asyncio.gather(*tasks))
@@ -118,6 +122,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--path", default="/")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--from-port", type=int, default=0)
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -14,11 +14,14 @@ from anycastd.lab.inside import NodeProcess
 from anycastd.lab.running import Lab
 from tests.lab.topology_facts import (
     PREFIXES,
+    REGIONS,
     SERVICE,
+    SITES,
     UNDERLAY_DEVICE,
     Answer,
     Site,
     answers,
+    ask,
     asking,
     from_pop,
     heal_tunnels,
@@ -110,16 +113,17 @@ class Fleet:
             for underlay in UNDERLAY_DEVICE:
                 heal_tunnels(self.lab, site.pop, underlay)
 
-    def path_device(self, pop: str, prefix: str) -> str | None:
-        """Ask a POP's kernel which device carries a prefix now."""
-        family = "-6" if ":" in prefix else "-4"
-        said = self.lab.exec(pop, "ip", family, "route", "get", SERVICE[prefix]).stdout
+    def path_device(self, pop: str, prefix: str, region: str = "eu") -> str | None:
+        """Ask a POP's kernel which device carries packets into a region now."""
+        family, mark = "-6" if ":" in prefix else "-4", f"{REGIONS[region] << 24:#x}"
+        said = self.lab.exec(pop, "ip", family, "route", "get", SERVICE[prefix], "mark", mark).stdout
         found = re.search(r" dev (\S+)", said)
         return found[1] if found else None
 
     def region(self, pop: str, prefix: str) -> str:
-        """Return the region whose tunnel carries a prefix now."""
-        return (self.path_device(pop, prefix) or "none").partition("-")[0]
+        """Return the region that answers the client beside a POP now, `none` if nobody does."""
+        (answer,) = ask(self.lab, SITES[pop].client, SERVICE[prefix])
+        return (answer.region or "none") if answer.ok else "none"
 
     def told(self, site: Site, prefix: str, since_s: float) -> tuple[float, ...]:
         """Return when the router logged something of a prefix from its POP: milliseconds after `since_s` (wall)."""

@@ -23,6 +23,7 @@ from anycastd.model.kernel import (
     KernelRoute,
     KernelRule,
     RouteKind,
+    SourceRule,
 )
 from anycastd.model.topology import KernelConfig
 from anycastd.reconcile.kernel import diff
@@ -173,7 +174,7 @@ WANTED = frozenset(
         hole(6, "::/0", table=1300),
     }
 )
-RULES = frozenset(KernelRule(ip_address(source), 1300, 1300) for source in ("10.9.1.1", "fd09:1::1"))
+RULES = frozenset(SourceRule(ip_address(source), 1300, 1300) for source in ("10.9.1.1", "fd09:1::1"))
 
 
 async def as_wanted(kernel: Kernel, wanted: frozenset[KernelRoute], rules: frozenset[KernelRule] = RULES) -> float:

@@ -16,10 +16,10 @@ from anycastd.model.kernel import (
     DeleteRule,
     KernelAction,
     KernelRoute,
-    KernelRule,
     PutRoute,
     PutRule,
     RouteKind,
+    SourceRule,
 )
 from anycastd.reconcile.kernel import diff, held
 from tests.lab.kernel_world import (
@@ -192,7 +192,7 @@ async def test_a_foreign_route_in_our_place_is_not_replaced(world: World, versio
 async def test_the_same_rule_of_another_program_is_neither_taken_for_ours_nor_removed(world: World) -> None:
     heard = Heard()
     world.ip("rule", "add", "from", "10.9.1.1", "lookup", "1300", "pref", "1300", "proto", "static")
-    rule = KernelRule(ip_address("10.9.1.1"), 1300, 1300)
+    rule = SourceRule(ip_address("10.9.1.1"), 1300, 1300)
     async with started(world, heard) as kernel:
         assert kernel.observed.rules == frozenset()
         await as_wanted(kernel, frozenset(), frozenset({rule}))

@@ -12,7 +12,9 @@ from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, Reg
 from anycastd.model.bgp import Route
 from anycastd.model.checks import ProbeSpec, Timing
 from anycastd.model.decision import Level, Memory
+from anycastd.model.eip import Binding, Eip, EipId, Target
 from anycastd.model.kernel import KernelObserved
+from anycastd.model.nft import NftSet
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Backend, Condition, Config, LastResort, Need, PrefixSpec, Scope
 from anycastd.reconcile.bgp import Key
@@ -23,9 +25,9 @@ from anycastd.runtime.memory_file import Clocks, decode, encode
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.state import Circumstances, build
 from tests.simulation.equipment import Probes, SimulatedKernel, Speaker
-from tests.simulation.oracle import EVERYTHING, REGIONS, TUNNELS, A, B, C, D, Truth, device, path_length
+from tests.simulation.oracle import EVERYTHING, REGIONS, TUNNELS, A, B, C, D, Truth, path_length, ways
 from tests.simulation.router import Router
-from tests.unit.runtime.world import UP, Notes
+from tests.unit.runtime.world import UP, Nft, Notes, eip_of
 from tests.unit.runtime.world import config as small_config
 
 OTHER = NeighborName("transit-b")
@@ -71,8 +73,16 @@ def topology(*, with_d: bool) -> Config:
     if with_d:
         both = Condition(need=Need(all=True))
         specs.append(PrefixSpec(prefix=D, announce_when=both, last_resort=LastResort.WITHDRAW, neighbors=(OTHER,)))
+    targets = tuple(Target(backend=id_) for id_ in sorted(backends))
+    eips = {
+        eip_of(spec.prefix): Eip(
+            id=EipId(f"eip-{number:08x}"), address=eip_of(spec.prefix), binding=Binding(targets=targets)
+        )
+        for number, spec in enumerate(specs)
+    }
     return replace(
         base,
+        eips=eips,
         neighbors={UP: near, OTHER: other},
         regions=regions,
         backends=backends,
@@ -89,7 +99,7 @@ class Day:
         self.truth = Truth()
         self.routers = {name: Router(exempt={STRAY}) for name in (UP, OTHER)}
         self.speaker = Speaker(self.loop, self.rng, self.routers)
-        self.kernel = SimulatedKernel()
+        self.kernel, self.nft = SimulatedKernel(), Nft()
         self.config = topology(with_d=False)
         self.boot, self.boot_s = 0, self.loop.time()
         self.saved = ""
@@ -123,12 +133,19 @@ class Day:
             probes=self.probes,
             bgp=self.speaker,
             kernel=self.kernel,
+            nft=self.nft,
             record=Notes(),
             wake=lambda at_s: self.wake.at(at_s + self.boot_s),
             now_s=self.now_s(),
         )
+        self._take_eips(self.control)
         self.control.step(self.now_s())
         self._look()
+
+    def _take_eips(self, control: Control) -> None:
+        """Give the EIPs of the file to the data plane, as the desk does."""
+        for eip in self.config.eips.values():
+            control.forwarder.steering.put(eip, self.now_s())
 
     def _look(self) -> None:
         """Note what a daemon that has just begun found absent."""
@@ -229,6 +246,8 @@ class Day:
         away_s = self.rng.uniform(10.0, 50.0)
         self.speaker.restart(away_s + 2.0)
         self.kernel.observed = KernelObserved(routes=frozenset())
+        for elements in self.nft.elements.values():
+            elements.clear()
         self.loop.call_later(away_s, self._booted)
 
     def _booted(self) -> None:
@@ -248,9 +267,23 @@ class Day:
                 router.begin_anew(D)
         self.config = topology(with_d=not gone)
         self.control.configure(self.config, self.now_s())
+        if gone:
+            self.control.forwarder.steering.drop(eip_of(D), self.now_s())
+        self._take_eips(self.control)
+        self.control.step(self.now_s())
 
     def kernel_refuses(self) -> None:
         self.kernel.refuses = not self.kernel.refuses
+
+    def filter_refuses(self) -> None:
+        self.nft.refuses = not self.nft.refuses
+
+    def filter_flushed(self) -> None:
+        """Another program flushes the ruleset; the rules come back by themselves, the elements do not."""
+        for elements in self.nft.elements.values():
+            elements.clear()
+        self.nft.resync += 1
+        self.soon.ask()
 
     def lossy(self) -> None:
         self.speaker.lossy = not self.speaker.lossy
@@ -269,6 +302,8 @@ class Day:
             (self.reboot, 1),
             (self.reload, 2),
             (self.kernel_refuses, 3),
+            (self.filter_refuses, 3),
+            (self.filter_flushed, 2),
             (self.lossy, 4),
             (self.stray, 1),
         ]
@@ -287,7 +322,7 @@ class Day:
         share = self.rng.choice((0.0, 0.0, 0.1, 0.3, 0.6))
         self.truth.down = {what for what in EVERYTHING if self.rng.random() < share}
         self._links()
-        self.kernel.refuses = self.speaker.lossy = False
+        self.kernel.refuses = self.nft.refuses = self.speaker.lossy = False
         self.start()
         await asyncio.sleep(HOUR_S)
         self.check()
@@ -318,15 +353,19 @@ class Day:
 
     def _check_kernel(self, where: str) -> None:
         routes = self.kernel.observed.routes or frozenset()
+        wanted = ways(self.truth)
         for prefix in self.config.prefixes:
-            wanted = device(self.truth, prefix)
-            assert wanted is None or self.kernel.device_of(prefix) == wanted, f"{prefix} {where}"
+            marks = self.nft.marks_of(eip_of(prefix))
+            assert marks, f"{prefix} {where}: an EIP that fails open is never dropped"
+            taken = {(self.kernel.device_of(mark), str(self.nft.elements[NftSet.NAT4][mark])) for mark in marks}
+            assert wanted is None or taken == wanted, f"{prefix} {where}: {taken} for {wanted}"
             assert sum(r.prefix == prefix and r.device is None for r in routes) == 1, f"{prefix} {where}"
         ours = {*self.config.prefixes, ip_network("0.0.0.0/0")}
         assert {route.prefix for route in routes} == ours, where
         alive = sum(self.truth.tunnel_up(region, tunnel) for region in REGIONS for tunnel in TUNNELS)
-        assert sum(route.table != 254 for route in routes) == alive + 4, where
-        assert len(self.kernel.observed.rules) == 4, where
+        # twice, for a region's table and for a tunnel's own; with their blackholes
+        assert sum(route.table != 254 for route in routes) == 2 * alive + 4 + 2, where
+        assert len(self.kernel.observed.rules) == 4 + 2, where
 
     def _check_status(self, where: str) -> None:
         assert self.control is not None

@@ -55,15 +55,14 @@ def path_length(truth: Truth, prefix: Prefix) -> int | None:
     return None if prefix in (A, D) else 4
 
 
-def device(truth: Truth, prefix: Prefix) -> str | None:
-    """Return the device that carries a prefix; None: whatever it was, as none works."""
-    regions = ("eu",) if prefix == B else REGIONS
-    for region in regions:
+def ways(truth: Truth) -> set[tuple[str, str]] | None:
+    """Return the device and backend address of every way that packets of an EIP take; None: any, as none works.
+
+    All of a region's packets ride its first tunnel through which a backend answers, to each backend that does.
+    """
+    for number, region in enumerate(REGIONS, start=1):
         for tunnel in TUNNELS:
-            if any(truth.answers(region, backend, tunnel) for backend in BACKENDS):
-                return f"{region}-{tunnel}"
-    for region in regions:
-        for tunnel in TUNNELS:
-            if truth.tunnel_up(region, tunnel):
-                return f"{region}-{tunnel}"
+            seen = [name for name in BACKENDS if truth.answers(region, name, tunnel)]
+            if seen:
+                return {(f"{region}-{tunnel}", f"10.{number}.0.{10 + BACKENDS.index(name) + 1}") for name in seen}
     return None

@@ -19,15 +19,17 @@ from ipaddress import ip_network
 from anycastd.health.assess import assess, index_of
 from anycastd.health.common_cause import CommonCause
 from anycastd.health.tracker import Tracker
-from anycastd.model.address import Prefix
-from anycastd.model.decision import Decision, Memory, PathChoice, Step
+from anycastd.model.address import Prefix, RegionName
+from anycastd.model.decision import Decision, Memory, Step, TunnelOrder
+from anycastd.model.eip import Binding, Placement, Target
 from anycastd.model.health import BackendView, Health, RegionView, TunnelView
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Config
 from anycastd.policy.condition import evaluate
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
-from anycastd.policy.path import choose
+from anycastd.policy.placement import place
+from anycastd.policy.tunnel_order import order
 
 WHY = {"ok": Why.ANSWERED, "fail": Why.TIMEOUT, "broken": Why.NO_DEVICE}
 TOOK_S = 0.01
@@ -45,7 +47,8 @@ class Story:
         self.view = assess(config, self.index, self.tracker.states, 0.0)
         self.memories = {prefix: Memory() for prefix in config.prefixes}
         self.decisions: dict[Prefix, Decision] = {}
-        self.paths: dict[Prefix, PathChoice] = {}
+        self.orders: dict[RegionName, TunnelOrder] = {}
+        self.placement: Placement | None = None
         self.ready, self.seen, self.stopping = True, True, False
         self.told: list[str] = []
         self.verbs: dict[str, Callable[..., None]] = {
@@ -126,16 +129,26 @@ class Story:
             ]
         if (before.fault, before.fault_detail) != (self.view.fault, self.view.fault_detail):
             self._tell(f"fault {self.view.fault} {self.view.fault_detail}".rstrip())
+        for region in self.config.regions:
+            self._order(region)
+        self._place()
         for prefix in self.config.prefixes:
-            self._path(prefix)
             self._decide(prefix)
 
-    def _path(self, prefix: Prefix) -> None:
-        before = self.paths.get(prefix)
-        condition = self.config.prefixes[prefix].announce_when
-        after = self.paths[prefix] = choose(self.config, prefix, condition, self.view, before, self.now_s)
-        if before is None or before.tunnel != after.tunnel:
-            self._tell(f"path {prefix} {(before and before.tunnel) or '-'} -> {after.tunnel or '-'}: {after.reason}")
+    def _order(self, region: RegionName) -> None:
+        before = self.orders.get(region)
+        after = self.orders[region] = order(self.config, region, 4, self.view, before, self.now_s)
+        if before is None or before.tunnels != after.tunnels:
+            self._tell(f"tunnels {region} {_listed(before)} -> {_listed(after)}: {after.reason}")
+
+    def _place(self) -> None:
+        """Place the packets of an EIP that is bound to every backend."""
+        binding = Binding(targets=tuple(Target(backend=id_) for id_ in self.config.backends))
+        before = self.placement
+        after = self.placement = place(self.config, binding, 4, self.view, {}, before, self.now_s)
+        if before is None or (before.shares, before.reason) != (after.shares, after.reason):
+            shares = ", ".join(share.path.backend for share in after.shares) or "nowhere"
+            self._tell(f"eip -> {shares} {after.reason.value}: {after.detail}")
 
     def _decide(self, prefix: Prefix) -> None:
         spec = self.config.prefixes[prefix]
@@ -146,7 +159,7 @@ class Story:
             condition=condition,
             detail=detail,
             first_checks=first,
-            data_plane_ready=self.ready and self.paths[prefix].tunnel is not None,
+            data_plane_ready=self.ready and any(one.tunnels for one in self.orders.values()),
             bgp_observed=self.seen,
             checker_suspect=self.view.self_test.suspect_until_s is not None,
             suspect_detail=self.view.self_test.detail,
@@ -178,6 +191,10 @@ def _differ(old: View, new: View) -> bool:
 def _health(what: str, old: View, new: View) -> str:
     name = new.name if isinstance(new, RegionView) else new.id
     return f"health {what} {name} {old.health} -> {new.health} {new.reason}"
+
+
+def _listed(order: TunnelOrder | None) -> str:
+    return ", ".join(order.tunnels) if order is not None and order.tunnels else "-"
 
 
 def _step(step: Step) -> str:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from anycastd.model.address import BackendId, CheckId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SessionView, SpeakerState
 from anycastd.model.checks import CheckKind, CheckSpec, HttpOptions, IcmpOptions, ProbeSpec, Timing
-from anycastd.model.decision import Decision, Level, Memory, PathChoice, PrefixState, Reason, Step, Truth
+from anycastd.model.decision import Decision, Level, Memory, PrefixState, Reason, Step, Truth, TunnelOrder
 from anycastd.model.health import (
     BackendView,
     CheckState,
@@ -232,7 +232,6 @@ def view_of(decision_: Decision, state: PrefixState = PrefixState.ANNOUNCED) -> 
         state=state,
         decision=decision_,
         memory=Memory(level=decision_.level, was_announced=True),
-        path=PathChoice(decision_.prefix, EUC1, "best of 3 tunnels", NOW_S - 270_000.0),
         confirmed=carriers if state is PrefixState.ANNOUNCED else (),
         carriers=carriers,
     )
@@ -261,7 +260,11 @@ def serving(*, api: ApiConfig | None = None) -> Status:
 def with_views(config_: Config, views: dict[Prefix, PrefixView]) -> Status:
     """Return the whole state for these prefixes: ExaBGP and kernel hold what the decisions want."""
     routes = _routes(config_, views)
-    kernel_routes = wanted_kernel_routes(config_, [view.path for view in views.values()])
+    orders = {
+        (name, 4): TunnelOrder(name, 4, region.tunnels, "best first", NOW_S - 270_000.0)
+        for name, region in config_.regions.items()
+    }
+    kernel_routes = wanted_kernel_routes(config_, orders.values())
     rules = wanted_kernel_rules(config_)
     devices = [tunnel.device for tunnel in config_.tunnels.values()]
     latency_ms = {"path": 8.1, "web": 12.0}
@@ -293,6 +296,7 @@ def with_views(config_: Config, views: dict[Prefix, PrefixView]) -> Status:
         ),
         wanted_kernel_routes=kernel_routes,
         wanted_kernel_rules=rules,
+        tunnel_orders=orders,
     )
 
 
@@ -352,10 +356,7 @@ def starting(*, api: ApiConfig | None = None) -> Status:
         age_s=0.5,
         detail="cannot tell yet of regions: eu-central, us-east",
     )
-    view = replace(
-        view_of(first, PrefixState.PENDING), path=PathChoice(V4, None, "no tunnel has passed its checks yet")
-    )
-    full = with_views(config(api=api), {V4: view})
+    full = with_views(config(api=api), {V4: view_of(first, PrefixState.PENDING)})
     tunnels = {
         id_: replace(tunnel, health=Health.INITIAL, reason=HealthReason.CHECKS_PENDING, latency_ms=None)
         for id_, tunnel in full.health.tunnels.items()
@@ -368,4 +369,5 @@ def starting(*, api: ApiConfig | None = None) -> Status:
         wanted_routes={},
         bgp=BgpObserved(),
         kernel=KernelObserved(),
+        tunnel_orders={},
     )

@@ -209,8 +209,9 @@ def test_a_pop_checks_every_backend_of_every_region(path: Path) -> None:
     for site in pops_of(topology):
         for name, region in pop_config(topology, site.pop)["regions"].items():
             nodes = {f"{name}-{backend}": spec["address"] for backend, spec in region["backends"].items()}
-            there = {node for node in topology.nodes if node.startswith(f"{name}-b")}
-            assert nodes == {node: bare(address_of(topology, node, "eth1").ipv4) for node in there}
+            links = {n: address_of(topology, n, "eth1") for n in topology.nodes if n.startswith(f"{name}-b")}
+            there = {node: bare(link.ipv4) for node, link in links.items()}
+            assert nodes == there | {f"{node}-6": bare(link.ipv6) for node, link in links.items()}
 
 
 @each_file

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from anycastd.model.address import Address
-from anycastd.model.kernel import KernelRule, LinkView
+from anycastd.model.kernel import KernelRule, LinkView, MarkRule, SourceRule
 
 Message = Any
 IFF_UP = 1
@@ -22,13 +22,18 @@ def attributes(message: Message) -> dict[str, Any]:
 
 
 def rule_of(message: Message, protocol: int) -> KernelRule | None:
-    """Return a rule of our protocol from one source address, or None."""
+    """Return a rule of our protocol from one source address or for a mark, or None."""
     have = attributes(message)
-    source = have.get("FRA_SRC")
-    if have.get("FRA_PROTOCOL") != protocol or source is None or message["src_len"] not in (32, 128):
+    if have.get("FRA_PROTOCOL") != protocol:
         return None
-    table = int(have.get("FRA_TABLE", message["table"]))
-    return KernelRule(source=ip_address(source), table=table, preference=int(have.get("FRA_PRIORITY", 0)))
+    table, preference = int(have.get("FRA_TABLE", message["table"])), int(have.get("FRA_PRIORITY", 0))
+    source, mark = have.get("FRA_SRC"), have.get("FRA_FWMARK")
+    if source is None and mark is not None:
+        version = 4 if message["family"] == socket.AF_INET else 6
+        return MarkRule(int(mark), int(have.get("FRA_FWMASK", 0xFFFFFFFF)), version, table, preference)
+    if source is None or mark is not None or message["src_len"] not in (32, 128):
+        return None
+    return SourceRule(source=ip_address(source), table=table, preference=preference)
 
 
 def link_of(message: Message, addresses: frozenset[Address]) -> LinkView:
@@ -53,10 +58,13 @@ def address_of(message: Message) -> tuple[int, Address] | None:
 
 def rule_request(rule: KernelRule, protocol: int) -> dict[str, Any]:
     """Return the fields of a rule request."""
-    return {
-        "src": str(rule.source),
-        "src_len": rule.source.max_prefixlen,
-        "family": socket.AF_INET if rule.source.version == 4 else socket.AF_INET6,
+    what = (
+        {"src": str(rule.source), "src_len": rule.source.max_prefixlen}
+        if isinstance(rule, SourceRule)
+        else {"fwmark": rule.mark, "fwmask": rule.mask}
+    )
+    return what | {
+        "family": socket.AF_INET if rule.version == 4 else socket.AF_INET6,
         "table": rule.table,
         "priority": rule.preference,
         "protocol": protocol,

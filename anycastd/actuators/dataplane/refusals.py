@@ -21,7 +21,7 @@ def subject_of(action: KernelAction) -> str:
     if isinstance(action, PutRoute | DeleteRoute):
         route = action.route
         return f"{route.kind} {route.prefix} metric {route.metric} table {route.table}"
-    return f"rule {action.rule.preference}: from {action.rule.source} lookup {action.rule.table}"
+    return str(action.rule)
 
 
 def error_for(action: KernelAction, code: int | None, text: str) -> ActuatorTransient | ActuatorRejected:

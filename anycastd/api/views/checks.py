@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from anycastd.api.views.kernel_facts import ways_of
 from anycastd.api.views.moments import Json, iso, since
 from anycastd.model.address import CheckId
 from anycastd.model.checks import ProbeSpec
@@ -75,7 +76,7 @@ def why_of(status: Status, health: Health, reason: str, evidence: Iterable[Check
 
 
 def tunnel(status: Status, view: TunnelView) -> Json:
-    """Return one tunnel, its device and the prefixes whose packets it carries."""
+    """Return one tunnel, its device and the families of its region whose packets it carries now."""
     link = status.kernel.links.get(view.device)
     return {
         "tunnel": view.id,
@@ -91,7 +92,9 @@ def tunnel(status: Status, view: TunnelView) -> Json:
         "link": None
         if link is None
         else {"up": link.admin_up, "carrier": link.carrier, "operstate": link.operstate, "usable": link.usable},
-        "carries": [str(p.prefix) for p in status.prefixes.values() if p.path.tunnel == view.id],
+        "carries": [
+            f"ipv{order.version}-unicast" for order in status.tunnel_orders.values() if order.tunnels[:1] == (view.id,)
+        ],
     }
 
 
@@ -131,6 +134,7 @@ def region(status: Status, view: RegionView) -> Json:
         "usable_when": str(status.config.regions[view.name].usable_when),
         "tunnels": {"healthy": view.healthy_tunnels, "total": view.total_tunnels},
         "backends": {"healthy": view.healthy_backends, "total": view.total_backends},
+        "ways": ways_of(status, view.name),
     }
 
 

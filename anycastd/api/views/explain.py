@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from anycastd.api.views.checks import check
-from anycastd.api.views.kernel_facts import kernel_facts, kernel_line
+from anycastd.api.views.kernel_facts import kernel_facts, kernel_lines
 from anycastd.api.views.moments import Json, age_s, clock, iso, span
 from anycastd.api.views.neighbors import difference, route, words
 from anycastd.api.views.prefixes import preference, prefix
@@ -36,7 +36,7 @@ def explain(status: Status, view: PrefixView) -> Json:
     lines += _block("rules", _rule_lines(status, view))
     lines += _block("sent", [entry["text"] for entry in sent])
     lines += _block("observed", [entry["text"] for entry in observed])
-    lines += _block("kernel", [kernel_line(kernel)])
+    lines += _block("kernel", kernel_lines(kernel))
     lines.append(_would_change_line(view))
     return {
         "prefix": prefix(status, view),

@@ -54,11 +54,6 @@ def prefix(status: Status, view: PrefixView) -> Json:
         **since(status, decision.since_s),
         "next_decision_s": None if wake_at_s is None else round(max(wake_at_s - status.now_s, 0.0), 3),
         "neighbors": {"confirmed": list(view.confirmed), "wanted": list(view.carriers)},
-        "path": {
-            "tunnel": view.path.tunnel,
-            "reason": view.path.reason,
-            **since(status, view.path.since_s),
-        },
         "relapses": view.memory.relapses,
     }
 

@@ -22,6 +22,14 @@ def _data_plane(status: Status) -> Condition:
     return "data_plane", True, "every wanted route and rule is in the kernel"
 
 
+def _packet_filter(status: Status) -> Condition:
+    if not status.filter_stands:
+        return "packet_filter", False, "the rules of table inet anycastd were not read back as installed"
+    if status.filter_missing:
+        return "packet_filter", False, f"{status.filter_missing} elements of its sets are not as wanted"
+    return "packet_filter", True, "its rules and sets are as wanted"
+
+
 def _observation(status: Status) -> Condition:
     seen = status.bgp.routes is not None
     return "observation", seen, "what ExaBGP sends is known" if seen else "ExaBGP has not said what it sends"
@@ -56,6 +64,7 @@ def conditions(status: Status) -> Iterator[Condition]:
     yield _observation(status)
     yield _sessions(status)
     yield _data_plane(status)
+    yield _packet_filter(status)
     yield from _prefixes(status)
     failed = [view.subject for view in status.alarms if view.alarm is Alarm.STAGE_FAILED]
     yield "stages", not failed, f"failed: {', '.join(failed)}" if failed else "every stage runs"

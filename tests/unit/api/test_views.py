@@ -47,8 +47,9 @@ acknowledged after 2.1 ms
   observed   transit-a: as wanted
              transit-b: as wanted
              last read in full at 14:13:08
-  kernel     through eu-central/euc-1 via 10.255.1.2 dev vx-1 (best of 3 tunnels); route in the kernel, \
-blackhole below it in the kernel
+  kernel     blackhole in the kernel; the packet filter's rules stand
+             region eu-central: through eu-central/euc-1 via 10.255.1.2 dev vx-1 (best first); route in the kernel
+             region us-east: through us-east/use-1 via 10.255.3.2 dev vx-3 (best first); route in the kernel
   would change it: enough usable again -> announced, first depreferenced"""
 
 STARTING = """\
@@ -77,7 +78,7 @@ def test_explain_works_before_anything_is_known() -> None:
     text = told(build.starting())
     assert text.startswith(STARTING)
     assert "  observed   ExaBGP has not said what it sends\n" in text
-    assert "no tunnel (no tunnel has passed its checks yet); route not known, blackhole below it not known" in text
+    assert "blackhole not known; the packet filter's rules stand" in text
 
 
 def test_explain_shows_a_route_that_is_not_as_wanted_and_a_session_that_is_down() -> None:
@@ -93,7 +94,8 @@ def test_explain_shows_a_route_that_is_not_as_wanted_and_a_session_that_is_down(
 def test_explain_shows_what_is_missing_in_the_kernel() -> None:
     good = build.serving()
     text = told(replace(good, kernel=replace(good.kernel, routes=frozenset())))
-    assert "route MISSING, blackhole below it MISSING" in text
+    assert "blackhole MISSING; the packet filter's rules stand" in text
+    assert "via 10.255.1.2 dev vx-1 (best first); route MISSING" in text
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from anycastd.doctor.facts import Directory, Facts, Link, Program, RouteSeen, Step, User
 from anycastd.model.address import RegionName, TunnelId
 from anycastd.model.kernel import RouteKind
-from anycastd.model.topology import Config, Pop, PrefixSpec, Tunnel
+from anycastd.model.topology import Config, Pop, PrefixSpec, Region, Tunnel
 from anycastd.policy.desired import blackhole, wanted_kernel_rules
 
 V4, V6 = ip_network("203.0.113.0/24"), ip_network("2001:db8:113::/48")
@@ -19,7 +19,9 @@ DEVICE = "vx.1"
 CONFIG = Config(
     pop=Pop(name="fra", asn=64500, router_id=IPv4Address("192.0.2.2")),
     neighbors={},
-    regions={},
+    regions={
+        RegionName("eu"): Region(name=RegionName("eu"), tunnels=(TunnelId("eu/a"),), backends=(), number=1),
+    },
     tunnels={
         TunnelId("eu/a"): Tunnel(
             id=TunnelId("eu/a"),

@@ -56,6 +56,7 @@ def pop(places: Mapping[str, Place], *, order: Iterable[str] | None = None) -> C
             backends=tuple(id_ for id_, backend in backends.items() if backend.region == region),
             usable_when=place.usable_when,
             priority=place.priority,
+            number=numbers[name],
         )
     return Config(
         pop=Pop(name="fra", asn=64500, router_id=IPv4Address("192.0.2.2")),

@@ -8,12 +8,20 @@ from itertools import product
 
 import pytest
 
-from anycastd.model.address import TunnelId
+from anycastd.model.address import RegionName, TunnelId
 from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
-from anycastd.model.decision import Level, PathChoice
-from anycastd.model.kernel import MAIN_TABLE, RouteKind
+from anycastd.model.decision import Level, TunnelOrder
+from anycastd.model.kernel import MAIN_TABLE, MarkRule, RouteKind, SourceRule
 from anycastd.model.topology import Export, PrefixSpec
-from anycastd.policy.desired import level_of, route_for, wanted_kernel_routes, wanted_kernel_rules, wanted_routes
+from anycastd.policy.desired import (
+    level_of,
+    region_routes,
+    region_table,
+    route_for,
+    wanted_kernel_routes,
+    wanted_kernel_rules,
+    wanted_routes,
+)
 from tests.unit.policy.pops import UP, V4, V6, Place, neighbor, pop
 
 ANNOUNCED = (Level.NORMAL, Level.DEPREF, Level.GSHUT)
@@ -120,33 +128,44 @@ def test_wanted_routes_name_every_neighbor_and_only_announced_prefixes() -> None
     assert wanted_routes(config, {}, config.prefixes) == {UP: {}}
 
 
-def test_kernel_routes_forward_each_prefix_and_catch_what_falls_through() -> None:
+def test_each_region_has_a_table_of_its_tunnels_best_first_with_a_blackhole_below() -> None:
     config = pop({"eu": Place({"a": "46", "b": "4"}, {"w": 4})})
-    choices = [PathChoice(V4, TunnelId("eu/b"), ""), PathChoice(V6, TunnelId("eu/a"), "")]
-    routes = wanted_kernel_routes(config, choices)
-    for prefix, device in ((V4, "eu-b"), (V6, "eu-a")):
-        of_prefix = {route.kind: route for route in routes if route.prefix == prefix}
-        assert of_prefix[RouteKind.UNICAST].device == device
-        assert of_prefix[RouteKind.UNICAST].metric < of_prefix[RouteKind.BLACKHOLE].metric
+    eu = RegionName("eu")
+    order4 = TunnelOrder(eu, 4, (TunnelId("eu/b"), TunnelId("eu/a")), "")
+    order6 = TunnelOrder(eu, 6, (TunnelId("eu/a"),), "")
+    routes = wanted_kernel_routes(config, [order4, order6])
+    table = sorted((r.prefix.version, r.metric, r.device) for r in routes if r.table == region_table(config, eu))
+    last = config.kernel.blackhole_metric
+    assert table == [(4, 100, "eu-b"), (4, 200, "eu-a"), (4, last, None), (6, 100, "eu-a"), (6, last, None)]
+    assert {r.prefix for r in routes if r.table == MAIN_TABLE and r.kind is RouteKind.BLACKHOLE} == {V4, V6}
     # each tunnel's own table: a way out and a catch-all for each family that it carries
-    assert sorted(route.table for route in routes if route.table != MAIN_TABLE) == [1311] * 4 + [1312] * 2
+    assert sorted(route.table for route in routes if route.table >= 1300) == [1311] * 4 + [1312] * 2
     assert len({route.key for route in routes}) == len(routes)
 
 
-def test_a_prefix_without_a_path_keeps_its_blackhole() -> None:
+def test_an_order_with_a_tunnel_that_is_gone_or_of_another_family_keeps_its_blackhole() -> None:
     config = pop({"eu": Place({"a": "4"}, {"w": 4})})
-    for choice in (
-        PathChoice(V4, None, ""),
-        PathChoice(V4, TunnelId("gone/x"), ""),
-        PathChoice(V6, TunnelId("eu/a"), ""),
+    for order in (
+        TunnelOrder(RegionName("eu"), 4, (), ""),
+        TunnelOrder(RegionName("eu"), 4, (TunnelId("gone/x"),), ""),
+        TunnelOrder(RegionName("eu"), 6, (TunnelId("eu/a"),), ""),
     ):
-        routes = [route for route in wanted_kernel_routes(config, [choice]) if route.prefix == choice.prefix]
-        assert [route.kind for route in routes] == [RouteKind.BLACKHOLE]
+        assert [route.kind for route in region_routes(config, order)] == [RouteKind.BLACKHOLE]
+
+
+def test_packets_with_a_regions_mark_look_up_its_table_in_each_family_it_carries() -> None:
+    config = pop({"eu": Place({"a": "46"}, {"w": 4}), "us": Place({"a": "4"}, {"w": 4})})
+    marks = {rule for rule in wanted_kernel_rules(config) if isinstance(rule, MarkRule)}
+    assert marks == {
+        MarkRule(0x01000000, 0xFF000000, 4, 1001, 1001),
+        MarkRule(0x01000000, 0xFF000000, 6, 1001, 1001),
+        MarkRule(0x02000000, 0xFF000000, 4, 1002, 1002),
+    }
 
 
 def test_rules_send_what_comes_from_a_tunnels_address_through_it() -> None:
     config = pop({"eu": Place({"a": "46", "b": "4"}, {"w": 4})})
-    rules = wanted_kernel_rules(config)
+    rules = [rule for rule in wanted_kernel_rules(config) if isinstance(rule, SourceRule)]
     assert sorted((rule.table, rule.preference, rule.source.version) for rule in rules) == [
         (1311, 1311, 4),
         (1311, 1311, 6),

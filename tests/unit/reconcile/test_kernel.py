@@ -21,6 +21,7 @@ from anycastd.model.kernel import (
     PutRoute,
     PutRule,
     RouteKind,
+    SourceRule,
 )
 from anycastd.reconcile.kernel import HeldBack, diff, held
 
@@ -40,7 +41,7 @@ def hole(prefix: str, table: int = MAIN_TABLE) -> KernelRoute:
 
 
 def rule(source: str, table: int) -> KernelRule:
-    return KernelRule(ip_address(source), table, table)
+    return SourceRule(ip_address(source), table, table)
 
 
 def after(observed: KernelObserved, actions: tuple[KernelAction, ...]) -> KernelObserved:

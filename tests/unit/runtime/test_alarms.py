@@ -11,14 +11,16 @@ import pytest
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import SessionState, SessionView, SpeakerState
 from anycastd.model.checks import ProbeSpec
+from anycastd.model.eip import WhenUnhealthy
 from anycastd.model.kernel import KernelObserved, RouteKind
+from anycastd.model.nft import NftSet
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm, AlarmView, LoopView, Status
 from anycastd.model.topology import SelfTest
 from anycastd.runtime.alarms import LONGER_THAN_S, LOOP_LATE_MS, Alarms, Reported
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.state import Circumstances, build
-from tests.unit.runtime.world import UP, A, World, config
+from tests.unit.runtime.world import UP, A, B, World, config, eip_of
 
 
 class Watched:
@@ -84,6 +86,31 @@ def hole_gone(w: Watched) -> None:
     w.world.kernel.observed = replace(w.world.kernel.observed, routes=left)
 
 
+def no_filter(w: Watched) -> None:
+    """Let another program flush the elements, and the kernel refuse to take them back."""
+    w.world.nft.refuses = True
+    for name in (NftSet.EIP4, NftSet.IN4, NftSet.OUT4, NftSet.OWN4):
+        w.world.nft.elements[name].clear()
+    w.world.nft.resync += 1
+    w.world.settle()
+
+
+def no_filter_rules(w: Watched) -> None:
+    w.world.nft.rules = False
+
+
+def fails_open(w: Watched) -> None:
+    w.world.answer("backend/", Why.REFUSED)
+
+
+def no_path(w: Watched) -> None:
+    eip = w.world.control.config.eips[eip_of(B)]
+    assert eip.binding is not None
+    binding = replace(eip.binding, when_unhealthy=WhenUnhealthy.DROP)
+    w.world.control.forwarder.steering.put(replace(eip, binding=binding), w.world.now_s)
+    w.world.answer("backend/", Why.REFUSED)
+
+
 def broken(w: Watched) -> None:
     w.world.answer("tunnel/eu/a", Why.NO_PERMISSION, times=3)
 
@@ -104,10 +131,14 @@ CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
     (stray, Alarm.UNWANTED_ROUTES, f"{A.supernet()} to {UP}", "not wanted"),
     (dark, Alarm.PREFIX_DARK, str(A), "no established neighbor"),
     (no_kernel, Alarm.KERNEL_NOT_AS_WANTED, "fra", "missing"),
-    (no_rules, Alarm.KERNEL_NOT_AS_WANTED, "fra", "4 routes or rules"),
-    (hole_gone, Alarm.KERNEL_NOT_AS_WANTED, "fra", "6 routes or rules"),
+    (no_rules, Alarm.KERNEL_NOT_AS_WANTED, "fra", "6 routes or rules"),
+    (hole_gone, Alarm.KERNEL_NOT_AS_WANTED, "fra", "8 routes or rules"),
     (broken, Alarm.CHECK_BROKEN, "tunnel/eu/a/path", "no_permission"),
     (suspect, Alarm.CHECKER_SUSPECT, "fra", "self/gateway/path"),
+    (no_filter, Alarm.FILTER_NOT_AS_WANTED, "fra", "8 elements"),
+    (no_filter_rules, Alarm.FILTER_NOT_AS_WANTED, "fra", "rules"),
+    (fails_open, Alarm.EIP_FAIL_OPEN, f"{eip_of(B)} and 1 more", "eu/web-1"),
+    (no_path, Alarm.EIP_NO_PATH, str(eip_of(B)), "eu/web-1"),
     (late, Alarm.LOOP_LATE, "fra", "201 ms"),
 ]
 
@@ -147,6 +178,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.SPEAKER_ONE_USER,
         Alarm.COMMAND_REFUSED,
         Alarm.KERNEL_REFUSED,
+        Alarm.FILTER_REFUSED,
         Alarm.CONFIG_REFUSED,
         Alarm.STATE_NOT_SAVED,
         Alarm.DEAD_MAN_FIRED,

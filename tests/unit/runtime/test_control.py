@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anycastd.model.address import Family
+from anycastd.model.address import Family, RegionName
 from anycastd.model.bgp import EndOfRib, SpeakerState, Withdraw
 from anycastd.model.decision import Level, Memory, Reason
 from anycastd.model.kernel import KernelObserved, RouteKind
+from anycastd.model.nft import NftSet
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Condition, Scope
 from anycastd.policy.desired import route_for
-from tests.unit.runtime.world import UP, A, B, Speaker, World, config
+from tests.unit.runtime.world import UP, A, B, Speaker, World, config, eip_of
 
 
 def healthy_world() -> World:
@@ -44,7 +45,7 @@ def test_the_blackhole_is_in_the_kernel_before_the_prefix_is_announced() -> None
     world.settle()
     assert world.speaker.holds(A) is not None
     kinds = {route.kind for route in world.kernel.observed.routes or () if route.prefix == A}
-    assert kinds == {RouteKind.BLACKHOLE, RouteKind.UNICAST}
+    assert kinds == {RouteKind.BLACKHOLE}
 
 
 def test_end_of_rib_waits_for_every_first_decision() -> None:
@@ -67,9 +68,9 @@ def test_end_of_rib_is_sent_when_the_restart_time_is_nearly_over() -> None:
 def test_a_dead_tunnel_moves_packets_and_nothing_else() -> None:
     world = healthy_world()
     before = len(world.speaker.said)
-    assert world.kernel.device_of(A) == "eu-a"
+    assert world.device_of(A) == "eu-a"
     world.answer("tunnel/eu/a", Why.TIMEOUT)
-    assert world.kernel.device_of(A) == "eu-b"
+    assert world.device_of(A) == "eu-b"
     assert len(world.speaker.said) == before
 
 
@@ -77,7 +78,7 @@ def test_a_dead_backend_moves_packets_to_the_other_region() -> None:
     world = healthy_world()
     before = len(world.speaker.said)
     world.answer("backend/eu/", Why.REFUSED)
-    assert world.kernel.device_of(B) == "us-a"
+    assert world.device_of(B) == "us-a"
     assert len(world.speaker.said) == before
 
 
@@ -100,11 +101,11 @@ def test_a_pop_that_cannot_serve_depreferences_at_once_and_only_a_may_go() -> No
 def test_with_nothing_usable_packets_keep_the_last_path() -> None:
     world = healthy_world()
     world.answer("tunnel/eu", Why.TIMEOUT)
-    assert world.kernel.device_of(A) == "us-a"
+    assert world.device_of(A) == "us-a"
     world.answer("us/a", Why.TIMEOUT)
-    assert world.kernel.device_of(A) == "us-b"
+    assert world.device_of(A) == "us-b"
     world.answer("us/b", Why.TIMEOUT)
-    assert world.kernel.device_of(A) == "us-b"
+    assert world.device_of(A) == "us-b"
 
 
 def test_return_is_depreferenced_first_and_normal_after_the_hold_down() -> None:
@@ -170,31 +171,38 @@ def test_a_restarted_daemon_takes_over_what_exabgp_holds() -> None:
 def test_a_restarted_daemon_leaves_the_packets_on_the_tunnel_they_take() -> None:
     before = healthy_world()
     before.answer("tunnel/eu/a", Why.TIMEOUT)
-    assert before.kernel.device_of(A) == "eu-b"
+    assert before.device_of(A) == "eu-b"
     before.kernel.done.clear()
-    world = World(speaker=before.speaker, kernel=before.kernel, memories=before.control.memories, now_s=before.now_s)
-    assert world.kernel.done == []
+    before.nft.done.clear()
+    world = World(
+        speaker=before.speaker,
+        kernel=before.kernel,
+        nft=before.nft,
+        memories=before.control.memories,
+        now_s=before.now_s,
+    )
+    assert (world.kernel.done, world.nft.done) == ([], [])
     world.answer("tunnel/eu/a", Why.TIMEOUT, times=2)
     world.answer("eu/b")
     world.answer("backend/eu/web-1/web@b")
-    assert world.kernel.device_of(A) == "eu-b"
+    assert world.device_of(A) == "eu-b"
     world.answer("eu/a")
-    assert world.kernel.device_of(A) == "eu-b", "not before a backend was seen through it"
+    assert world.device_of(A) == "eu-b", "not before a backend was seen through it"
     world.answer("")
-    assert world.kernel.device_of(A) == "eu-a"
-    assert [(before.tunnel, after.tunnel) for before, after in world.notes.reroutes] == [("eu/b", "eu/a")] * 2
+    assert world.device_of(A) == "eu-a"
+    assert [(before.tunnels[0], after.tunnels[0]) for before, after in world.notes.reroutes] == [("eu/b", "eu/a")]
 
 
 def test_the_kernel_is_read_late_and_still_taken_over() -> None:
     before = healthy_world()
     held, before.kernel.observed = before.kernel.observed, KernelObserved()
-    world = World(speaker=before.speaker, kernel=before.kernel)
-    assert world.control.forwarder.path(world.control.beliefs, A).tunnel is None
+    world = World(speaker=before.speaker, kernel=before.kernel, nft=before.nft)
     before.kernel.observed = held
     before.kernel.done.clear()
+    before.nft.done.clear()
     world.settle()
-    assert world.kernel.done == []
-    assert world.control.forwarder.path(world.control.beliefs, A).tunnel == "eu/a"
+    assert (world.kernel.done, world.nft.done) == ([], [])
+    assert world.control.forwarder.routes.orders[RegionName("eu"), 4].tunnels[0] == "eu/a"
 
 
 def test_a_reload_that_changes_the_condition_and_the_checks_leaves_the_packets_where_they_are() -> None:
@@ -207,9 +215,10 @@ def test_a_reload_that_changes_the_condition_and_the_checks_leaves_the_packets_w
     other = Condition(scope=Scope.TUNNELS)
     specs = {p: replace(spec, announce_when=other) for p, spec in slower.prefixes.items()}
     world.kernel.done.clear()
+    world.nft.done.clear()
     world.control.configure(replace(slower, probes=probes, prefixes=specs), world.now_s)
     world.settle()
-    assert world.kernel.done == []
+    assert (world.kernel.done, world.nft.done) == ([], [])
     assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
 
 
@@ -253,7 +262,7 @@ def test_a_reload_changes_no_time_of_what_it_does_not_change() -> None:
     world = healthy_world()
     before = world.control.beliefs.view
     world.now_s += 100.0
-    world.control.configure(config(prefixes=(B,)), world.now_s)
+    world.configure(config(prefixes=(B,)))
     after = world.control.beliefs.view
     assert {v.id: v.since_s for v in after.tunnels.values()} == {v.id: v.since_s for v in before.tunnels.values()}
     assert {v.name: v.since_s for v in after.regions.values()} == {v.name: v.since_s for v in before.regions.values()}
@@ -275,7 +284,7 @@ def test_a_stop_withdraws_everything() -> None:
     world.settle()
     assert world.speaker.holds(A) is None
     assert world.speaker.holds(B) is None
-    assert world.kernel.device_of(A) == "eu-a"
+    assert world.device_of(A) == "eu-a"
 
 
 def test_exabgp_that_was_lost_and_came_back_is_told_everything_again() -> None:
@@ -293,14 +302,15 @@ def test_exabgp_that_was_lost_and_came_back_is_told_everything_again() -> None:
 def test_reload_touches_only_what_changed() -> None:
     world = healthy_world()
     before = len(world.speaker.said)
-    world.control.configure(config(prefixes=(B,)), world.now_s)
+    world.configure(config(prefixes=(B,)))
     world.settle()
     assert [type(action) for action in world.speaker.said[before:]] == [Withdraw]
     assert world.speaker.holds(B) is not None
-    assert world.kernel.device_of(A) == "eu-a", "it lingers"
+    assert world.device_of(A) == "eu-a", "it lingers"
     world.wait(310.0)
     world.control.step(world.now_s)
-    assert world.kernel.device_of(A) is None
+    assert set(world.nft.elements[NftSet.OWN4]) == {B}
+    assert set(world.nft.elements[NftSet.EIP4]) == {eip_of(B)}
 
 
 def test_a_prefix_lost_with_everything_comes_back_depreferenced_though_the_pop_cannot_serve() -> None:
@@ -336,14 +346,14 @@ def test_the_start_after_a_stop_that_was_asked_for_is_a_first_one() -> None:
 def test_a_restart_with_a_file_that_lost_most_prefixes_withdraws_none_of_them() -> None:
     world = healthy_world()
     world.speaker.said.clear()
-    again = World(config(prefixes=()), speaker=world.speaker, kernel=world.kernel, now_s=world.now_s)
+    again = World(config(prefixes=()), speaker=world.speaker, kernel=world.kernel, nft=world.nft, now_s=world.now_s)
     again.answer("")
     assert world.speaker.said == []
     assert again.control.announcer.spared == {A, B}
     for _ in range(10):
         again.wait(100.0)
         again.control.step(again.now_s)
-    assert world.kernel.device_of(A) == "eu-a", "what is announced is forwarded"
+    assert world.device_of(A) == "eu-a", "what is announced is forwarded"
     assert [r for r in world.kernel.observed.routes or () if r.prefix == B and r.kind is RouteKind.BLACKHOLE]
     again.control.announcer.spared = frozenset()
     again.settle()
@@ -352,9 +362,9 @@ def test_a_restart_with_a_file_that_lost_most_prefixes_withdraws_none_of_them() 
 
 def test_a_prefix_removed_and_added_again_still_has_its_penalty() -> None:
     world = healthy_world()
-    world.control.configure(config(prefixes=(B,)), world.now_s)
+    world.configure(config(prefixes=(B,)))
     world.settle()
-    world.control.configure(config(), world.now_s)
+    world.configure(config())
     world.settle()
     assert world.control.memories[A].penalty.plain > 900.0
     world.answer("")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anycastd.model.address import Family, NeighborName, Prefix
+from anycastd.model.address import Family, NeighborName, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, Route, Routes, SessionState, SessionView, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState, Reason
 from anycastd.model.probe import Why
@@ -108,7 +108,7 @@ def test_a_serving_pop() -> None:
         view = found.prefixes[prefix]
         assert view.state is PrefixState.ANNOUNCED
         assert view.confirmed == view.carriers == (UP,)
-        assert (view.path.prefix, view.path.tunnel) == (prefix, "eu/a")
+        assert found.tunnel_orders[RegionName("eu"), 4].best == "eu/a"
         assert view.memory.level is view.decision.level is Level.NORMAL
         assert found.wanted_routes[UP][prefix] == world.speaker.holds(prefix)
 

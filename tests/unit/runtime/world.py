@@ -8,9 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
-from anycastd.model.address import BackendId, CheckId, Family, NeighborName, Prefix, RegionName, TunnelId, family_of
+from anycastd.model.address import (
+    Address,
+    BackendId,
+    CheckId,
+    Family,
+    NeighborName,
+    Prefix,
+    RegionName,
+    TunnelId,
+    family_of,
+)
 from anycastd.model.bgp import (
     Announce,
     BgpAction,
@@ -23,7 +33,8 @@ from anycastd.model.bgp import (
     Withdraw,
 )
 from anycastd.model.checks import CheckKind, CheckSpec, HttpOptions, IcmpOptions, ProbeSpec, Timing
-from anycastd.model.decision import Decision, Memory, PathChoice
+from anycastd.model.decision import Decision, Memory, TunnelOrder
+from anycastd.model.eip import Binding, Eip, EipId, FlushConnections, Source, Target
 from anycastd.model.kernel import (
     DeleteRoute,
     DeleteRule,
@@ -31,9 +42,11 @@ from anycastd.model.kernel import (
     KernelObserved,
     KernelRoute,
     KernelRule,
+    MarkRule,
     PutRoute,
     PutRule,
 )
+from anycastd.model.nft import Key, NftChange, NftObserved, NftSet, PutElement, Value
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import (
     Backend,
@@ -46,6 +59,7 @@ from anycastd.model.topology import (
     Region,
     Tunnel,
 )
+from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.beliefs import Verdict
 from anycastd.runtime.control import Control
 
@@ -97,7 +111,7 @@ def config(*, timers: PrefixTimers | None = None, prefixes: Iterable[Prefix] = (
                 )
             )
         backends[backend] = Backend(id=backend, region=region, address=ip_address(f"10.{number}.0.11"))
-        regions[region] = Region(name=region, tunnels=ids, backends=(backend,), priority=number)
+        regions[region] = Region(name=region, tunnels=ids, backends=(backend,), priority=number, number=number)
     neighbor = Neighbor(
         name=UP,
         address=ip_address("192.0.2.1"),
@@ -114,6 +128,16 @@ def config(*, timers: PrefixTimers | None = None, prefixes: Iterable[Prefix] = (
         )
         for prefix in prefixes
     }
+    targets = tuple(Target(backend=BackendId(f"{name}/web-1")) for name in ("eu", "us"))
+    eips = {
+        eip_of(prefix): Eip(
+            id=EipId(f"eip-{number:08x}"),
+            address=eip_of(prefix),
+            binding=Binding(targets=targets),
+            source=Source.FILE,
+        )
+        for number, prefix in enumerate(specs)
+    }
     pop = Pop(name="fra", asn=64500, router_id=IPv4Address("192.0.2.2"))
     return Config(
         pop=pop,
@@ -123,7 +147,13 @@ def config(*, timers: PrefixTimers | None = None, prefixes: Iterable[Prefix] = (
         backends=backends,
         probes=tuple(probes),
         prefixes=specs,
+        eips=eips,
     )
+
+
+def eip_of(prefix: Prefix) -> Address:
+    """Return the address of the EIP that a prefix has."""
+    return prefix[10]
 
 
 @dataclass
@@ -201,11 +231,64 @@ class Kernel:
                 rules.discard(action.rule)
         self.observed = replace(self.observed, routes=frozenset(routes), rules=frozenset(rules))
 
-    def device_of(self, prefix: Prefix) -> str | None:
-        """Return the device that carries a prefix's packets."""
-        found = [r.device for r in self.observed.routes or () if r.prefix == prefix and r.device is not None]
-        assert len(found) <= 1
-        return found[0] if found else None
+    def device_of(self, mark: int, version: int = 4) -> str | None:
+        """Return the device by which a packet with a mark leaves: its rule's table, the lowest metric."""
+        rules = [r for r in self.observed.rules if isinstance(r, MarkRule) and r.version == version]
+        tables = [rule.table for rule in rules if mark & rule.mask == rule.mark]
+        assert len(tables) <= 1
+        routes = [r for r in self.observed.routes or () if r.table in tables and r.prefix.version == version]
+        best = min(routes, key=lambda route: route.metric, default=None)
+        return None if best is None else best.device
+
+
+@dataclass
+class Nft:
+    """The packet filter: does what it is told at once, unless `refuses`."""
+
+    elements: dict[NftSet, dict[Key, Value]] = field(default_factory=lambda: {name: {} for name in NftSet})
+    refuses: bool = False
+    done: list[NftChange] = field(default_factory=list)
+    flushed: list[FlushConnections] = field(default_factory=list)
+    resync: int = 1
+    rules: bool = True
+
+    @property
+    def observed(self) -> NftObserved:
+        return NftObserved(self.elements, rules=self.rules, resync=self.resync)
+
+    def apply(self, changes: Sequence[NftChange], /) -> None:
+        if self.refuses:
+            return
+        for change in changes:
+            self.done.append(change)
+            if isinstance(change, PutElement):
+                self.elements[change.set][change.key] = change.value
+            else:
+                self.elements[change.set].pop(change.key, None)
+
+    def flush(self, flushes: Sequence[FlushConnections], /) -> None:
+        self.flushed += flushes
+
+    def marks_of(self, address: Address) -> set[int]:
+        """Return the path marks that packets to an address get; empty when they are dropped."""
+        four = address.version == 4
+        own = self.elements[NftSet.OWN4 if four else NftSet.OWN6]
+        assert any(address in prefix for prefix in own if isinstance(prefix, IPv4Network | IPv6Network)), "not ours"
+        if address in self.elements[NftSet.IDLE4 if four else NftSet.IDLE6]:
+            return set()
+        pool = self.elements[NftSet.EIP4 if four else NftSet.EIP6].get(address)
+        if pool is None or address in self.elements[NftSet.DARK4 if four else NftSet.DARK6]:
+            return set()
+        assert isinstance(pool, int)
+        if pool in self.elements[NftSet.POOL]:
+            return {_mark(self.elements[NftSet.POOL][pool])}
+        slots = self.elements[NftSet.SLOT]
+        return {_mark(slots[key]) for key in slots if isinstance(key, tuple) and key[0] == pool}
+
+
+def _mark(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
 
 
 @dataclass
@@ -227,7 +310,8 @@ class Notes:
     """Keeps what the control loop told."""
 
     decisions: list[Decision] = field(default_factory=list)
-    reroutes: list[tuple[PathChoice, PathChoice]] = field(default_factory=list)
+    reroutes: list[tuple[TunnelOrder, TunnelOrder]] = field(default_factory=list)
+    moves: list[Moved] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
 
     def result(self, result: ProbeResult) -> None:
@@ -239,8 +323,11 @@ class Notes:
     def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None:
         self.decisions.append(after)
 
-    def rerouted(self, before: PathChoice, after: PathChoice) -> None:
+    def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
         self.reroutes.append((before, after))
+
+    def moved(self, moved: Moved) -> None:
+        self.moves.append(moved)
 
     def acted(self, actions: Iterable[BgpAction]) -> None:
         pass
@@ -255,11 +342,12 @@ class World:
         *,
         speaker: Speaker | None = None,
         kernel: Kernel | None = None,
+        nft: Nft | None = None,
         memories: Mapping[Prefix, Memory] | None = None,
         now_s: float = 1000.0,
     ) -> None:
         self.now_s = now_s
-        self.speaker, self.kernel = speaker or Speaker(), kernel or Kernel()
+        self.speaker, self.kernel, self.nft = speaker or Speaker(), kernel or Kernel(), nft or Nft()
         self.probes, self.notes = Probes(), Notes()
         self.due: list[float] = []
         self.control = Control(
@@ -268,12 +356,30 @@ class World:
             probes=self.probes,
             bgp=self.speaker,
             kernel=self.kernel,
+            nft=self.nft,
             record=self.notes,
             wake=lambda at_s: self.due.append(at_s),
             now_s=self.now_s,
         )
+        for eip in self.control.config.eips.values():
+            self.control.forwarder.steering.put(eip, now_s)
         self.control.step(self.now_s)
         self.settle()
+
+    def configure(self, new: Config) -> None:
+        """Take a new configuration, with the EIPs of its file."""
+        old, steering = self.control.config, self.control.forwarder.steering
+        self.control.configure(new, self.now_s)
+        for address in old.eips.keys() - new.eips.keys():
+            steering.drop(address, self.now_s)
+        for eip in new.eips.values():
+            steering.put(eip, self.now_s)
+
+    def device_of(self, prefix: Prefix) -> str | None:
+        """Return the device that carries the packets of a prefix's EIP; None when they are dropped."""
+        found = {self.kernel.device_of(mark) for mark in self.nft.marks_of(eip_of(prefix))}
+        assert len(found) <= 1
+        return next(iter(found), None)
 
     def settle(self) -> None:
         """Let acknowledgements arrive and the loop follow until nothing is left to do."""

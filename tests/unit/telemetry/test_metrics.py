@@ -104,7 +104,7 @@ def test_prefixes_are_told_by_state_preference_and_hold() -> None:
     assert not any(key[:2] == ("anycastd_prefix_hold", str(V4)) for key in found)
     states = {key[2]: value for key, value in found.items() if key[:2] == ("anycastd_prefix_state", six)}
     assert states == {"ANNOUNCED": 1.0}
-    assert found["anycastd_prefix_path", str(V4), EUC1] == 1.0
+    assert found["anycastd_region_tunnel", "eu-central", "euc-1", "ipv4"] == 1.0
 
 
 def test_health_latency_and_readiness_are_told() -> None:

@@ -15,10 +15,10 @@ from anycastd.model.kernel import (
     KernelAction,
     KernelObserved,
     KernelRoute,
-    KernelRule,
     PutRoute,
     PutRule,
     RouteKind,
+    SourceRule,
 )
 
 
@@ -29,7 +29,7 @@ def put(prefix: str) -> PutRoute:
 ONE, TWO = put("203.0.113.0/24"), put("198.51.100.0/24")
 
 
-RULE, OTHER = (KernelRule(ip_address(f"10.0.0.{n}"), 1300, 1300) for n in (1, 2))
+RULE, OTHER = (SourceRule(ip_address(f"10.0.0.{n}"), 1300, 1300) for n in (1, 2))
 
 
 def refusals() -> tuple[Refusals, list[tuple[str, str | None]]]:

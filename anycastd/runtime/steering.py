@@ -1,0 +1,174 @@
+"""The EIP side of the control loop: where the packets of each EIP go, and the packet filter's sets that make it so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
+
+from anycastd.model.address import Address, Prefix, RegionName
+from anycastd.model.decision import TunnelOrder
+from anycastd.model.eip import Eip, EipView
+from anycastd.model.health import Health, HealthView
+from anycastd.model.nft import DropElement, NftChange, NftObserved, NftSet
+from anycastd.model.topology import Config, PrefixTimers
+from anycastd.reconcile.eip_plane import EipPlane
+from anycastd.reconcile.eip_pool import Moved
+from anycastd.runtime.ports import NftPort
+
+Signature = tuple[tuple[Health, ...], tuple[tuple[Health, ...], ...], bool]
+OF_ADDRESSES = frozenset(name for name in NftSet if name[-1] in "46" and name[:3] not in ("nat", "por", "hid"))
+"""Sets whose keys are addresses or prefixes of ours; what the other keys stand for cannot be told from them."""
+
+
+class Steering:
+    """Keeps the plane of EIPs up to date with health and configuration, and the packet filter as the plane wants it.
+
+    Prefixes that left the configuration keep carrying packets for their linger time (I5, S21), and with them the
+    EIPs inside. What a daemon before us left is touched only when it is known whose it is: not while the store could
+    not be read (`is_complete`), nor inside prefixes that no file names any more.
+    """
+
+    def __init__(self, nft: NftPort, moved: Callable[[Moved], None]) -> None:
+        self._nft, self._moved = nft, moved
+        self.is_complete: Callable[[], bool] = lambda: True
+        self.plane: EipPlane
+        self._until_s: dict[Prefix, float] = {}
+        self._lost: dict[Prefix, float] = {}
+        self._gone: set[Address] = set()
+        self._seen: dict[RegionName, Signature] = {}
+        self._latency_ms: dict[RegionName, float | None] = {}
+        self._is_first = True
+
+    @property
+    def observed(self) -> NftObserved:
+        """Return what the packet filter holds of ours."""
+        return self._nft.observed
+
+    def configure(self, config: Config, health: HealthView, now_s: float) -> None:
+        """Take a configuration; what it says of health is taken in whole."""
+        self._config = config
+        self._until_s = {p: end for p, end in self._until_s.items() if p not in config.prefixes}
+        self._lost = {p: end for p, end in self._lost.items() if p not in config.prefixes}
+        if self._is_first:
+            self._is_first = False
+            self.plane = EipPlane(config, health, now_s)
+            self._lost = dict.fromkeys(self._found() - set(config.prefixes), now_s + PrefixTimers().linger_s)
+        else:
+            self._tell(self.plane.configure(config, health, now_s))
+        self._seen = {name: _signature(health, config, name) for name in config.regions}
+        self._latency_ms = {name: _latency_ms(health, config, name) for name in config.regions}
+
+    def _found(self) -> set[Prefix]:
+        elements = self._nft.observed.elements or {}
+        keys = [key for name in (NftSet.OWN4, NftSet.OWN6) for key in elements.get(name, {})]
+        return {key for key in keys if isinstance(key, IPv4Network | IPv6Network)}
+
+    def _tell(self, moves: Iterable[Moved]) -> None:
+        for moved in moves:
+            self._moved(moved)
+
+    def linger(self, prefixes: Iterable[Prefix], until_s: float) -> None:
+        """Go on carrying packets of the EIPs of prefixes that left the configuration."""
+        self._until_s |= dict.fromkeys(prefixes, until_s)
+
+    def put(self, eip: Eip, now_s: float) -> None:
+        """Take an EIP in, new or changed."""
+        self._gone.discard(eip.address)
+        self.plane.put(eip, now_s)
+
+    def drop(self, address: Address, now_s: float) -> None:
+        """Take an EIP out; while its prefix lingers, only when that is over."""
+        if any(address in prefix for prefix in self._until_s if prefix.version == address.version):
+            self._gone.add(address)
+        else:
+            self.plane.drop(address, now_s)
+
+    def set_dials(self, dials: Mapping[RegionName, int], now_s: float) -> None:
+        """Take the traffic dials of the regions."""
+        self._tell(self.plane.set_dials(dials, now_s))
+
+    def view(self, address: Address, observed: NftObserved) -> EipView | None:
+        """Return one EIP as wanted and as it is."""
+        return self.plane.view(address, observed)
+
+    def act(self, health: HealthView, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> None:
+        """Follow health and the tunnels, and say what differs from what the packet filter holds."""
+        self._wake(now_s)
+        changed = frozenset(name for name in self._config.regions if self._news_of(health, name))
+        if changed:
+            self._tell(self.plane.on_health(health, changed, now_s))
+        self._tell(self.plane.set_tunnels(orders, now_s))
+        self._tell(self.plane.take_over(self._nft.observed, now_s))
+        changes = self.plane.changes(self._nft.observed)
+        if self._lost or not self.is_complete():
+            changes = tuple(change for change in changes if not self._is_somebodys(change))
+        if changes:
+            self._nft.apply(changes)
+        if flushes := self.plane.take_flushes():
+            self._nft.flush(flushes)
+
+    def _is_somebodys(self, change: NftChange) -> bool:
+        """Return whether a change would take away what we never wanted, and another may still need."""
+        if not isinstance(change, DropElement) or (change.set, change.key) in self.plane.let_go:
+            return False
+        if not self.is_complete() or change.set not in OF_ADDRESSES:
+            return True
+        key = change.key
+        if isinstance(key, IPv4Network | IPv6Network):
+            return key in self._lost
+        return not isinstance(key, int | tuple) and any(key in p for p in self._lost if p.version == key.version)
+
+    def _wake(self, now_s: float) -> None:
+        self.plane.wake(now_s)
+        self._lost = {prefix: end for prefix, end in self._lost.items() if end > now_s}
+        over = {prefix for prefix, end in self._until_s.items() if end <= now_s}
+        if over:
+            self._until_s = {prefix: end for prefix, end in self._until_s.items() if prefix not in over}
+            for address in [a for a in self._gone if any(a in p for p in over if p.version == a.version)]:
+                self._gone.discard(address)
+                self.plane.drop(address, now_s)
+
+    def keep(self, prefixes: Iterable[Prefix], now_s: float) -> None:
+        """Go on with prefixes that are announced and not configured."""
+        until_s = now_s + PrefixTimers().linger_s
+        self._lost |= {prefix: until_s for prefix in prefixes if prefix not in self._config.prefixes}
+        self.plane.keep(self._lost, now_s)
+
+    def _news_of(self, health: HealthView, name: RegionName) -> bool:
+        """Return whether a region looks different than when it was last considered; small changes of latency do not."""
+        signature, latency_ms = _signature(health, self._config, name), _latency_ms(health, self._config, name)
+        before_ms = self._latency_ms.get(name)
+        far = latency_ms is not before_ms and (
+            latency_ms is None
+            or before_ms is None
+            or abs(latency_ms - before_ms) > self._config.eip.region_hysteresis_ms / 2
+        )
+        if signature == self._seen.get(name) and not far:
+            return False
+        self._seen[name], self._latency_ms[name] = signature, latency_ms
+        return True
+
+    def carries(self, prefix: Prefix) -> bool:
+        """Return whether the rules stand and the prefix was read back as ours: its packets are judged, none leaks."""
+        within = {prefix, *(prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen))}
+        return self._nft.observed.rules and not within.isdisjoint(self._found())
+
+    def next_s(self) -> float | None:
+        """Return when something falls due by itself."""
+        due = (*self._until_s.values(), *self._lost.values(), self.plane.next_s())
+        return min((at_s for at_s in due if at_s is not None), default=None)
+
+
+def _signature(health: HealthView, config: Config, name: RegionName) -> Signature:
+    region = config.regions[name]
+    tunnels = tuple(health.tunnels[id_].health for id_ in region.tunnels)
+    backends = (health.backends[id_] for id_ in region.backends)
+    suspect = health.self_test.suspect_until_s is not None
+    return tunnels, tuple((view.health, *view.paths.values()) for view in backends), suspect
+
+
+def _latency_ms(health: HealthView, config: Config, name: RegionName) -> float | None:
+    """Return the latency of a region's quickest healthy tunnel."""
+    views = (health.tunnels[id_] for id_ in config.regions[name].tunnels)
+    known = [v.latency_ms for v in views if v.health is Health.HEALTHY and v.latency_ms is not None]
+    return min(known, default=None)
