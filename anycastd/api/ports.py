@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from anycastd.model.address import Prefix, RegionName
+from anycastd.model.eip import EipView, Task, TaskId
 from anycastd.model.status import Status
+from anycastd.model.topology import Config
+from anycastd.resources.commands import Dial, EipCommand
+from anycastd.resources.records import Records
+from anycastd.resources.refusal import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +22,113 @@ class ReloadOutcome:
     applied: bool
     changes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Monotonic and Unix seconds at one moment."""
+
+    now_s: float
+    wall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An EIP as it is, the announced prefix it lies in (None: no longer one), and what an operator should know."""
+
+    view: EipView
+    prefix: Prefix | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A change that was asked for. `digest` is of the whole request, so that a key that is used again is told."""
+
+    command: EipCommand
+    expected: int | None = None
+    key: str | None = None
+    digest: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A change that was accepted (`task` None: there was nothing to change), or with `dry_run` what it would do."""
+
+    shown: Shown
+    task: Task | None
+    would: tuple[str, ...] = ()
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """A region's dial: as the operator set it (None: not), as the file has it, and what changed or would."""
+
+    region: RegionName
+    percentage: int | None
+    configured: int
+    would: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many of something there are (None: counted for each EIP), and may be."""
+
+    quota: str
+    current: int | None
+    limit: int
+
+
+class Eips(Protocol):
+    """The desk of accelerated EIPs."""
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """Return every EIP there is."""
+        ...
+
+    def show(self, name: str, /) -> Shown | None:
+        """Return the EIP with an id or address as it is."""
+        ...
+
+    def clocks(self) -> Clocks:
+        """Return both clocks now."""
+        ...
+
+    def tasks(self) -> Sequence[Task]:
+        """Return the tasks that are remembered, newest first."""
+        ...
+
+    def task(self, task: TaskId, /) -> Task | None:
+        """Return one task."""
+        ...
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """Return what is limited."""
+        ...
+
+    async def change(self, request: Request, /) -> Done | Refused:
+        """Do what is asked, or say every rule that it breaks; an accepted change is in the store."""
+        ...
+
+    async def dial(self, command: Dial, /, *, dry_run: bool = False) -> Dialed | Refused:
+        """Set a region's dial."""
+        ...
+
+    async def finished(self, task: TaskId, within_s: float, /) -> Task | None:
+        """Return a task when it has ended, or as it is after `within_s`."""
+        ...
+
+
+Traffic = Callable[[Shown, Mapping[str, str]], dict[str, Any]]
+"""Return the traffic of an EIP for a request's query parameters; ValueError says which of them is wrong."""
 
 
 class Daemon(Protocol):

@@ -1,0 +1,186 @@
+"""What the store holds as it was last read or written: EIPs, tasks, dials, answers, and the revision of each key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from anycastd.model.address import Address, RegionName
+from anycastd.model.eip import Eip, Task
+from anycastd.resources import codec
+from anycastd.resources.plan import expired
+from anycastd.resources.records import Records, parsed
+from anycastd.resources.refusal import Code, Refused, refused
+from anycastd.runtime.eip_tasks import TaskBook
+from anycastd.store.port import ABSENT, Conflict, Item, Snapshot, Store, StoreUnavailable, Write
+
+BITE = 50
+"""So many EIPs are taken before others on the loop have their turn: about 2 ms (measured)."""
+PURGE_AT_ONCE = 500
+ANSWERS_KEPT_S = 24 * 3600.0
+UNREADABLE = "records"
+
+Complain = Callable[[str, str | None], None]
+
+
+@dataclass(slots=True)
+class _Contents:
+    """A snapshot, decoded."""
+
+    eips: list[Eip] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    dials: dict[RegionName, int] = field(default_factory=dict)
+    answers: dict[str, codec.Answer] = field(default_factory=dict)
+
+    def read(self, key: str, text: str) -> None:
+        """Take in one key; ValueError if it cannot be read."""
+        if key.startswith(codec.EIPS):
+            self.eips.append(codec.decode_eip(text))
+        elif key.startswith(codec.TASKS):
+            self.tasks.append(codec.decode_task(text))
+        elif key.startswith(codec.DIALS):
+            self.dials[RegionName(key.removeprefix(codec.DIALS))] = codec.decode_dial(text)
+        elif key.startswith(codec.ANSWERS):
+            self.answers[key.removeprefix(codec.ANSWERS)] = codec.decode_answer(text)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a foreign commit changed."""
+
+    addresses: frozenset[Address] = frozenset()
+    dials: bool = False
+
+
+class EipBook:
+    """The store's contents, with the EIPs of the file over them. Its owner lets one writer at a time use it."""
+
+    def __init__(self, store: Store, file: Mapping[Address, Eip], complain: Complain) -> None:
+        self.store, self._complain = store, complain
+        self.records, self.tasks = Records(file=file), TaskBook()
+        self.dials: Mapping[RegionName, int] = {}
+        self.answers: dict[str, codec.Answer] = {}
+        self.loaded = self.complete = False
+        self.revision = 0
+        self._revisions: dict[str, int] = {}
+
+    async def load(self) -> frozenset[Address] | None:
+        """Read everything; return the addresses that were known and are gone, or None if it cannot be read."""
+        try:
+            snapshot = await self.store.snapshot(codec.ROOT)
+        except StoreUnavailable as error:
+            self._complain(self.store.where, str(error))
+            return None
+        self._complain(self.store.where, None)
+        unreadable: dict[str, str] = {}
+        contents = _Contents()
+        for number, (key, item) in enumerate(snapshot.items.items()):
+            if number % BITE == 0:
+                await asyncio.sleep(0)
+            try:
+                contents.read(key, item.value or "")
+            except ValueError as error:
+                unreadable[key] = str(error)
+        gone = self.records.stored.keys() - {eip.address for eip in contents.eips}
+        self.records = Records(contents.eips, self.records.file)
+        self.answers, self.dials = contents.answers, contents.dials
+        self.tasks.load(contents.tasks)
+        self.revision = snapshot.revision
+        self._revisions = {key: item.revision for key, item in snapshot.items.items()}
+        self.loaded, self.complete = True, not unreadable
+        self._tell_unreadable(unreadable)
+        return frozenset(gone)
+
+    def _tell_unreadable(self, unreadable: Mapping[str, str]) -> None:
+        if not unreadable:
+            self._complain(UNREADABLE, None)
+            return
+        key, why = next(iter(unreadable.items()))
+        self._complain(UNREADABLE, f"{len(unreadable)} in the store cannot be read and stay as they are: {key}: {why}")
+
+    async def commit(self, writes: Sequence[Write], compared: Iterable[str]) -> Refused | None:
+        """Commit if the compared keys are as we know them; return why not, if not. Nothing is kept of a refused one."""
+        try:
+            revision = await self.store.commit(writes, {key: self._revisions.get(key, ABSENT) for key in compared})
+        except StoreUnavailable as error:
+            self._complain(self.store.where, str(error))
+            return refused(Code.STORE, 503, f"nothing was changed: {error}")
+        except Conflict as conflict:
+            message = f"{conflict.key} was changed by another writer meanwhile; read it and try again"
+            return refused(Code.IN_PROGRESS, 409, message)
+        self._complain(self.store.where, None)
+        for write in writes:
+            self._note(write.key, write.value, revision)
+        return None
+
+    def _note(self, key: str, value: str | None, revision: int) -> None:
+        if value is None:
+            self._revisions.pop(key, None)
+        else:
+            self._revisions[key] = revision
+
+    def saved(self, tasks: Iterable[Task]) -> None:
+        """Note that the store has these tasks as they are here."""
+        for task in tasks:
+            self.tasks.unsaved.pop(task.id, None)
+            self.tasks.put(task)
+
+    async def purge(self, keep_released_s: float, now_unix_s: float) -> frozenset[Address]:
+        """Forget released EIPs, old tasks and old answers, and save how tasks ended; return what is gone."""
+        gone = expired(self.records, keep_released_s, now_unix_s)[:PURGE_AT_ONCE]
+        old_tasks = self.tasks.outlived(now_unix_s)[:PURGE_AT_ONCE]
+        since = now_unix_s - ANSWERS_KEPT_S
+        old_answers = [key for key, answer in self.answers.items() if answer.at_unix_s < since][:PURGE_AT_ONCE]
+        ends = [task for task in self.tasks.unsaved.values() if task not in old_tasks]
+        keys = [codec.key_of(eip.address) for eip in gone]
+        forgotten = [*keys, *(codec.TASKS + task.id for task in old_tasks), *map(codec.answer_key, old_answers)]
+        writes = [*(Write(key, None) for key in forgotten), *map(write_of, ends)]
+        if not writes or await self.commit(writes, keys) is not None:
+            return frozenset()
+        self.saved(ends)
+        self.tasks.forget(old_tasks)
+        for key in old_answers:
+            del self.answers[key]
+        for eip in gone:
+            self.records.drop(eip.address)
+        return frozenset(eip.address for eip in gone)
+
+    def adopt(self, batch: Snapshot) -> News:
+        """Take over foreign commits: what is newer than what we know of its key."""
+        self.revision = batch.revision
+        addresses, dials = set[Address](), False
+        for key, item in batch.items.items():
+            known = self._revisions.get(key, ABSENT)
+            if item.revision <= known or (item.value is None and known == ABSENT):
+                continue
+            self._note(key, item.value, item.revision)
+            if key.startswith(codec.DIALS):
+                dials = True
+                self._adopt_dial(RegionName(key.removeprefix(codec.DIALS)), item)
+            elif key.startswith(codec.EIPS) and (address := parsed(key.removeprefix(codec.EIPS))) is not None:
+                addresses.add(address)
+                self._adopt_eip(key, address, item)
+        return News(frozenset(addresses), dials)
+
+    def _adopt_eip(self, key: str, address: Address, item: Item) -> None:
+        if item.value is None:
+            self.records.drop(address)
+            return
+        try:
+            self.records.put(codec.decode_eip(item.value))
+        except ValueError as error:
+            self.complete = False
+            self._tell_unreadable({key: str(error)})
+
+    def _adopt_dial(self, region: RegionName, item: Item) -> None:
+        dials = {name: value for name, value in self.dials.items() if name != region}
+        try:
+            self.dials = dials if item.value is None else dials | {region: codec.decode_dial(item.value)}
+        except ValueError as error:
+            self._tell_unreadable({codec.DIALS + region: str(error)})
+
+
+def write_of(task: Task) -> Write:
+    """Return the write that saves a task."""
+    return Write(codec.TASKS + task.id, codec.encode_task(task))
