@@ -1,4 +1,4 @@
-"""The HTTP face: read-only over TCP, the same and `POST /v1/reload` over the unix socket."""
+"""The HTTP face: read-only over TCP; the same, and everything that changes something, over the unix socket."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Protocol
 
 from aiohttp import web
 
-from anycastd.api import ask
+from anycastd.api import ask, eips
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
-from anycastd.api.ports import Daemon
+from anycastd.api.ports import Daemon, Eips, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
 from anycastd.api.views.readiness import Condition, conditions
@@ -47,14 +47,24 @@ class Server:
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
 
-async def serve(daemon: Daemon, api: ApiConfig, metrics: Exposition) -> Server:
-    """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had."""
+async def serve(
+    daemon: Daemon, api: ApiConfig, metrics: Exposition, desk: Eips | None = None, traffic: Traffic | None = None
+) -> Server:
+    """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
+
+    Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs.
+    """
+    reads = _reads(daemon, metrics)
+    writes = [web.post("/v1/reload", _reload_with(daemon))]
+    if desk is not None:
+        reads += eips.reads(desk, traffic)
+        writes += eips.writes(desk)
     local, inode = unix_socket(api.socket)
     runners: list[web.AppRunner] = []
     try:
         remote = tcp_socket(api.host, api.port)
         port = int(remote.getsockname()[1])
-        faces = ((local, _app(daemon, metrics)), (remote, _read_only(daemon, metrics, api)))
+        faces = ((local, _app(reads, writes)), (remote, _read_only(reads, writes, api)))
         for listening, app in faces:
             runners.append(await _run(listening, app))
     finally:
@@ -72,20 +82,20 @@ async def _run(listening: socket.socket, app: web.Application) -> web.AppRunner:
     return runner
 
 
-def _app(daemon: Daemon, metrics: Exposition) -> web.Application:
+def _app(reads: list[web.RouteDef], writes: list[web.RouteDef]) -> web.Application:
     app = web.Application(middlewares=[ask.json_errors], client_max_size=MAX_BODY_BYTES)
-    app.add_routes([*_reads(daemon, metrics), web.post("/v1/reload", _reload_with(daemon))])
+    app.add_routes([*reads, *writes])
     return app
 
 
-def _read_only(daemon: Daemon, metrics: Exposition, api: ApiConfig) -> web.Application:
+def _read_only(reads: list[web.RouteDef], writes: list[web.RouteDef], api: ApiConfig) -> web.Application:
     async def refuse(request: web.Request) -> web.Response:
-        message = f"writes are taken on the unix socket only: {api.socket} (anycastd reload)"
+        message = f"writes are taken on the unix socket only: {api.socket} (the verbs of anycastd use it)"
         return ask.error(403, "read_only", message)
 
     hosts = ask.only_known_hosts(api.host)
     app = web.Application(middlewares=[hosts, ask.json_errors], client_max_size=MAX_BODY_BYTES)
-    app.add_routes([*_reads(daemon, metrics), web.post("/v1/reload", refuse)])
+    app.add_routes([*reads, *(web.route(write.method, write.path, refuse) for write in writes)])
     return app
 
 

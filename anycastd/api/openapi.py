@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import schema
+from anycastd.api import openapi_eips, schema
 from anycastd.api.endpoints import READY, VIEWS
+from anycastd.api.openapi_eips import REF, content
 
 _LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
-_REF = "#/components/schemas/{model}"
 _MODELS: tuple[type[BaseModel], ...] = (
     *(view.model for view in VIEWS),
     schema.Readiness,
@@ -19,11 +19,8 @@ _MODELS: tuple[type[BaseModel], ...] = (
     schema.Explanation,
     schema.Reloaded,
     schema.Error,
+    *openapi_eips.ANSWERS,
 )
-
-
-def _body(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
 
 
 def _get(
@@ -33,9 +30,9 @@ def _get(
     parameters: list[dict[str, Any]] | None = None,
     errors: tuple[int, ...] = (),
 ) -> dict[str, Any]:
-    responses: dict[str, Any] = {"200": {"description": "OK", "content": _body(model)}}
+    responses: dict[str, Any] = {"200": {"description": "OK", "content": content(model)}}
     for status in (400, 403, *errors):
-        responses[str(status)] = {"description": _WHEN[status], "content": _body(schema.Error)}
+        responses[str(status)] = {"description": _WHEN[status], "content": content(schema.Error)}
     operation: dict[str, Any] = {"summary": summary, "responses": responses}
     if parameters:
         operation["parameters"] = parameters
@@ -55,7 +52,7 @@ def _parameter(name: str, where: str, kind: str, text: str, *, required: bool = 
 
 
 def _reload() -> dict[str, Any]:
-    refused = {str(s): {"description": _WHEN[s], "content": _body(schema.Error)} for s in (400, 409)}
+    refused = {str(s): {"description": _WHEN[s], "content": content(schema.Error)} for s in (400, 409)}
     only = "Over TCP: writes are taken on the unix socket only."
     return {
         "post": {
@@ -65,9 +62,9 @@ def _reload() -> dict[str, Any]:
                 _parameter("expect_removals", "query", "integer", "How many prefixes may disappear."),
             ],
             "responses": {
-                "200": {"description": "OK", "content": _body(schema.Reloaded)},
+                "200": {"description": "OK", "content": content(schema.Reloaded)},
                 **refused,
-                "403": {"description": only, "content": _body(schema.Error)},
+                "403": {"description": only, "content": content(schema.Error)},
             },
         }
     }
@@ -75,23 +72,26 @@ def _reload() -> dict[str, Any]:
 
 def _ready() -> dict[str, Any]:
     item = _get(READY.summary, READY.model)
-    item["get"]["responses"]["503"] = {"description": "Not ready.", "content": _body(READY.model)}
+    item["get"]["responses"]["503"] = {"description": "Not ready.", "content": content(READY.model)}
     return item
 
 
 def document(version: str) -> dict[str, Any]:
     """Return the document."""
-    _, shapes = models_json_schema([(model, "serialization") for model in _MODELS], ref_template=_REF)
+    answered = [(model, "serialization") for model in _MODELS]
+    asked = [(model, "validation") for model in openapi_eips.BODIES]
+    _, shapes = models_json_schema([*answered, *asked], ref_template=REF)  # type: ignore[list-item]
     cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
-    asked = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
+    holds = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
     text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
     paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
+    paths |= openapi_eips.paths()
     paths |= {
         "/healthz": _get("Whether the process runs.", schema.Alive),
         "/readyz": _ready(),
         "/metrics": {"get": {"summary": "Prometheus metrics (docs/metrics.md).", "responses": {"200": text}}},
         "/v1/prefixes/{cidr}": _get("One prefix.", schema.Prefix, parameters=[cidr], errors=(404,)),
-        "/v1/explain": _get("Why a prefix is as it is.", schema.Explanation, parameters=[asked], errors=(404,)),
+        "/v1/explain": _get("Why a prefix is as it is.", schema.Explanation, parameters=[holds], errors=(404,)),
         "/v1/reload": _reload(),
         "/v1/openapi.json": {
             "get": {

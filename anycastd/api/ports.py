@@ -54,22 +54,22 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A change that was accepted (`task` None: there was nothing to change), or with `dry_run` what it would do."""
+    """A change that was accepted (`task` None: there was nothing to change), or with `dry_run` what it would change."""
 
     shown: Shown
     task: Task | None
-    would: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
     replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dialed:
-    """A region's dial: as the operator set it (None: not), as the file has it, and what changed or would."""
+    """A region's dial: as the operator set it (None: not), as the file has it and what changed."""
 
     region: RegionName
     percentage: int | None
     configured: int
-    would: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

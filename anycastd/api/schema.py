@@ -169,9 +169,11 @@ class Backends(Shape):
 
 
 class Region(Aged):
-    """One region; HEALTHY means this POP can serve from it."""
+    """One region; HEALTHY means this POP can serve from it. The dial is the operator's, else the file's."""
 
     region: str
+    traffic_dial_percentage: int
+    configured_percentage: int
     health: Health
     reason: HealthReason
     usable_when: str

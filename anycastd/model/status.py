@@ -119,6 +119,8 @@ class Status:
     loop: LoopView = field(default_factory=LoopView)
     stopping: bool = False
     guard: str = "static"
+    dials: Mapping[RegionName, int] = field(default_factory=dict)
+    """What an operator set at run time; other regions have their configured dial."""
 
     @property
     def kernel_missing(self) -> int:

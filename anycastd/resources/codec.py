@@ -45,6 +45,7 @@ class Answer:
     status: EipStatus
     eip: Eip
     task: Task | None
+    changes: tuple[str, ...] = ()
 
 
 def key_of(address: Address) -> str:
@@ -181,7 +182,7 @@ def encode_answer(answer: Answer) -> str:
     """Return the text of a remembered answer."""
     task = None if answer.task is None else _task_out(answer.task)
     body = {"request": answer.request, "at": answer.at_unix_s, "status": answer.status, "task": task}
-    return _text(body | {"eip": _eip_out(answer.eip)})
+    return _text(body | {"eip": _eip_out(answer.eip), "changes": answer.changes})
 
 
 def decode_answer(text: str) -> Answer:
@@ -197,6 +198,7 @@ def _answer_in(body: Json) -> Answer:
         status=EipStatus(body["status"]),
         eip=_eip_in(body["eip"]),
         task=None if task is None else _task_in(task),
+        changes=tuple(body["changes"]),
     )
 
 

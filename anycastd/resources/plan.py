@@ -47,11 +47,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An EIP before (None: it is new) and after a command; `would` says in words what changes, empty = nothing."""
+    """An EIP before (None: it is new) and after a command; `changes` says it in words, empty = nothing."""
 
     before: Eip | None
     after: Eip
-    would: tuple[str, ...]
+    changes: tuple[str, ...]
 
 
 def plan(command: EipCommand, world: World, stamp: Stamp, expected: int | None = None) -> Planned | Refused:
@@ -120,7 +120,7 @@ def _allocate(command: Allocate, world: World, stamp: Stamp) -> Planned | Refuse
         changed_unix_s=stamp.now_unix_s,
     )
     found += [*of_breaches(problems_of(after, world.facts)), *_texts(command.description)]
-    return Refused(tuple(found)) if found else Planned(None, after, (f"{address} would be allocated",))
+    return Refused(tuple(found)) if found else Planned(None, after, (f"{address} allocated",))
 
 
 def _address_for(command: Allocate, world: World) -> Address | Refused:
@@ -221,9 +221,9 @@ def _sentences(before: Eip, after: Eip) -> Iterator[str]:
     name = after.address
     if before.binding != after.binding:
         was = "" if before.binding is None else f" instead of {_targets(before)}"
-        yield f"{name} would be bound to {_targets(after)}{was}" if after.binding else f"{name} would be unbound"
+        yield f"{name} bound to {_targets(after)}{was}" if after.binding else f"{name} unbound"
     if before.released_unix_s != after.released_unix_s:
-        yield f"{name} would be {'restored' if after.released_unix_s is None else 'released'}"
+        yield f"{name} {'restored' if after.released_unix_s is None else 'released'}"
     fields: tuple[tuple[str, Callable[[Eip], object]], ...] = (
         ("bandwidth.in_bps", lambda eip: eip.bandwidth.in_bps),
         ("bandwidth.out_bps", lambda eip: eip.bandwidth.out_bps),
@@ -236,7 +236,7 @@ def _sentences(before: Eip, after: Eip) -> Iterator[str]:
     )
     for field, value in fields:
         if (was_value := value(before)) != (value_now := value(after)):
-            yield f"{name}: {field} would change from {_word(was_value)} to {_word(value_now)}"
+            yield f"{name}: {field} changed from {_word(was_value)} to {_word(value_now)}"
 
 
 def _word(value: object) -> str:
@@ -269,7 +269,7 @@ def plan_dial(
     was, becomes = (each.get(command.region, region.traffic_dial_percentage) for each in (dials, after))
     if after == dials:
         return after, ()
-    return after, (f"the dial of {command.region} would change from {was} % to {becomes} %",)
+    return after, (f"the dial of {command.region} changed from {was} % to {becomes} %",)
 
 
 def expired(records: Records, keep_s: float, now_unix_s: float) -> list[Eip]:

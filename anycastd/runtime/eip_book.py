@@ -87,7 +87,8 @@ class EipBook:
         self.answers, self.dials = contents.answers, contents.dials
         self.tasks.load(contents.tasks)
         self.revision = snapshot.revision
-        self._revisions = {key: item.revision for key, item in snapshot.items.items()}
+        # a key that cannot be read counts as absent, so that no commit of ours can be one over it
+        self._revisions = {key: item.revision for key, item in snapshot.items.items() if key not in unreadable}
         self.loaded, self.complete = True, not unreadable
         self._tell_unreadable(unreadable)
         return frozenset(gone)
@@ -171,6 +172,7 @@ class EipBook:
             self.records.put(codec.decode_eip(item.value))
         except ValueError as error:
             self.complete = False
+            self._revisions.pop(key, None)
             self._tell_unreadable({key: str(error)})
 
     def _adopt_dial(self, region: RegionName, item: Item) -> None:

@@ -233,8 +233,8 @@ class EipDesk:
                 return planned
             if request.dry_run:
                 status = status_when_accepted(planned.after, request.command.verb)
-                return Done(self._shown(accepted(planned.after, status)), None, planned.would)
-            if not planned.would and request.key is None:
+                return Done(self._shown(accepted(planned.after, status)), None, planned.changes)
+            if not planned.changes and request.key is None:
                 return self._unchanged(planned.after)
             return await self._store_change(request, planned)
 
@@ -245,7 +245,7 @@ class EipDesk:
         if answer.request != request.digest:
             message = f"the Idempotency-Key {request.key!r} was used for another request"
             return refused(Code.KEY_REUSED, 422, message)
-        return Done(self._shown(accepted(answer.eip, answer.status)), answer.task, replayed=True)
+        return Done(self._shown(accepted(answer.eip, answer.status)), answer.task, answer.changes, replayed=True)
 
     def _unchanged(self, eip: Eip) -> Done:
         return Done(self.show(str(eip.address)) or self._shown(accepted(eip, EipStatus.CREATING)), None)
@@ -255,12 +255,12 @@ class EipDesk:
         after, key, now_unix_s = planned.after, codec.key_of(planned.after.address), self.clocks().wall_s
         verb, tasks = request.command.verb, self._book.tasks
         status = status_when_accepted(after, verb)
-        task = begun(TaskId(f"task-{secrets.token_hex(6)}"), verb, after) if planned.would else None
+        task = begun(TaskId(f"task-{secrets.token_hex(6)}"), verb, after) if planned.changes else None
         ends, writes = dict(tasks.unsaved), list[Write]()
         if task is not None:
             ends |= {end.id: end for end in tasks.overtaken(after.id, after.generation, now_unix_s)}
             writes += [Write(key, codec.encode_eip(after)), write_of(task)]
-        answer = codec.Answer(request.digest, now_unix_s, status, after, task)
+        answer = codec.Answer(request.digest, now_unix_s, status, after, task, planned.changes)
         if request.key is not None:
             writes.append(Write(codec.answer_key(request.key), codec.encode_answer(answer)))
         refusal = await self._book.commit([*writes, *map(write_of, ends.values())], [key])
@@ -275,16 +275,16 @@ class EipDesk:
         self.records.put(after)
         self._errors.pop(after.address, None)
         self._apply_all([after.address])
-        return Done(self._shown(accepted(after, status)), task, planned.would)
+        return Done(self._shown(accepted(after, status)), task, planned.changes)
 
     async def _dial(self, command: Dial, dry_run: bool) -> Dialed | Refused:
         async with self._writing:
             planned = plan_dial(command, self.dials, self.config)
             if isinstance(planned, Refused):
                 return planned
-            dials, would = planned
+            dials, changes = planned
             configured = self.config.regions[command.region].traffic_dial_percentage
-            if would and not dry_run:
+            if changes and not dry_run:
                 if not self.loaded:
                     return self._not_now()
                 key, percentage = codec.DIALS + command.region, command.percentage
@@ -295,7 +295,7 @@ class EipDesk:
                 self._book.dials = dials
                 self._plane.set_dials(dials, self.clocks().now_s)
                 self._act()
-            return Dialed(command.region, dials.get(command.region), configured, would)
+            return Dialed(command.region, dials.get(command.region), configured, changes)
 
     async def tick(self) -> None:
         """Do what has time: read a store that could not be read, purge what was kept long enough, tidy up."""

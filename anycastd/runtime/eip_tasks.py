@@ -23,7 +23,7 @@ class TaskBook:
 
     def load(self, tasks: Iterable[Task]) -> None:
         """Take over what the store has; those that still run are judged as if they had begun now."""
-        for task in sorted(tasks, key=lambda task: task.created_unix_s):
+        for task in sorted(tasks, key=lambda task: (task.created_unix_s, task.generation)):
             self.put(task)
 
     def put(self, task: Task) -> None:

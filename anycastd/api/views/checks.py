@@ -125,9 +125,12 @@ def backends(status: Status) -> Json:
 
 
 def region(status: Status, view: RegionView) -> Json:
-    """Return one region: whether this POP can serve from it."""
+    """Return one region: whether this POP can serve from it, and how much of its traffic may go there."""
+    configured = status.config.regions[view.name].traffic_dial_percentage
     return {
         "region": view.name,
+        "traffic_dial_percentage": status.dials.get(view.name, configured),
+        "configured_percentage": configured,
         "health": view.health.value,
         "reason": view.reason.value,
         **since(status, view.since_s),

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
-
-from anycastd.model.status import Status
+from typing import Any, Protocol
 
 Json = dict[str, Any]
 
 
-def iso(status: Status, at_s: float | None) -> str | None:
+class Clocked(Protocol):
+    """What knows both clocks at one moment: a Status, or `api.ports.Clocks`."""
+
+    @property
+    def now_s(self) -> float:
+        """Return monotonic seconds."""
+        ...
+
+    @property
+    def wall_s(self) -> float:
+        """Return Unix seconds."""
+        ...
+
+
+def iso(status: Clocked, at_s: float | None) -> str | None:
     """Return a monotonic time as ISO 8601 UTC with milliseconds, or None."""
     return None if at_s is None else _text(status.wall_s - (status.now_s - at_s))
+
+
+def iso_unix(unix_s: float | None) -> str | None:
+    """Return Unix seconds as ISO 8601 UTC with milliseconds, or None."""
+    return None if unix_s is None else _text(unix_s)
 
 
 def _text(unix_s: float) -> str:
@@ -21,18 +38,18 @@ def _text(unix_s: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def clock(status: Status, at_s: float, *, milliseconds: bool = True) -> str:
+def clock(status: Clocked, at_s: float, *, milliseconds: bool = True) -> str:
     """Return the time of day in UTC of a monotonic time."""
     text = _text(status.wall_s - (status.now_s - at_s))
     return text[11:23] if milliseconds else text[11:19]
 
 
-def since(status: Status, at_s: float) -> Json:
+def since(status: Clocked, at_s: float) -> Json:
     """Return the pair of fields that every state has: when it began, and how many seconds ago."""
     return {"since": iso(status, at_s), "age_s": age_s(status, at_s)}
 
 
-def age_s(status: Status, at_s: float) -> float:
+def age_s(status: Clocked, at_s: float) -> float:
     """Return how many seconds ago a monotonic time was, never less than 0."""
     return round(max(status.now_s - at_s, 0.0), 3)
 

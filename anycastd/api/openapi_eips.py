@@ -1,0 +1,140 @@
+"""What the OpenAPI document says of EIPs, tasks, quotas and dials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from anycastd.api import schema
+from anycastd.api import schema_eips as shapes
+from anycastd.api.listing import DEFAULT_LIMIT, FILTERS, MAX_LIMIT
+from anycastd.model.eip import EipStatus, TaskState
+
+REF = "#/components/schemas/{model}"
+ANSWERS: tuple[type[BaseModel], ...] = (
+    shapes.EipShape,
+    shapes.EipList,
+    shapes.TaskShape,
+    shapes.TaskList,
+    shapes.Changed,
+    shapes.Quotas,
+    shapes.DialedShape,
+)
+BODIES: tuple[type[BaseModel], ...] = (shapes.AllocateBody, shapes.ModifyBody, shapes.DialBody)
+"""`AssociationShape` is asked for in the shape in which it is answered."""
+
+_WHEN = {
+    400: "A parameter, header or body that is not understood; every mistake in `problems`.",
+    403: "Over TCP: a Host header that is not ours, or a change (they are taken on the unix socket only).",
+    404: "There is no such EIP, task or region.",
+    409: "A rule refuses it: the status of the EIP, its quota, the file, another writer.",
+    412: "The EIP is not at the generation that If-Match names.",
+    422: "Not possible under this configuration, or an Idempotency-Key of another request.",
+    503: "The store cannot be read or written; nothing was changed.",
+}
+_FILTER_TEXT = {
+    "status": "Only EIPs with this status.",
+    "prefix": "Only EIPs inside this prefix.",
+    "region": "Only EIPs bound to a backend of this region.",
+    "backend": "Only EIPs bound to this backend.",
+    "address": "Only the EIP with this address.",
+    "limit": f"How many at most; {DEFAULT_LIMIT} if it is not given.",
+    "next_token": "From the page before.",
+}
+_STRING: dict[str, Any] = {"type": "string"}
+_FILTER_SCHEMA: dict[str, Any] = {
+    "status": {"enum": [status.value for status in EipStatus]},
+    "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+}
+
+
+def content(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a JSON body of a shape."""
+    return {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
+
+
+def _parameter(name: str, where: str, text: str, shape: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "description": text, "schema": shape or _STRING}
+
+
+_EIP = _parameter("eip", "path", "The id or the address of an EIP.")
+_DRY_RUN = _parameter("dry_run", "query", "Say what would change; change nothing.", {"type": "boolean"})
+_WAIT = _parameter("wait", "query", "How long to wait for the task (`5s`, 60s at most): 200 when it has ended.")
+_REPLACE = _parameter("replace", "query", "Also of an EIP that is bound: make before break.", {"type": "boolean"})
+_KEY = _parameter("Idempotency-Key", "header", "For 24 h the same request with it gets the same answer.")
+_MATCH = _parameter("If-Match", "header", 'The generation to change, in quotes, as ETag gives it: `"3"`.')
+
+
+def _errors(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"description": _WHEN[status], "content": content(schema.Error)} for status in statuses}
+
+
+def _read(summary: str, model: type[BaseModel], *parameters: dict[str, Any], missing: bool = False) -> dict[str, Any]:
+    responses = {"200": {"description": "OK", "content": content(model)}}
+    return {
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": responses | _errors(400, 403, *([404] if missing else [])),
+    }
+
+
+def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, Any]) -> dict[str, Any]:
+    done = {
+        "200": {"description": "Done, or nothing to do.", "content": content(shapes.Changed)},
+        "202": {"description": "Stored; the task tells when the kernel has it.", "content": content(shapes.Changed)},
+    }
+    operation: dict[str, Any] = {
+        "summary": f"{summary} Unix socket only.",
+        "parameters": [*parameters, _DRY_RUN, _WAIT, _KEY],
+        "responses": done | _errors(400, 403, 404, 409, 412, 422, 503),
+    }
+    if body is not None:
+        operation["requestBody"] = {"required": True, "content": content(body)}
+    return operation
+
+
+def _tasks() -> dict[str, Any]:
+    return _read(
+        "Changes of EIPs, newest first; kept for 24 h.",
+        shapes.TaskList,
+        _parameter("state", "query", "Only tasks in this state.", {"enum": [state.value for state in TaskState]}),
+        _parameter("eip", "query", "Only tasks of this EIP (id or address)."),
+        _parameter("limit", "query", "How many at most.", _FILTER_SCHEMA["limit"]),
+    )
+
+
+def _dial() -> dict[str, Any]:
+    return {
+        "summary": "Set how much of a region's traffic may go there; null = as the file says. Unix socket only.",
+        "parameters": [_parameter("region", "path", "The name of a region."), _DRY_RUN],
+        "requestBody": {"required": True, "content": content(shapes.DialBody)},
+        "responses": {"200": {"description": "OK", "content": content(shapes.DialedShape)}}
+        | _errors(400, 403, 404, 409, 422, 503),
+    }
+
+
+def paths() -> dict[str, Any]:
+    """Return the paths of these endpoints."""
+    filters = [_parameter(name, "query", _FILTER_TEXT[name], _FILTER_SCHEMA.get(name)) for name in FILTERS]
+    task = _parameter("task", "path", "The id of a task.")
+    return {
+        "/v1/eips": {
+            "get": _read("EIPs in the order of their addresses.", shapes.EipList, *filters),
+            "post": _change("Allocate an EIP.", shapes.AllocateBody),
+        },
+        "/v1/eips/{eip}": {
+            "get": _read("One EIP; ETag is its generation.", shapes.EipShape, _EIP, missing=True),
+            "patch": _change("Change limits, ping, tracking, description, blocked.", shapes.ModifyBody, _EIP, _MATCH),
+            "delete": _change("Release an unbound EIP; it can be restored for a time.", None, _EIP, _MATCH),
+        },
+        "/v1/eips/{eip}/restore": {"post": _change("Take a released EIP back.", None, _EIP, _MATCH)},
+        "/v1/eips/{eip}/association": {
+            "put": _change("Bind an EIP to backends.", shapes.AssociationShape, _EIP, _MATCH, _REPLACE),
+            "delete": _change("Unbind an EIP.", None, _EIP, _MATCH),
+        },
+        "/v1/tasks": {"get": _tasks()},
+        "/v1/tasks/{task}": {"get": _read("One task.", shapes.TaskShape, task, missing=True)},
+        "/v1/quotas": {"get": _read("What is limited, and how much of it is used.", shapes.Quotas)},
+        "/v1/regions/{region}": {"patch": _dial()},
+    }
