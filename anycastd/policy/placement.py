@@ -152,10 +152,8 @@ class _Placing:
             allotment = self._allot(self._best_tier(unproven or self._least_bad(options)))
         if waits:
             return self._to(allotment, PlacementReason.AWAITS_CHECKS, f"first checks are awaited: {states(options)}")
-        kept = "the last placement stands" if in_use else "the best ranked is tried"
-        return self._to(
-            allotment, PlacementReason.FAIL_OPEN, f"no usable backend, {kept} (fail open): {states(options)}"
-        )
+        detail = f"no usable backend, the least bad is tried (fail open): {states(options)}"
+        return self._to(allotment, PlacementReason.FAIL_OPEN, detail)
 
     def _last(self, in_use: Iterable[Option]) -> Allotment:
         if self.before is None:

@@ -13,6 +13,7 @@ from anycastd.policy.condition import carries
 from anycastd.policy.preference import settle
 
 _RANK = {Health.HEALTHY: 0, Health.UNKNOWN: 2, Health.INITIAL: 3, Health.UNHEALTHY: 4}
+_FAIL_OPEN = "nothing usable: the order stands as it is"
 Rank = tuple[int, int]
 
 
@@ -40,13 +41,13 @@ def order(
         tunnels, reason = (), "no tunnel of this family"
     elif not usable and known:
         tunnels = (*known, *_settled(config, health, ranks, set(candidates) - set(known), ()))
-        reason = "nothing usable: the last order stands"
+        reason = _FAIL_OPEN
     elif known and _awaits_first_verdict(config, version, health, known[0]):
         rest = _settled(config, health, ranks, set(candidates) - {known[0]}, known[1:])
         tunnels, reason = (known[0], *rest), "the first verdict is awaited: the last choice stands"
     else:
         tunnels = _settled(config, health, ranks, candidates, known)
-        reason = f"best of {len(candidates)} tunnels" if usable else "no tunnel has passed its checks yet"
+        reason = f"best of {len(candidates)} tunnels" if usable else _FAIL_OPEN
     since_s = before.since_s if before and before.tunnels[:1] == tunnels[:1] else now_s
     after = TunnelOrder(region, version, tunnels, reason, since_s)
     return before if before == after else after

@@ -112,7 +112,9 @@ class EipPaths:
         if path.backend not in self._config.backends:
             return {}
         version = self._version(path)
-        best = self._best.get((path.region, version)) or self._first_tunnel(path.region, version)
+        best = self._best.get((path.region, version))
+        if best not in self._config.regions[path.region].tunnels:
+            best = self._first_tunnel(path.region, version)
         return of_path(self._config, self[path], version, best)
 
     def _version(self, path: Path) -> int:
