@@ -60,6 +60,7 @@ class NftTable:
         self._refusals = Refusals(on_refused)
         self._work, self._doubt = asyncio.Event(), asyncio.Event()
         self._lock = asyncio.Lock()
+        self._acting = False
         self._transactions = Transactions(self._thread, settings.table, self._picture, self._refusals, self._doubt.set)
         self._installed: TableFacts | None = None
         self._verified_generation = 0
@@ -83,6 +84,11 @@ class NftTable:
         self._picture.publish(rules=True)
         for name, run in (("apply", self._apply), ("verify", self._verify_when_told)):
             self._tasks.append(asyncio.create_task(run(), name=f"nft:{name}"))
+
+    @property
+    def busy(self) -> bool:
+        """Return whether something that was taken in is still to be done."""
+        return self._acting or bool(self._queue)
 
     def apply(self, changes: Sequence[NftChange]) -> None:
         """Take changes in, in this order; returns at once, and `observed` shows what was read back after them."""
@@ -175,6 +181,7 @@ class NftTable:
         while True:
             await self._work.wait()
             self._work.clear()
+            self._acting = True
             while self._queue:
                 for _ in self._queue.sort_in():
                     await asyncio.sleep(0)
@@ -186,6 +193,7 @@ class NftTable:
                     await self._change(part)
                 if self._picture.observed is not before:
                     self._on_change()
+            self._acting = False
 
     async def _change(self, changes: Sequence[NftChange]) -> None:
         try:
