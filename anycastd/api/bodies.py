@@ -15,8 +15,8 @@ from anycastd.api.schema_eips import (
     ModifyBody,
     TargetShape,
 )
-from anycastd.config.fields import shown
 from anycastd.config.near import did_you_mean
+from anycastd.config.shown import shown
 from anycastd.config.validate import inner
 from anycastd.model.address import BackendId, RegionName
 from anycastd.model.eip import Bandwidth, Binding, PortMap, Target

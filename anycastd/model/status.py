@@ -37,6 +37,7 @@ class Alarm(StrEnum):
     FILTER_NOT_AS_WANTED = "filter_not_as_wanted"
     EIP_FAIL_OPEN = "eip_fail_open"
     EIP_NO_PATH = "eip_no_path"
+    STORE_TROUBLE = "store_trouble"
 
 
 @dataclass(frozen=True, slots=True)

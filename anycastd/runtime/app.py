@@ -15,7 +15,7 @@ from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
 from anycastd.api.app import serve
-from anycastd.api.ports import ReloadOutcome
+from anycastd.api.ports import Clocks, ReloadOutcome
 from anycastd.errors import AnycastdError
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
@@ -30,6 +30,7 @@ from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
+from anycastd.runtime.eips import Eips
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.recorder import Recorder
@@ -96,6 +97,7 @@ class App:
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = False
         self.control: Control
+        self.eips: Eips
 
     async def run(self) -> End:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
@@ -113,6 +115,10 @@ class App:
             wake=self._wake.at,
             now_s=self.loop.time(),
         )
+        self.eips = Eips(
+            self.config, self.control.forwarder.steering, self.reported, act=self._act, clocks=self._clocks
+        )
+        await self.eips.start()
         self._started = True
         self.control.step(self.loop.time())
         await self.speaker.start()
@@ -120,6 +126,8 @@ class App:
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
         self.supervisor.start("lag", self.lag.run)
+        self.supervisor.start("eips", self.eips.tick)
+        self.supervisor.start("store", self.eips.follow)
         # what is loaded by now stays: looked at again in each full collection it costs tens of ms at a time
         gc.collect()
         gc.freeze()
@@ -136,6 +144,7 @@ class App:
         else:
             await self.speaker.stop(withdraw=True)
         await self._save()
+        await self.eips.close()
         await self.nft.close()
         await self.kernel.close()
         return end
@@ -148,7 +157,7 @@ class App:
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
-        server = await serve(self, self.config.api, self.metrics)
+        server = await serve(self, self.config.api, self.metrics, self.eips.desk)
         try:
             await asyncio.Future()
         finally:
@@ -182,6 +191,14 @@ class App:
     def _follow(self) -> None:
         if self._started:
             self.control.on_observed(self.loop.time())
+            self.eips.desk.on_observed()
+
+    def _act(self) -> None:
+        if self._started:
+            self.control.forwarder.act(self.control.beliefs, self.loop.time())
+
+    def _clocks(self) -> Clocks:
+        return Clocks(self.loop.time(), time.time())
 
     def _fell_due(self) -> None:
         if self._started:
@@ -194,10 +211,8 @@ class App:
             self.reported.raise_(Alarm.KERNEL_REFUSED, subject, detail)
 
     def _filter_refused(self, subject: str, detail: str | None) -> None:
-        if detail is None:
-            self.reported.clear(Alarm.FILTER_REFUSED, subject)
-        else:
-            self.reported.raise_(Alarm.FILTER_REFUSED, subject, detail)
+        if self._started:
+            self.eips.filter_refused(subject, detail)
 
     def _refused(self, key: Key) -> None:
         self.control.announcer.refused(key, self.loop.time())
@@ -276,6 +291,8 @@ class App:
             if expected_removals is not None:
                 self.control.announcer.spared = frozenset()
             self.control.configure(new, self.loop.time())
+            self.eips.desk.configure(new)
+            await self.nft.set_settings(nft_settings(new))
             self._set_dead_man()
             self.circumstances.config_loaded_s = self.loop.time()
             self._soon.ask()

@@ -213,6 +213,12 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Rules or elements of `table inet anycastd` are not as wanted for longer than a repair takes.",
         "Look for a program that flushes the ruleset again and again: nftables.service, a firewall's reload.",
     ),
+    Alarm.STORE_TROUBLE: Meaning(
+        "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "
+        "which). What is in the kernel goes on; EIPs of the file are kept up to date; nothing can be changed by the "
+        "API until it is over.",
+        "Free the disk, mend the permissions of `state_dir`, or put a copy of `anycastd.db` back.",
+    ),
     Alarm.EIP_FAIL_OPEN: Meaning(
         "No backend of these EIPs is usable anywhere: their packets go to the least bad one.",
         "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",
