@@ -14,6 +14,7 @@ from anycastd.config.schema.regions import RegionSection
 from anycastd.config.schema.root import Root
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.tunnels import device_of
 from anycastd.errors import InvariantError
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
 from anycastd.model.checks import CheckKind, ProbeSpec
@@ -72,7 +73,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
     neighbors = {
         NeighborName(name): _neighbor(name, section, pop.asn, directory) for name, section in root.neighbors.items()
     }
-    tunnels = _tunnels(root)
+    tunnels = _tunnels(root, directory)
     backends = {
         backend.id: backend
         for name, region in root.regions.items()
@@ -138,20 +139,16 @@ def _export(section: ExportSection) -> Export:
     )
 
 
-def _tunnels(root: Root) -> dict[TunnelId, Tunnel]:
+def _tunnels(root: Root, directory: str) -> dict[TunnelId, Tunnel]:
     written = {f"{name}/{key}": one for name, region in root.regions.items() for key, one in region.tunnels.items()}
     slots = table_slots(written)
     return {
         TunnelId(id_): Tunnel(
             id=TunnelId(id_),
             region=RegionName(id_.partition("/")[0]),
-            device=one.device,
-            local_ipv4=one.local,
-            far_end_ipv4=one.far_end,
-            local_ipv6=one.local6,
-            far_end_ipv6=one.far_end6,
             priority=one.priority,
             table=root.kernel.table_base + slots[id_],
+            **device_of(one, directory),
         )
         for id_, one in written.items()
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anycastd.config.document import Document
-from anycastd.config.rules import checks, eips, files, machine, neighbors, prefixes, regions
+from anycastd.config.rules import checks, eips, files, machine, neighbors, prefixes, regions, tunnels
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import validate
@@ -17,6 +17,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *neighbors.RULES,
     *checks.RULES,
     *regions.RULES,
+    *tunnels.RULES,
     *prefixes.RULES,
     *eips.RULES,
 )
@@ -43,6 +44,7 @@ def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
     for rule in RULES:
         rule(findings)
     files.named_files(findings, directory, stat)
+    tunnels.key_files(findings, directory, stat)
     problems += findings.errors
     return Verdict(
         None if problems else draft.root, tuple(sorted(set(problems))), tuple(sorted(set(findings.warnings)))

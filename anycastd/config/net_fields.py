@@ -51,7 +51,8 @@ def read_host_address(value: object) -> Address:
     return address
 
 
-def _read_ipv4(value: object) -> IPv4Address:
+def read_ipv4(value: object) -> IPv4Address:
+    """Return an IPv4 address that one machine can have; raise ValueError with a sentence."""
     address = read_host_address(value)
     if isinstance(address, IPv4Address):
         return address
@@ -59,7 +60,8 @@ def _read_ipv4(value: object) -> IPv4Address:
     raise ValueError(message)
 
 
-def _read_ipv6(value: object) -> IPv6Address:
+def read_ipv6(value: object) -> IPv6Address:
+    """Return an IPv6 address that one machine can have; raise ValueError with a sentence."""
     address = read_host_address(value)
     if isinstance(address, IPv6Address):
         return address
@@ -67,8 +69,8 @@ def _read_ipv6(value: object) -> IPv6Address:
     raise ValueError(message)
 
 
-def read_prefix(value: object) -> Prefix:
-    """Return a prefix that may be announced; raise ValueError with a sentence."""
+def read_network(value: object) -> Prefix:
+    """Return any prefix without host bits; raise ValueError with a sentence."""
     text = text_of(value, "a prefix")
     address, slash, length = text.partition("/")
     if not slash or "%" in address or not (length.isascii() and length.isdigit()):
@@ -82,6 +84,12 @@ def read_prefix(value: object) -> Prefix:
     if ip_address(address) != network.network_address:
         message = f"host bits are set; {network} is the prefix of that address"
         raise ValueError(message)
+    return network
+
+
+def read_prefix(value: object) -> Prefix:
+    """Return a prefix that may be announced; raise ValueError with a sentence."""
+    network = read_network(value)
     if network.prefixlen == 0:
         message = "a default route is not something a POP announces here"
         raise ValueError(message)
@@ -136,8 +144,8 @@ def _read_listen_host(value: object) -> str:
 
 
 AddressField = Annotated[Address, ValueType("address", read_host_address)]
-Ipv4Field = Annotated[IPv4Address, ValueType("IPv4 address", _read_ipv4)]
-Ipv6Field = Annotated[IPv6Address, ValueType("IPv6 address", _read_ipv6)]
+Ipv4Field = Annotated[IPv4Address, ValueType("IPv4 address", read_ipv4)]
+Ipv6Field = Annotated[IPv6Address, ValueType("IPv6 address", read_ipv6)]
 ListenHost = Annotated[str, ValueType("address", _read_listen_host)]
 PrefixField = Annotated[Prefix, ValueType("prefix", read_prefix)]
 Asn = Annotated[int, ValueType("AS number", _read_asn)]

@@ -72,6 +72,9 @@ def _addresses_kept(facts: Facts) -> Iterator[Trouble]:
 
 def _tunnel_devices(facts: Facts) -> Iterator[Trouble]:
     for tunnel in facts.config.tunnels.values():
+        if tunnel.shape is not None:
+            # the daemon makes it, and puts right what is not as wanted
+            continue
         link = facts.links.get(tunnel.device)
         if link is None:
             yield error(
@@ -85,7 +88,7 @@ def _tunnel_addresses(facts: Facts) -> Iterator[Trouble]:
     for tunnel in facts.config.tunnels.values():
         link = facts.links.get(tunnel.device)
         for address in (tunnel.local_ipv4, tunnel.local_ipv6):
-            if link is None or address is None or address in link.addresses:
+            if link is None or tunnel.shape is not None or address is None or address in link.addresses:
                 continue
             elsewhere = [other.name for other in facts.links.values() if address in other.addresses]
             where = f" (it is on {elsewhere[0]})" if elsewhere else ""
@@ -157,8 +160,10 @@ NETWORK = (
           "unusable after it is up again.",
           "`sysctl -w net/ipv6/conf/DEVICE/keep_addr_on_down=1`.", _addresses_kept),
     Check("tunnel-devices", "Tunnel devices",
-          "The daemon makes no tunnels. Over a device that is missing or down no route is installed and no check runs.",
-          "Create the device in the machine's network configuration.", _tunnel_devices),
+          "Without `create` the daemon makes no tunnel. Over a device that is missing or down no route is installed and "
+          "no check runs.",
+          "Create the device in the machine's network configuration, or let the daemon do so (docs/tunnels.md).",
+          _tunnel_devices),
     Check("tunnel-addresses", "Local addresses of tunnels",
           "Checks are sent from the tunnel's own address, so that they pass through this tunnel and no other. Without "
           "the address every check of the tunnel is broken: its health is unknown.",

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
+from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
 
 
 class Scope(StrEnum):
@@ -140,7 +141,7 @@ class Neighbor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
-    """A backbone tunnel from this POP to a region: an existing device with our address and the far end's.
+    """A backbone tunnel from this POP to a region: a device with our address and the far end's.
 
     The IPv6 pair is optional; a prefix of a family without a pair cannot use the tunnel. `table` is the routing
     table (and rule preference) that packets from our address use, so that checks run through this tunnel.
@@ -155,6 +156,24 @@ class Tunnel:
     far_end_ipv6: IPv6Address | None = None
     priority: int = 1
     table: int = 0
+    shape: Shape | None = None
+    """What we create the device as; None: it exists, and is adopted."""
+    mtu_bytes: int | None = None
+    addresses: tuple[Interface, ...] = ()
+    """Ours with the length of their network, for a created device."""
+    tune: bool = True
+
+    @property
+    def wanted_device(self) -> WantedDevice:
+        """Return what is wanted of its device."""
+        return WantedDevice(
+            tunnel=self.id,
+            name=self.device,
+            shape=self.shape,
+            mtu_bytes=self.mtu_bytes,
+            addresses=frozenset(self.addresses),
+            tune=self.tune,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,19 +33,24 @@ def named_files(found: Findings, directory: str, stat: Stat) -> None:
 def _authorities(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:
     if section.https is None or section.https.ca_file is None:
         return
-    status = _look(found, (*path, "https", "ca_file"), section.https.ca_file, directory, stat)
+    status = look(found, (*path, "https", "ca_file"), section.https.ca_file, directory, stat)
     if status is not None and status.st_size == 0:
         found.error((*path, "https", "ca_file"), f"{section.https.ca_file} is empty")
 
 
 def _password(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> None:
-    status = _look(found, path, name, directory, stat)
+    status = look(found, path, name, directory, stat)
     if status is None:
         return
     if status.st_size == 0:
         found.error(path, f"{name} is empty")
     elif status.st_size > MAX_PASSWORD_BYTES:
         found.error(path, f"{name} holds {status.st_size} bytes; a TCP MD5 password has at most 80")
+    secret(found, path, name, status)
+
+
+def secret(found: Findings, path: Path, name: str, status: os.stat_result) -> None:
+    """Note a file that others than its owner can use."""
     if status.st_mode & 0o077:
         found.error(
             path,
@@ -53,7 +58,8 @@ def _password(found: Findings, path: Path, name: str, directory: str, stat: Stat
         )
 
 
-def _look(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> os.stat_result | None:
+def look(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> os.stat_result | None:
+    """Return what there is to know of a regular file; None, and an error noted, where it cannot be looked at."""
     try:
         status = stat(FilePath(absolute(name, directory) or name))
     except (OSError, ValueError) as error:

@@ -6,25 +6,47 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, Name, NeedField, choice, percent, whole
+from anycastd.config.fields import DeviceName, Flag, Name, NeedField, choice, percent, whole
 from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.checks import CheckUse
+from anycastd.config.schema.create import CreateSection
+from anycastd.config.tunnel_fields import OwnIpv4Field, OwnIpv6Field
 from anycastd.model.eip import Mode
 from anycastd.model.topology import Need, ReturnPath
 
 
 class TunnelSection(Section):
-    """A tunnel: an existing device, our address on it and the far end's, for IPv4, IPv6 or both."""
+    """A tunnel: a device, our address on it and the far end's, for IPv4, IPv6 or both. See docs/tunnels.md."""
 
-    device: DeviceName = Field(description="The network device; it must exist, anycastd does not create it.")
-    local: Ipv4Field | None = Field(
-        default=None, description="Our IPv4 address on the device; checks are sent from it."
+    device: DeviceName = Field(
+        description="The network device. Without `create` it must exist, and stays as it is but for `tune` and `mtu`."
+    )
+    create: CreateSection | None = Field(
+        default=None,
+        description="Make the device and keep it as written here; it goes when the tunnel leaves the file.",
+    )
+    mtu: Annotated[int | None, whole(576, 65535)] = Field(
+        default=None,
+        description="MTU of the device. Default of a created one: what fits an underlay of 1500 bytes; an existing one "
+        "is left as it is.",
+    )
+    tune: Flag = Field(
+        default=True,
+        description="Whether the device's sysctls are set: no strict rp_filter, and keep_addr_on_down.",
+    )
+    local: OwnIpv4Field | None = Field(
+        default=None,
+        description="Our IPv4 address on the device; checks are sent from it. With `create` the length of its network "
+        "follows: `10.255.2.1/30`.",
     )
     far_end: Ipv4Field | None = Field(
         default=None, description="The far end's IPv4 address: the next hop of IPv4 packets."
     )
-    local6: Ipv6Field | None = Field(default=None, description="Our IPv6 address on the device (not link-local).")
+    local6: OwnIpv6Field | None = Field(
+        default=None,
+        description="Our IPv6 address on the device (not link-local). With `create` the length of its network follows.",
+    )
     far_end6: Ipv6Field | None = Field(
         default=None, description="The far end's IPv6 address: the next hop of IPv6 packets."
     )

@@ -25,6 +25,8 @@ from anycastd.doctor.facts import (
 from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
 from anycastd.model.kernel import SourceRule
+from anycastd.model.topology import Config
+from anycastd.model.tunnel_device import Vxlan
 from tests.unit.doctor.machine import CONFIG, DEVICE, OUR_RULES, SYSCTLS, TUNNEL, V4, V6, WELL, sysctl, tunnel
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
@@ -51,6 +53,11 @@ def secret(**fields: object) -> Facts:
 
 def state(**fields: object) -> Facts:
     return replace(WELL, state_dir=Directory(path="/var/lib/anycastd", **fields))  # type: ignore[arg-type]
+
+
+def created(config: Config) -> Config:
+    shape = Vxlan(vni=1, remote=ip_address("192.0.2.77"))
+    return replace(config, tunnels={key: replace(one, shape=shape) for key, one in config.tunnels.items()})
 
 
 def only_ipv4() -> Facts:
@@ -177,6 +184,7 @@ FINE: dict[str, Facts] = {
     ),
     "an IPv6 firewall, and no IPv6 prefix": replace(only_ipv4(), chains=(replace(DOCKER, family="ip6"),)),
     "a firewall that accepts": replace(WELL, chains=(replace(DOCKER, refuses=""),)),
+    "a device that the daemon is yet to make": replace(WELL, config=created(CONFIG), links={}),
     "jumbo frames below": tunnel(mtu=8950, underlay_mtu=9000),
     "a device whose overhead is not known": tunnel(mtu=1500, kind="tun"),
     "no conntrack": sysctl({"net/netfilter/nf_conntrack_max": None, "net/netfilter/nf_conntrack_count": None}),
