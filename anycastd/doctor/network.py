@@ -160,8 +160,8 @@ NETWORK = (
           "unusable after it is up again.",
           "`sysctl -w net/ipv6/conf/DEVICE/keep_addr_on_down=1`.", _addresses_kept),
     Check("tunnel-devices", "Tunnel devices",
-          "Without `create` the daemon makes no tunnel. Over a device that is missing or down no route is installed and "
-          "no check runs.",
+          "Without `create` the daemon makes no tunnel. Over a device that is missing or down no route is installed "
+          "and no check runs.",
           "Create the device in the machine's network configuration, or let the daemon do so (docs/tunnels.md).",
           _tunnel_devices),
     Check("tunnel-addresses", "Local addresses of tunnels",
