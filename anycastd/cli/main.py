@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "reload": ("anycastd.cli.reload", "Read the configuration again."),
     "check": ("anycastd.cli.check", "Check a configuration file."),
     "doctor": ("anycastd.cli.doctor", "Look for what breaks a POP on this machine."),
+    "gateway": ("anycastd.cli.gateway", "Make a region's gateway send answers back the way they came."),
     "lab": ("anycastd.cli.lab", "Run networks of namespaces from containerlab files."),
     "version": ("anycastd.cli.version", "Print the version."),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Iterable
 
 from anycastd.config.build_eips import eip_config, eips_of, region_number
@@ -14,6 +13,7 @@ from anycastd.config.schema.regions import RegionSection
 from anycastd.config.schema.root import Root
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.slots import table_slots
 from anycastd.config.tunnels import device_of
 from anycastd.errors import InvariantError
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
@@ -38,29 +38,10 @@ from anycastd.model.topology import (
     Tunnel,
 )
 
-TABLE_SLOTS = 500
-
 
 def digest_of(text: str) -> str:
     """Return what identifies a configuration text in logs and status."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def table_slots(tunnels: Iterable[str]) -> dict[str, int]:
-    """Return a slot below 500 for each tunnel, from its name alone unless two names fall on the same one.
-
-    Tables must not move when a tunnel is added: a rule would for a moment lead checks into another's table. Two
-    names that fall together are told apart in sorted order, so only their own later one can move.
-    """
-    slots: dict[str, int] = {}
-    taken: set[int] = set()
-    for name in sorted(tunnels):
-        slot = zlib.crc32(name.encode()) % TABLE_SLOTS
-        while slot in taken:
-            slot = (slot + 1) % TABLE_SLOTS
-        taken.add(slot)
-        slots[name] = slot
-    return slots
 
 
 def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple[str, ...]) -> Config:

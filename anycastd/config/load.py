@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
-import os
-import stat as mode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +10,8 @@ from pathlib import Path
 
 from anycastd.config.build import build, digest_of
 from anycastd.config.check import check
-from anycastd.config.document import MAX_BYTES, parse
+from anycastd.config.document import parse
+from anycastd.config.source import read_text
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.topology import Config
 
@@ -38,7 +36,7 @@ def load(path: str) -> Config:
 def examine(path: str) -> Examined:
     """Return everything there is to say of a file; never raises for what is in it."""
     try:
-        text = _read(path)
+        text = read_text(path)
     except ConfigError as error:
         return Examined(None, error.problems)
     with _no_search_for_cycles():
@@ -75,32 +73,3 @@ def _examined(text: str, path: str) -> Examined:
 def problems(path: str) -> tuple[Problem, ...]:
     """Return every error of a file, in the order of the file; empty when it can be loaded."""
     return examine(path).problems
-
-
-def _read(path: str) -> str:
-    """Return the text of a regular file; raise ConfigError when it cannot be had."""
-    try:
-        with io.BufferedReader(io.FileIO(path, "r", opener=_open)) as file:
-            if not mode.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError((Problem(1, 1, "", "cannot be read: not a regular file", path),))
-            raw = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError((Problem(1, 1, "", f"is larger than {MAX_BYTES // 1024} KiB", path),))
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
-        raise ConfigError((Problem(line, column, "", "not UTF-8 text", path),)) from error
-
-
-def _open(path: str, flags: int) -> int:
-    # opening a FIFO would block the daemon's reload for ever
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _unreadable(path: str, error: OSError | ValueError) -> ConfigError:
-    why = (error.strerror or "").lower() if isinstance(error, OSError) else "not a file name"
-    return ConfigError((Problem(1, 1, "", f"cannot be read: {why}", path),))

@@ -7,8 +7,9 @@ import binascii
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 
-from anycastd.config.fields import ValueType, shown, text_of
+from anycastd.config.fields import ValueType, text_of
 from anycastd.config.net_fields import read_host_address, read_ipv4, read_ipv6, read_network
+from anycastd.config.shown import shown
 from anycastd.model.address import Prefix
 from anycastd.model.tunnel_device import Endpoint
 

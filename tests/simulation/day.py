@@ -364,8 +364,8 @@ class Day:
         ours = {*self.config.prefixes, ip_network("0.0.0.0/0")}
         assert {route.prefix for route in routes} == ours, where
         alive = sum(self.truth.tunnel_up(region, tunnel) for region in REGIONS for tunnel in TUNNELS)
-        # twice, for a region's table and for a tunnel's own; with their blackholes. A tunnel may stand twice in a table:
-        # in the place of one whose device takes no routes.
+        # twice, for a region's table and for a tunnel's own; with their blackholes. A tunnel may stand twice in a
+        # table: in the place of one whose device takes no routes.
         there = {(route.table, route.device) for route in routes if route.table != 254}
         assert len(there) == 2 * alive + 4 + 2, where
         assert len(self.kernel.observed.rules) == 4 + 2, where

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from anycastd.config.build import TABLE_SLOTS
 from anycastd.config.build_eips import MAX_REGIONS
 from anycastd.config.fields import duration_text
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import REQUIRED
+from anycastd.config.slots import TABLE_SLOTS
 
 # linux/rtnetlink.h RTPROT_*, and FRR zebra/rt_netlink.h: whoever has the number removes what it does not know
 _PROTOCOLS = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycastd.config.build import TABLE_SLOTS, table_slots
 from anycastd.config.load import load
+from anycastd.config.slots import TABLE_SLOTS, table_slots
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName, TunnelId
 from anycastd.model.checks import CheckKind, HttpOptions
 from anycastd.model.eip import Mode
