@@ -80,12 +80,14 @@ class Recorder:
         )
 
     def moved(self, moved: Moved) -> None:
-        """Log EIPs whose packets go elsewhere."""
-        self._metrics.moved(moved.after.reason, len(moved.addresses))
+        """Log EIPs whose packets go elsewhere, or the same way for another reason."""
+        elsewhere = moved.before.shares != moved.after.shares
+        if elsewhere:
+            self._metrics.moved(moved.after.reason, len(moved.addresses))
         log_event(
             log,
-            "eips_moved",
-            level=logging.WARNING,
+            "eips_moved" if elsewhere else "eips_stay",
+            level=logging.WARNING if elsewhere and moved.before.shares else logging.INFO,
             eips=len(moved.addresses),
             first=str(min(moved.addresses, key=int)) if moved.addresses else "",
             before=_words(moved.before),

@@ -54,7 +54,9 @@ def test_each_client_is_served_over_its_nearest_pop(world: Fleet) -> None:
 
 def is_served_by(world: Fleet, client: str, prefix: str, region: str) -> bool:
     """Return whether this region answers a client now."""
-    return served_by(world, client, prefix) == region
+    found = served_by(world, client, prefix)
+    assert found == region, found
+    return True
 
 
 def leaves_to(world: Fleet, pop: str, prefix: str, region: str) -> bool:
@@ -78,29 +80,37 @@ class Sick:
 SICK = [Sick("refuse", 1.5), Sick("silent", 2.0), Sick("error500", 1.5), Sick("slow:2000", 2.0)]
 
 
+def left(world: Fleet, prefix: str, backend: str) -> bool:
+    """Return whether the client of fra is served, and no more by this backend, over ten connections."""
+    rows = ask(world.lab, "c-fra", SERVICE[prefix], options=("--count", "10", "--every-ms", "2"))
+    return all(one.ok and f"{one.region}/{one.backend}" != backend for one in rows)
+
+
 @pytest.mark.parametrize("sick", SICK, ids=lambda sick: sick.mode)
-def test_a_sick_backend_moves_packets_to_the_other_region_and_no_route(
+def test_a_sick_backend_moves_packets_to_the_other_one_and_no_route(
     world: Fleet, measured: Measured, sick: Sick
 ) -> None:
     with world.clients(PREFIX_A4, PREFIX_B6, seconds=6) as watch:
         at_s = world.hurt(
             lambda: make_backend(world.lab, "eu-b1", sick.mode), lambda: make_backend(world.lab, "eu-b1", "normal")
         )
-        wait_until("packets to us", sick.detected_within_s + 2, lambda: world.region("fra", PREFIX_A4) == "us")
+        wait_until("packets leave eu/b1", sick.detected_within_s + 2, partial(left, world, PREFIX_A4, "eu/b1"))
         moved_ms = (time.time() - at_s) * 1000
         world.expect({})
     for pop in ("fra", "sin", "iad"):
         for prefix in PREFIXES:
             assert world.told(SITES[pop], prefix, at_s) == (), "no router heard of it"
     last = [one for one in watch.of("c-fra", PREFIX_A4)][-10:]
-    assert {one.region for one in last} == {"us"}
+    assert {(one.region, one.backend) for one in last} == {("eu", "b2")}
+    last = [one for one in watch.of("c-fra", PREFIX_B6)][-10:]
+    assert {one.region for one in last} == {"us"}, "it is bound to one backend of each region"
     assert watch.lost("c-iad", PREFIX_A4) == 0
     rows = watch.of("c-fra", PREFIX_A4)
     gap_ms = watch.gap_ms("c-fra", PREFIX_A4)
     measured.add(
         Row(
             f"backend {sick.mode}",
-            "packets of fra, sin to us; no route",
+            "its EIPs' packets to the other backend; no route",
             moved_ms,
             gap_ms,
             watch.lost("c-fra", PREFIX_A4),
@@ -108,7 +118,7 @@ def test_a_sick_backend_moves_packets_to_the_other_region_and_no_route(
         )
     )
     world.heal()
-    wait_until("packets back to eu", 5, lambda: world.region("fra", PREFIX_A4) == "eu")
+    wait_until("packets back to eu", 5, lambda: world.region("fra", PREFIX_B6) == "eu")
 
 
 def test_all_backends_of_a_region_move_packets_and_no_route(world: Fleet) -> None:
