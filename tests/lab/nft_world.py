@@ -11,21 +11,24 @@ import os
 import selectors
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
 
 from anycastd.actuators.nft import conntrack
-from anycastd.actuators.nft.channel import Channel, enter
+from anycastd.actuators.nft.channel import SO_RCVBUFFORCE, Channel, enter
 from anycastd.actuators.nft.table import NftTable
 from anycastd.model.address import Address
 from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import BUCKETS, DropElement, Limit, NftChange, NftSet, NftSettings, PutElement, Value
 from tests.lab.kernel_world import run
+from tests.wait import wait_until
 
 T = TypeVar("T")
 
@@ -45,6 +48,8 @@ SWITCHES = (
     "net.ipv4.icmp_ratelimit=0",
     "net.ipv6.icmp.ratelimit=0",
     "net.ipv6.ip_nonlocal_bind=1",
+    "net.ipv6.conf.all.accept_dad=0",
+    "net.ipv6.conf.default.accept_dad=0",
 )
 IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO = 8, 50, 49
 
@@ -61,12 +66,18 @@ class World:
     names: dict[str, str]
     stack: ExitStack = field(default_factory=ExitStack)
     echoes: dict[str, Echo] = field(default_factory=dict)
+    used: int = 9
 
     def ip(self, where: str, *words: str) -> str:
         return run("ip", "-n", self.names[where], *words)
 
     def nft(self, *words: str) -> str:
         return run("ip", "netns", "exec", self.names["pop"], "nft", *words)
+
+    def fresh(self, version: int) -> Address:
+        """Return an address that no test has used: sockets of an earlier one may still send."""
+        self.used += 1
+        return eip(version, self.used)
 
     def connections(self, where: str) -> str:
         """Return the tracked connections of a namespace."""
@@ -129,6 +140,21 @@ def _setup(world: World) -> None:
         _tunnel(world, number)
     for version in (4, 6):
         world.ip("pop", f"-{version}", "route", "add", "blackhole", OWN[version])
+    _introduce(world)
+
+
+def _introduce(world: World) -> None:
+    """Let neighbors find each other, which may lose the first packets."""
+    for where, others in (("pop", [CLIENT, *OURS.values()]), ("cli", [{4: "192.0.2.1", 6: "2001:db8:c::1"}])):
+        for other in others:
+            for address in other.values():
+                far = address[:-1] + "2" if where == "pop" else address
+                wait_until(f"{far} answers", 5, partial(_answers, world.names[where], far))
+
+
+def _answers(where: str, far: str) -> bool:
+    ping = ("ip", "netns", "exec", where, "ping", "-c", "1", "-W", "1", far)
+    return subprocess.call(ping, stdout=subprocess.DEVNULL) == 0
 
 
 def _link(world: World, a: str, a_device: str, a_at: Sequence[str], b: str, b_device: str, b_at: Sequence[str]) -> None:
@@ -186,6 +212,7 @@ class Echo(threading.Thread):
                     else:
                         one.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    one.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
                     one.bind(("", port))
                     if kind == socket.SOCK_STREAM:
                         one.listen(64)

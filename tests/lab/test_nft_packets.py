@@ -69,7 +69,7 @@ def seen(mode: str, version: int) -> str:
 async def test_packets_reach_the_backend_and_answers_come_back(
     world: nw.World, table: NftTable, mode: str, version: int
 ) -> None:
-    to = nw.eip(version, 10)
+    to = world.fresh(version)
     mark = nw.mark_of(1, mode)
     await nw.apply(table, [*nw.path(1, mode), *nw.pool(3, mark), *nw.bound(to, 3)])
     at = str(to) if mode == "routed" else nw.BACKEND[1][version]
@@ -87,7 +87,7 @@ async def test_packets_reach_the_backend_and_answers_come_back(
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("mode", ["dnat", "masquerade"])
 async def test_ports_are_mapped(world: nw.World, table: NftTable, mode: str, version: int) -> None:
-    to, mark = nw.eip(version, 10), nw.mark_of(1, mode)
+    to, mark = world.fresh(version), nw.mark_of(1, mode)
     backend = ip_address(nw.BACKEND[1][version])
     ports = [
         PutElement(NftSet(f"port{version}"), (mark, transport, 80), (backend, nw.OTHER_PORT)) for transport in (6, 17)
@@ -101,7 +101,7 @@ async def test_ports_are_mapped(world: nw.World, table: NftTable, mode: str, ver
 
 @pytest.mark.parametrize("version", [4, 6])
 async def test_what_is_not_delivered_is_counted_exactly(world: nw.World, table: NftTable, version: int) -> None:
-    idle, dark, unbound, no_pool, no_route = (nw.eip(version, number) for number in range(20, 25))
+    idle, dark, unbound, no_pool, no_route = (world.fresh(version) for _ in range(5))
     await nw.apply(
         table,
         [
@@ -126,7 +126,7 @@ async def test_what_is_not_delivered_is_counted_exactly(world: nw.World, table: 
 
 @pytest.mark.parametrize("version", [4, 6])
 async def test_a_region_whose_tunnels_are_gone_is_counted(world: nw.World, table: NftTable, version: int) -> None:
-    to = nw.eip(version, 10)
+    to = world.fresh(version)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3)])
     table_1001 = ("route", "replace", "default", "table", "1001", "dev", "t1", "via", nw.OURS[1][version][:-1] + "2")
     world.ip("pop", f"-{version}", "route", "del", "default", "table", "1001", "dev", "t1")
@@ -143,7 +143,7 @@ async def test_a_region_whose_tunnels_are_gone_is_counted(world: nw.World, table
 async def test_a_limit_drops_and_counts_what_is_above_it(
     world: nw.World, table: NftTable, way: str, version: int
 ) -> None:
-    to = nw.eip(version, 10)
+    to = world.fresh(version)
     # the kernel's bucket holds the burst and what a second brings
     limit = nw.limited(to, 10_000, 5_000, way)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3), limit])
@@ -176,7 +176,7 @@ def bucket(address: Address, to: Address, sport: int, dport: int, protocol: int)
 async def test_a_flow_lands_in_exactly_the_bucket_that_the_hash_says(
     world: nw.World, table: NftTable, version: int
 ) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     chosen = [random.Random(7).choice((1, 2)) for _ in range(BUCKETS)]
     await nw.apply(table, [*nw.pool(3, [nw.PATH[one] for one in chosen]), *nw.bound(to, 3)])
     got, wanted = [], []
@@ -193,7 +193,7 @@ async def test_a_flow_lands_in_exactly_the_bucket_that_the_hash_says(
 
 @pytest.mark.parametrize("version", [4, 6])
 async def test_affinity_by_source_depends_on_the_client_alone(world: nw.World, table: NftTable, version: int) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     mine = scaled(jhash(client.packed, SEED), BUCKETS)
     for region in (1, 2):
         marks = [nw.PATH[region if one == mine else 3 - region] for one in range(BUCKETS)]
@@ -204,7 +204,7 @@ async def test_affinity_by_source_depends_on_the_client_alone(world: nw.World, t
 
 
 async def test_a_connection_stays_where_it_began(world: nw.World, table: NftTable) -> None:
-    to = nw.eip(4, 10)
+    to = world.fresh(4)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3)])
     stream = await asyncio.to_thread(nw.connect, world, to)
     assert (await asyncio.to_thread(nw.talk, stream)).startswith("r1")
@@ -218,7 +218,7 @@ async def test_a_connection_stays_where_it_began(world: nw.World, table: NftTabl
 async def test_a_flush_by_mark_resets_its_connections_and_no_others(
     world: nw.World, table: NftTable, version: int, mode: str
 ) -> None:
-    moved, other = nw.eip(version, 10), nw.eip(version, 11)
+    moved, other = world.fresh(version), world.fresh(version)
     marks = {region: nw.mark_of(region, mode) for region in (1, 2)}
     await nw.apply(
         table,
@@ -247,7 +247,7 @@ async def test_a_flush_by_mark_resets_its_connections_and_no_others(
 async def test_a_flush_by_address_leaves_other_addresses_of_the_path(
     world: nw.World, table: NftTable, version: int
 ) -> None:
-    moved, other = nw.eip(version, 10), nw.eip(version, 11)
+    moved, other = world.fresh(version), world.fresh(version)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.pool(4, nw.PATH[2])])
     await nw.apply(table, [*nw.bound(moved, 3), *nw.bound(other, 3)])
     streams = {to: await asyncio.to_thread(nw.connect, world, to) for to in (moved, other)}
@@ -265,7 +265,7 @@ async def test_a_flush_by_address_leaves_other_addresses_of_the_path(
 async def test_a_stateless_address_is_carried_without_a_connection(
     world: nw.World, table: NftTable, version: int
 ) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     chosen = [random.Random(9).choice((1, 2)) for _ in range(BUCKETS)]
     await nw.apply(
         table, [*nw.pool(3, [nw.PATH[one] for one in chosen]), *nw.bound(to, 3), nw.put("free", version, to)]
@@ -279,7 +279,7 @@ async def test_a_stateless_address_is_carried_without_a_connection(
 
 
 async def test_outer_packets_of_tunnels_are_not_tracked(world: nw.World, table: NftTable) -> None:
-    to = nw.eip(4, 10)
+    to = world.fresh(4)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3)])
     assert await udp(world, to)
     assert str(to) in world.connections("pop")
@@ -291,7 +291,7 @@ async def test_outer_packets_of_tunnels_are_not_tracked(world: nw.World, table: 
 async def test_the_pop_answers_pings_where_it_should(
     world: nw.World, table: NftTable, version: int, free: bool
 ) -> None:
-    to = nw.eip(version, 10)
+    to = world.fresh(version)
     more = [nw.put("free", version, to)] if free else []
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3), *more])
     ping = ("ip", "netns", "exec", world.names["cli"], "ping", "-c", "2", "-i", "0.05", "-W", "1", str(to))
@@ -311,7 +311,7 @@ async def test_the_pop_answers_pings_where_it_should(
 
 
 async def test_an_address_of_the_machine_inside_of_a_prefix_is_let_through(world: nw.World, table: NftTable) -> None:
-    inside = nw.eip(4, 77)
+    inside = world.fresh(4)
     world.ip("pop", "addr", "add", f"{inside}/32", "dev", "lo")
     try:
         ping = ("ip", "netns", "exec", world.names["cli"], "ping", "-c", "1", "-W", "1", str(inside))
@@ -361,7 +361,7 @@ def heard_error(listener: socket.socket, version: int, sport: int) -> bool:
 async def test_an_icmp_error_without_a_connection_reaches_its_flow_s_backend(
     world: nw.World, table: NftTable, version: int, by_source: bool
 ) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     number = 3 | (BY_SOURCE if by_source else 0)
     chosen = [random.Random(11).choice((1, 2)) for _ in range(BUCKETS)]
     await nw.apply(table, [*nw.pool(number, [nw.PATH[one] for one in chosen]), *nw.bound(to, number)])
@@ -381,7 +381,7 @@ async def test_an_icmp_error_without_a_connection_reaches_its_flow_s_backend(
 async def test_an_icmp_error_of_a_translated_flow_without_a_connection_is_counted(
     world: nw.World, table: NftTable, version: int
 ) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     await nw.apply(table, [*nw.path(1, "dnat"), *nw.pool(3, nw.mark_of(1, "dnat")), *nw.bound(to, 3)])
     send_error(world, version, to, icmp_error(version, to, client, 24000, nw.ECHO_PORT))
     for _ in range(100):
@@ -395,7 +395,7 @@ async def test_an_icmp_error_of_a_translated_flow_without_a_connection_is_counte
 async def test_an_icmp_error_of_a_known_connection_reaches_its_backend(
     world: nw.World, table: NftTable, version: int, mode: str
 ) -> None:
-    to, client = nw.eip(version, 10), ip_address(nw.CLIENT[version])
+    to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     await nw.apply(table, [*nw.path(1, mode), *nw.pool(3, nw.mark_of(1, mode)), *nw.bound(to, 3)])
     assert await udp(world, to, from_port=24500)
     listener = error_listeners(world, version)[1]
@@ -408,7 +408,7 @@ async def test_an_icmp_error_of_a_known_connection_reaches_its_backend(
 async def test_large_segments_are_clamped_in_both_directions(world: nw.World, version: int, mode: str) -> None:
     settings = NftSettings(mss4=1000, mss6=1100)
     async with nw.started(world, settings=settings) as table:
-        to = nw.eip(version, 10)
+        to = world.fresh(version)
         real = mode if mode != "stateless" else "routed"
         more = [nw.put("free", version, to)] if mode == "stateless" else []
         await nw.apply(
@@ -430,8 +430,7 @@ async def test_large_segments_are_clamped_in_both_directions(world: nw.World, ve
 async def test_a_packet_too_large_for_the_tunnel_is_answered_with_its_size(
     world: nw.World, table: NftTable, version: int, mode: str
 ) -> None:
-    # another address for each: the client remembers what it learnt
-    to = nw.eip(version, 30 + MODES.index(mode))
+    to = world.fresh(version)
     await nw.apply(table, [*nw.path(1, mode), *nw.pool(3, nw.mark_of(1, mode)), *nw.bound(to, 3)])
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     sender = world.socket("cli", family, socket.SOCK_DGRAM)
@@ -449,17 +448,18 @@ async def test_a_packet_too_large_for_the_tunnel_is_answered_with_its_size(
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("mode", [*MODES, "stateless"])
 async def test_fragments_reach_the_backend(world: nw.World, table: NftTable, version: int, mode: str) -> None:
-    to = nw.eip(version, 10)
+    to = world.fresh(version)
     real = mode if mode != "stateless" else "routed"
     more = [nw.put("free", version, to)] if mode == "stateless" else []
     await nw.apply(table, [*nw.path(1, real), *nw.pool(3, nw.mark_of(1, real)), *nw.bound(to, 3), *more])
-    said = await udp(world, to, data=b"y" * 4000)
+    # no router fragments IPv6: the first is answered with the tunnel's size
+    said = await udp(world, to, data=b"y" * 4000) or await udp(world, to, data=b"y" * 4000)
     assert len(said) == 4000
     assert said.startswith("r1 ")
 
 
 async def test_unbinding_one_address_drops_its_packets_at_once_and_no_others(world: nw.World, table: NftTable) -> None:
-    one, other = nw.eip(4, 10), nw.eip(4, 11)
+    one, other = world.fresh(4), world.fresh(4)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(one, 3), *nw.bound(other, 3)])
     stream = await asyncio.to_thread(nw.connect, world, one)
     await asyncio.to_thread(nw.talk, stream)
@@ -472,7 +472,7 @@ async def test_unbinding_one_address_drops_its_packets_at_once_and_no_others(wor
 
 
 async def test_the_class_of_an_address_is_set_behind_forwarding(world: nw.World, table: NftTable) -> None:
-    to = nw.eip(4, 10)
+    to = world.fresh(4)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3), PutElement(NftSet.CLASS4, to, 0x12)])
     world.nft("add table inet seen; add chain inet seen c { type filter hook postrouting priority 200; }")
     try:
