@@ -48,7 +48,7 @@ def enter(netns: str) -> None:
         os.close(handle)
 
 
-def open_netlink(receive_bytes: int = BUFFER_BYTES, groups: int = 0) -> socket.socket:
+def open_netlink(receive_bytes: int = BUFFER_BYTES) -> socket.socket:
     """Return a netfilter socket in the calling thread's namespace."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     try:
@@ -58,7 +58,7 @@ def open_netlink(receive_bytes: int = BUFFER_BYTES, groups: int = 0) -> socket.s
             except PermissionError:
                 opened.setsockopt(socket.SOL_SOCKET, plain, receive_bytes)
         opened.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
-        opened.bind((0, groups))
+        opened.bind((0, 0))
     except OSError:
         opened.close()
         raise

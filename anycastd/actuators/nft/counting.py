@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 
 from anycastd.actuators.nft import codec, wire
 from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.model.address import Address
-from anycastd.model.nft import Count, Counters, NamedCounter, NftSet
+from anycastd.model.nft import Count, Counters, Key, NamedCounter, NftSet
 
 COUNTED = tuple(name for name, layout in LAYOUTS.items() if layout.counter)
 OBJECT_TABLE, OBJECT_NAME, OBJECT_TYPE, OBJECT_DATA = 1, 2, 3, 4
@@ -22,17 +23,22 @@ OBJECT_COUNTER = 1
 async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
     """Read the counters of all elements and those with names, a bite at a time; ActuatorTransient if that fails."""
     at_s = time.monotonic()
-    named = await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence)))
     elements: dict[NftSet, Mapping[Address, Count]] = {}
     for name in COUNTED:
-        elements[name] = await read_set(thread, table, name, picture)
-    return Counters(at_s, elements, _named(named))
+        elements[name] = await read_set(thread, table, name, picture.keys(name))
+    return Counters(at_s, elements, await read_named(thread, table))
 
 
-async def read_set(thread: KernelThread, table: str, name: NftSet, picture: Picture) -> dict[Address, Count]:
-    """Read the counters of one set's elements."""
+async def read_named(thread: KernelThread, table: str) -> dict[NamedCounter, Count]:
+    """Read the counters with names."""
+    return _named(await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence))))
+
+
+async def read_set(
+    thread: KernelThread, table: str, name: NftSet, known: Mapping[bytes, Key] = MappingProxyType({})
+) -> dict[Address, Count]:
+    """Read the counters of one set's elements; `known` are its keys by their bytes."""
     datagrams = await thread.ask(lambda channel: channel.dump(lambda sequence: wire.dump_set(table, name, sequence)))
-    known = picture.keys(name)
     found: dict[Address, Count] = {}
     reader, wide = wire.ElementReader(), LAYOUTS[name].key_bytes
     for data in datagrams:

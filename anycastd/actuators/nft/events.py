@@ -10,10 +10,11 @@ import socket
 import struct
 from typing import NamedTuple
 
-from anycastd.actuators.nft import wire
+from anycastd.actuators.nft import channel, wire
 
-GROUPS = 1 << (7 - 1)
-"""NFNLGRP_NFTABLES is 7 (linux/netfilter/nfnetlink.h)."""
+NFNLGRP_NFTABLES = 7
+NETLINK_ADD_MEMBERSHIP = 1
+READ_BYTES = 8192
 GEN_ID = 1
 SO_ATTACH_FILTER = 26
 _LOAD_HALF, _JUMP_EQUAL, _RETURN = 0x28, 0x15, 0x06
@@ -29,7 +30,21 @@ class Generation(NamedTuple):
     sender: int
 
 
-def attach(descriptor: socket.socket) -> None:
+def opened(receive_bytes: int) -> socket.socket:
+    """Return a socket that hears of nothing but the end of each transaction in the calling thread's namespace."""
+    made = channel.open_netlink(receive_bytes)
+    try:
+        made.setblocking(False)
+        _attach(made)
+        # only now: what comes before the filter would pass
+        made.setsockopt(channel.SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _attach(descriptor: socket.socket) -> None:
     """Let only the end of each transaction be queued."""
     # netlink fields are in host order, loads of two bytes are not
     lines = [

@@ -6,10 +6,11 @@ Every packet to a prefix of ours that is not delivered ends in a counter: of an 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from anycastd.actuators.nft.layout import LAYOUTS, definition
-from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, NamedCounter, NftSettings
+from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSettings
 
 WITH_PORTS = "{ tcp, udp, sctp, udplite, dccp }"
 REGION = f"{REGION_MASK:#010x}"
@@ -197,16 +198,20 @@ def _mss(settings: NftSettings) -> list[str]:
     ]
 
 
-def definitions(settings: NftSettings) -> list[str]:
-    """Return what stands in the table besides rules: sets, counters and empty chains."""
+def definitions(settings: NftSettings, counts: Mapping[NamedCounter, Count] = MappingProxyType({})) -> list[str]:
+    """Return what stands in the table besides rules: sets, counters (new ones with `counts`) and empty chains."""
     return [
         *(definition(name) for name in LAYOUTS),
-        *(f"counter {name.value} {{ }}" for name in NamedCounter),
+        *(f"counter {name.value} {{ {_count(counts.get(name))} }}" for name in NamedCounter),
         *(
             f"chain {name} {{ {hook}{' policy accept;' if hook else ''} }}"
             for name, (hook, _) in chains(settings).items()
         ),
     ]
+
+
+def _count(count: Count | None) -> str:
+    return "" if count is None else f"packets {count.packets} bytes {count.bytes}"
 
 
 def digest(settings: NftSettings) -> str:
@@ -231,11 +236,14 @@ def install(settings: NftSettings, foreign_chains: Iterable[str] = ()) -> str:
     return "\n".join([*lines, *_rules(settings)]) + "\n"
 
 
-def replace(settings: NftSettings, contents: Iterable[str]) -> str:
-    """Return one transaction that puts a new table with `contents` (further statements) in the old one's place."""
+def replace(settings: NftSettings, contents: Iterable[str], counts: Mapping[NamedCounter, Count]) -> str:
+    """Return one transaction that puts a new table in the old one's place.
+
+    `contents` are statements that fill its sets, `counts` where its counters go on.
+    """
     table = f"inet {settings.table}"
     lines = [f"table {table} {{ }}", f"delete table {table}", f"table {table} {{", f'comment "{comment(settings)}"']
-    return "\n".join([*lines, *definitions(settings), "}", *contents, *_rules(settings)]) + "\n"
+    return "\n".join([*lines, *definitions(settings, counts), "}", *contents, *_rules(settings)]) + "\n"
 
 
 def remove(settings: NftSettings) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from anycastd.actuators.nft import channel, library
+from anycastd.actuators.nft import channel, events, library
 from anycastd.actuators.nft.channel import Channel
 from anycastd.errors import ActuatorTransient
 
@@ -60,9 +60,9 @@ class KernelThread:
         """Run statements of nft as one transaction; ActuatorRejected with what it says."""
         await self._run(lambda: self._nft.run(text) if self._nft is not None else None)
 
-    async def open_events(self, groups: int, receive_bytes: int) -> socket.socket:
-        """Return an event socket in the thread's namespace."""
-        return await self._run(lambda: channel.open_netlink(receive_bytes, groups))
+    async def open_events(self, receive_bytes: int) -> socket.socket:
+        """Return a socket in the thread's namespace that hears of the end of each transaction."""
+        return await self._run(lambda: events.opened(receive_bytes))
 
     async def _run(self, job: Callable[[], T]) -> T:
         try:

@@ -18,7 +18,7 @@ from anycastd.actuators.nft.thread import KernelThread
 from anycastd.model.nft import NftChange, NftSet, PutElement
 
 DUMP_FROM = 256
-"""So many touched elements of one set, and more than an eighth of it, are read back by reading the whole set."""
+"""So many touched elements of one set, and more than a third of it, are read back by reading the whole set."""
 
 
 class _Work(NamedTuple):
@@ -158,7 +158,7 @@ class Transactions:
         found = {}
         for name, wanted in touched.items():
             keys = list(wanted)
-            many = len(keys) >= DUMP_FROM and len(keys) * 8 > self._picture.size(name)
+            many = len(keys) >= DUMP_FROM and len(keys) * 3 > self._picture.size(name)
             if many or LAYOUTS[name].interval:
                 found[name] = datagrams_of(channel, self._table, name)
             else:

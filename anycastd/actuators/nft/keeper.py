@@ -1,0 +1,85 @@
+"""Our table and its rules: installed or adopted, and told from what others made of them."""
+
+from __future__ import annotations
+
+import logging
+
+from anycastd.actuators.nft import codec, counting, reading, rules
+from anycastd.actuators.nft.facts import TableFacts
+from anycastd.actuators.nft.thread import KernelThread
+from anycastd.errors import ActuatorRejected
+from anycastd.model.nft import Count, Key, NftSet, NftSettings
+
+log = logging.getLogger(__name__)
+
+UNDISTURBED_TRIES = 5
+
+
+class RulesKeeper:
+    """Puts the rules as they should be. Elements, counters and sets that stand are never touched.
+
+    Only a table of another make (its comment tells) is replaced, in one transaction with all that was in it.
+    """
+
+    def __init__(self, thread: KernelThread, settings: NftSettings) -> None:
+        self._thread = thread
+        self.settings = settings
+        self._installed: TableFacts | None = None
+
+    async def stand(self) -> bool:
+        """Return whether table, chains and rules are as they were installed."""
+        return await self._facts() == self._installed
+
+    async def _facts(self) -> TableFacts:
+        table = self.settings.table
+        return await self._thread.ask(lambda channel: reading.table_facts(channel, table))
+
+    async def install(self) -> None:
+        """Put the rules as they should be; ActuatorRejected with what nft says."""
+        for _ in range(UNDISTURBED_TRIES):
+            before = await self._thread.ask(reading.generation)
+            await self._put(await self._facts())
+            # what is read now is ours only if nobody else was at it meanwhile
+            after = await self._thread.ask(reading.generation)
+            self._installed = await self._facts()
+            if (after - before) % (1 << 32) == 1 and await self._thread.ask(reading.generation) == after:
+                return
+        log.warning("nft: other programs change rules all the time: ours may not be as they should")
+
+    async def _put(self, now: TableFacts) -> None:
+        strange = now.chains - rules.chains(self.settings).keys()
+        known = now.comment in (None, rules.comment(self.settings))
+        if not known:
+            await self._replace()
+            return
+        try:
+            await self._thread.nft(rules.install(self.settings, sorted(strange)))
+        except ActuatorRejected:
+            if now.comment is None:
+                raise
+            # a set, chain or counter of ours stands there as something else
+            await self._replace()
+
+    async def _replace(self) -> None:
+        table = self.settings.table
+        log.info("nft table %s is of another make: replaced, with its elements", table)
+        contents = [text for name in NftSet if (text := await self._content(name))]
+        named = await counting.read_named(self._thread, table)
+        await self._thread.nft(rules.replace(self.settings, contents, named))
+
+    async def _content(self, name: NftSet) -> str:
+        """Return a statement that adds what a set holds, its counters included; empty for nothing."""
+        table = self.settings.table
+        found, _ = await reading.read_set(self._thread, table, name)
+        counts: dict[Key, Count] = {}
+        if name in counting.COUNTED:
+            counts.update({key: one for key, one in (await counting.read_set(self._thread, table, name)).items()})
+        words = []
+        for raw, value in found.items():
+            key = codec.decode_key(name, raw)
+            words.append(codec.element_text(name, key, codec.decode_value(name, value), counts.get(key)))
+        return f"add element inet {table} {name.value} {{ {', '.join(words)} }}" if words else ""
+
+    async def remove(self) -> None:
+        """Remove the table and nothing else."""
+        await self._thread.nft(rules.remove(self.settings))
