@@ -7,19 +7,21 @@ are the addresses of a backend (the translating modes). It answers with its name
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import selectors
 import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anycastd.actuators.nft import conntrack
 from anycastd.actuators.nft.channel import SO_RCVBUFFORCE, Channel, enter
@@ -299,7 +301,7 @@ class Told:
 
 @asynccontextmanager
 async def started(
-    world: World, told: Told | None = None, settings: NftSettings | None = None, **more: int
+    world: World, told: Told | None = None, settings: NftSettings | None = None, **more: Any
 ) -> AsyncIterator[NftTable]:
     told = told or Told()
     table = NftTable(
@@ -324,6 +326,36 @@ async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float
         assert loop.time() - begun_s < deadline_s, f"not within {deadline_s} s: {what}"
         await asyncio.sleep(0.001)
     return loop.time() - begun_s
+
+
+@asynccontextmanager
+async def loop_never_held(what: str, at_most_ms: float = 5.0) -> AsyncIterator[None]:
+    """Say how long it took and how long a step of the loop took at most; fail above a limit of processor time.
+
+    Without the garbage collector: how long it stops depends on all else that the process holds.
+    """
+    worst_ms = worst_cpu_ms = 0.0
+    run_step = asyncio.Handle._run
+
+    def step(self: asyncio.Handle) -> None:
+        nonlocal worst_ms, worst_cpu_ms
+        begun_s, cpu_s = time.monotonic(), time.thread_time()
+        run_step(self)
+        worst_ms = max(worst_ms, (time.monotonic() - begun_s) * 1e3)
+        worst_cpu_ms = max(worst_cpu_ms, (time.thread_time() - cpu_s) * 1e3)
+
+    gc.collect()
+    gc.disable()
+    begun_s, cpu_s = time.monotonic(), time.process_time()
+    asyncio.Handle._run = step  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        asyncio.Handle._run = run_step  # type: ignore[method-assign]
+        gc.enable()
+    took_s, used_s = time.monotonic() - begun_s, time.process_time() - cpu_s
+    print(f"{what}: {took_s:.3f} s ({used_s:.3f} s CPU), worst step {worst_ms:.1f} ms ({worst_cpu_ms:.1f} ms CPU)")
+    assert worst_cpu_ms < at_most_ms
 
 
 def holds(table: NftTable, changes: Sequence[NftChange]) -> bool:

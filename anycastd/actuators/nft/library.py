@@ -15,8 +15,8 @@ RUN_WITHIN_S = 10
 class Library:
     """A context of libnftables, in the network namespace of the thread that makes it. OSError where it is missing."""
 
-    def __init__(self, name: str = LIBRARY) -> None:
-        self._library = ctypes.CDLL(name)
+    def __init__(self) -> None:
+        self._library = ctypes.CDLL(LIBRARY)
         for function in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
             getattr(self._library, function).restype = ctypes.c_char_p
             getattr(self._library, function).argtypes = [ctypes.c_void_p]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from anycastd.actuators.nft import codec, wire
@@ -30,6 +30,17 @@ class _Work(NamedTuple):
     again: bool = False
 
 
+_Touched = dict[NftSet, dict[bytes, _Work]]
+
+
+class _Read(NamedTuple):
+    """What the kernel told of the touched elements of a set."""
+
+    name: NftSet
+    wanted: dict[bytes, _Work]
+    datagrams: list[bytes]
+
+
 class Transactions:
     """Runs transactions one at a time. `doubtful` is told when the kernel is not as it was read."""
 
@@ -46,23 +57,23 @@ class Transactions:
         """
         work: list[_Work] = []
         for count, change in enumerate(changes):
+            if count % BITE == BITE - 1:
+                await asyncio.sleep(0)
             try:
                 key = codec.encode_key(change.set, change.key)
                 value = codec.encode_value(change.set, change.value) if isinstance(change, PutElement) else None
                 work.append(_Work(change, key, value))
             except codec.UnfitError as error:
                 self._refusals.failed(change, str(error))
-            if count % BITE == BITE - 1:
-                await asyncio.sleep(0)
         return await self._run(work)
 
     async def _run(self, work: list[_Work]) -> bool:
         changed = False
         while work:
             messages, owners = await self._render(work)
-            refused = await self._transact(messages) if messages else []
+            refused, datagrams = await self._transact(messages, _by_set(work[owner] for owner in dict.fromkeys(owners)))
             if not refused:
-                changed = await self._read_back([work[owner] for owner in dict.fromkeys(owners)]) or changed
+                changed = await self._take(datagrams) or changed
                 for one in work:
                     self._refusals.settled(one.change)
                 return changed
@@ -72,8 +83,14 @@ class Transactions:
             changed = news or changed
         return changed
 
-    async def _transact(self, messages: Sequence[bytes]) -> list[Refusal]:
-        return await self._thread.ask(lambda channel: channel.transact(messages))
+    async def _transact(self, messages: Sequence[bytes], touched: _Touched) -> tuple[list[Refusal], list[_Read]]:
+        """Run a transaction and read what it touched, if it went through."""
+
+        def job(channel: Channel) -> tuple[list[Refusal], list[_Read]]:
+            refused = channel.transact(messages)
+            return refused, [] if refused else self._ask(channel, touched)
+
+        return await self._thread.ask(job) if messages else ([], [])
 
     async def _halves(self, work: list[_Work], refused: Sequence[Refusal]) -> bool:
         """The kernel refused the whole and names nobody: find out who it is."""
@@ -90,7 +107,7 @@ class Transactions:
         One that the kernel does not hold as we thought has another try.
         """
         before = {owner: self._picture.value(work[owner].change.set, work[owner].key) for owner in refused}
-        news = await self._read_back([work[owner] for owner in refused])
+        news = await self._read_back(work[owner] for owner in refused)
         if news or any(one.code == errno.ENOENT for one in refused.values()):
             self._doubtful()
         left: list[_Work] = []
@@ -135,17 +152,26 @@ class Transactions:
         found = [wire.encode_drop(self._table, name, start)]
         return found if end is None else [*found, wire.encode_drop(self._table, name, end, end=True)]
 
-    async def _read_back(self, work: Sequence[_Work]) -> bool:
-        """Read the elements that were touched; return whether that brought news."""
-        touched: dict[NftSet, dict[bytes, _Work]] = {}
-        for one in work:
-            touched.setdefault(one.change.set, {})[one.key] = one
-        if not touched:
-            return False
-        datagrams = await self._thread.ask(lambda channel: self._ask(channel, touched))
-        changed = False
+    async def _read_back(self, work: Iterable[_Work]) -> bool:
+        """Read elements; return whether that brought news."""
+        touched = _by_set(work)
+        return await self._take(await self._thread.ask(lambda channel: self._ask(channel, touched)))
+
+    def _ask(self, channel: Channel, touched: _Touched) -> list[_Read]:
+        found = []
         for name, wanted in touched.items():
-            now, _ = await raw_set(name, datagrams[name])
+            many = len(wanted) >= DUMP_FROM and len(wanted) * 3 > self._picture.size(name)
+            if many or LAYOUTS[name].interval:
+                datagrams = datagrams_of(channel, self._table, name)
+            else:
+                datagrams = channel.get(self._table, name, list(wanted))
+            found.append(_Read(name, wanted, datagrams))
+        return found
+
+    async def _take(self, found: Iterable[_Read]) -> bool:
+        changed = False
+        for name, wanted, datagrams in found:
+            now, _ = await raw_set(name, datagrams)
             for count, (key, one) in enumerate(wanted.items()):
                 value = now.get(key)
                 asked = one.change if isinstance(one.change, PutElement) and value == one.value else None
@@ -154,13 +180,9 @@ class Transactions:
                     await asyncio.sleep(0)
         return changed
 
-    def _ask(self, channel: Channel, touched: dict[NftSet, dict[bytes, _Work]]) -> dict[NftSet, list[bytes]]:
-        found = {}
-        for name, wanted in touched.items():
-            keys = list(wanted)
-            many = len(keys) >= DUMP_FROM and len(keys) * 3 > self._picture.size(name)
-            if many or LAYOUTS[name].interval:
-                found[name] = datagrams_of(channel, self._table, name)
-            else:
-                found[name] = channel.get(self._table, name, keys)
-        return found
+
+def _by_set(work: Iterable[_Work]) -> _Touched:
+    touched: _Touched = {}
+    for one in work:
+        touched.setdefault(one.change.set, {})[one.key] = one
+    return touched
