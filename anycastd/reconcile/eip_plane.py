@@ -247,8 +247,8 @@ class EipPlane:
         if after is None or (was_tracked and eip.tracking is Tracking.STATELESS):
             self._flushes.append(FlushConnections(0, 0, eip.address))
             return
-        for path in before.paths:
-            if path is not None and not after.uses(path) and self._pools.is_bad(path):
+        for known, path in before.named.items():
+            if known in before.worn and not after.uses(path) and self._pools.is_bad(path):
                 self._flushes.append(FlushConnections(path.mark, address=eip.address))
 
     def _number(self, eip: Eip, *, is_there: bool) -> None:

@@ -34,13 +34,19 @@ class Pool:
     paths: tuple[Path | None, ...] = ()
     addresses: dict[Address, None] = field(default_factory=dict)
     elements: Wanted = field(default_factory=dict)
-    bad: frozenset[Path] = frozenset()
+    worn: set[Path] = field(default_factory=set)
+    """Of `known`, those that may have connections: packets went over them, and they were not found bad since."""
     is_new: bool = True
 
     @property
     def is_dark(self) -> bool:
         """Return whether its EIPs are to have no path."""
         return not self.placement.shares
+
+    @property
+    def named(self) -> dict[Path, Path]:
+        """Return the final path of each known one."""
+        return {known: path for known, path in zip(self.known, self.paths, strict=True) if known and path}
 
     def uses(self, path: Path) -> bool:
         """Return whether packets go over this path now."""

@@ -6,7 +6,7 @@ A pool's number comes from its binding alone: when health moves packets, element
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from anycastd.model.address import Address, RegionName
@@ -57,7 +57,10 @@ class EipPools:
             self._renumbered(self._numbers.add(key))
             pool.number = self._numbers[key]
             self._enter(pool)
+            pool.worn = set(before.worn if before else ())
             self._settle(pool, before.placement if before else None, now_s)
+        elif before is not None:
+            pool.worn |= before.worn.intersection(pool.known)
         pool.addresses[address] = None
         return pool
 
@@ -138,6 +141,8 @@ class EipPools:
         moved = []
         for pool in self._pools.values():
             there = shares_in(pool, observed) if pool.is_new else ()
+            if pool.is_new:
+                pool.worn.update(pool.named)
             pool.is_new = False
             if there:
                 regions = tuple(dict.fromkeys(share.path.region for share in there))
@@ -218,20 +223,22 @@ class EipPools:
         """Place a pool's packets."""
         outlook, before = self._outlooks[pool.version], pool.placement
         after = pool.placement = place_in(outlook, pool.binding, pool.paths, last, now_s)
-        if not outlook.suspect:
-            self._look_for_bad(pool, outlook, {share.path for share in before.shares})
+        self._look_for_bad(pool, outlook)
         self._write(pool)
         if before.shares != after.shares or before.reason is not after.reason:
             return [Moved(pool.number, tuple(pool.addresses), before, after)]
         return []
 
-    def _look_for_bad(self, pool: Pool, outlook: Outlook, used: Collection[Path]) -> None:
-        """Note bad backends that packets have left, or that turned bad while older connections still go there."""
-        bad = {p: q for p, q in zip(pool.known, pool.paths, strict=True) if p and q and _is_bad(outlook, q)}
-        for known, path in bad.items():
-            if pool.addresses and not pool.uses(path) and (path in used or known not in pool.bad):
+    def _look_for_bad(self, pool: Pool, outlook: Outlook) -> None:
+        """Note bad backends to which there may be connections though packets go there no more."""
+        named = pool.named
+        pool.worn = {known for known, path in named.items() if known in pool.worn or pool.uses(path)}
+        if outlook.suspect:
+            return
+        for known in sorted(pool.worn, key=lambda path: path.mark):
+            if not pool.uses(named[known]) and _is_bad(outlook, known):
+                pool.worn.discard(known)
                 self._left.setdefault(known, []).append(pool)
-        pool.bad = frozenset(bad)
 
     def _write(self, pool: Pool) -> None:
         if bool(pool.elements) == pool.is_dark:

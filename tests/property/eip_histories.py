@@ -268,8 +268,8 @@ class History:
             if one.binding is not None
         }
         numbers = pool_numbering()
-        for key in dict.fromkeys(keys.values()):
-            numbers.add(key)
+        for pool in dict.fromkeys(keys.values()):
+            numbers.add(pool)
         paths = number_paths(
             path
             for one in live.values()

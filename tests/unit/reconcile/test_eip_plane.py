@@ -1,0 +1,491 @@
+"""The plane of EIPs: what a step costs, what it says, and which connections end by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from anycastd.model.address import Address, Prefix, RegionName, TunnelId
+from anycastd.model.decision import TunnelOrder
+from anycastd.model.eip import (
+    Bandwidth,
+    EipStatus,
+    EipView,
+    FlushConnections,
+    Mode,
+    PlacementReason,
+    Shaping,
+    Tracking,
+)
+from anycastd.model.health import Health
+from anycastd.model.nft import DropElement, NftObserved, NftSet, PutElement, Value
+from anycastd.model.topology import Config, PrefixSpec, ReturnPath
+from anycastd.policy import elements, paths
+from anycastd.policy.paths import path_of
+from anycastd.reconcile.eip_plane import EipPlane
+from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, bound, eip, shares, to, view_of, world
+from tests.unit.reconcile.filter import Tables, apply, observed, tables, ways
+
+EU, US = RegionName("eu"), RegionName("us")
+ONE, TWO = ip_address("203.0.113.1"), ip_address("203.0.113.2")
+BOTH = bound("eu/web-1", to("us/web-1", priority=2))
+OFF = bound("eu/web-1", drop=True)
+S, R = EipStatus, PlacementReason
+
+
+class Bench:
+    """A plane beside a packet filter that does what it says."""
+
+    def __init__(self, config: Config = CONFIG, states: dict[str, Health] | None = None) -> None:
+        self.config, self.there, self.now_s = config, tables(), 100.0
+        self.plane = EipPlane(config, view_of(states or {}, config=config), self.now_s)
+
+    def settle(self) -> list[str]:
+        """Apply all changes; return them in short."""
+        changes = self.plane.changes(observed(self.there))
+        apply(self.there, changes)
+        assert self.plane.changes(observed(self.there)) == ()
+        return [f"{'+' if isinstance(one, PutElement) else '-'}{one.set.value}" for one in changes]
+
+    def believe(self, states: dict[str, Health], suspect: bool = False) -> list[tuple[int, int]]:
+        health = view_of(states, config=self.config, suspect=suspect)
+        moved = self.plane.on_health(health, None, self.now_s)
+        return [(one.pool, len(one.addresses)) for one in moved]
+
+    def view(self, last: int = 1) -> EipView:
+        found = self.plane.view(ip_address(f"203.0.113.{last}"), observed(self.there))
+        assert found is not None
+        return found
+
+    def view_pool(self, last: int = 1) -> Value:
+        """Return the number of an EIP's pool."""
+        return self.plane.wanted[NftSet.EIP4][ip_address(f"203.0.113.{last}")]
+
+    def mark(self, backend: str) -> int:
+        path = path_of(self.config, to(backend), 4)
+        assert path is not None
+        return path.mark
+
+
+# what an operator does
+
+
+def test_the_life_of_an_eip() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1), 1.0)
+    assert (bench.view().status, bench.view().reason) == (S.CREATING, R.UNBOUND)
+    assert bench.settle() == ["+idle4", "+in4", "+out4", "+own4", "+own6"]
+    assert bench.view().status is S.UNBIND
+    bench.plane.put(eip(1, BOTH), 2.0)
+    assert (bench.view().status, bench.view().reason) == (S.BINDING, R.PREFERRED)
+    assert bench.settle() == ["+translated", "+translated", "+nat4", "+nat4", "+pool", "+eip4", "-idle4"]
+    assert bench.view().status is S.BIND
+    bench.plane.put(eip(1), 3.0)
+    assert bench.view().status is S.UNBINDING
+    bench.settle()
+    assert bench.view().status is S.UNBIND
+    bench.plane.put(eip(1, BOTH, released_unix_s=9.0), 4.0)
+    bench.settle()
+    assert (bench.view().status, bench.view().reason) == (S.OFFLINING, R.RELEASED)
+    bench.plane.drop(ONE, 5.0)
+    assert (bench.view().status, bench.view().reason) == (S.OFFLINING, R.RELEASED)
+    assert bench.settle() == ["-idle4", "-in4", "-out4"]
+    assert bench.plane.view(ONE, observed(bench.there)) is None
+    assert bench.plane.views(observed(bench.there)) == ()
+
+
+def test_a_change_half_done_is_not_done() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH, bandwidth=Bandwidth(in_bps=8_000_000)), 1.0)
+    changes = bench.plane.changes(observed(bench.there))
+    for change in changes:
+        assert bench.view().status is not S.BIND
+        apply(bench.there, (change,))
+        if change.set is NftSet.EIP4:
+            break
+    assert bench.view().status is S.BIND
+    bench.plane.put(eip(1, BOTH, bandwidth=Bandwidth(in_bps=16_000_000)), 1.0)
+    assert bench.view().status is S.BINDING
+
+
+def test_a_blocked_eip_carries_nothing_and_says_so() -> None:
+    bench = Bench()
+    bench.plane.put(replace(eip(1, BOTH, blocked=True), blocked_reason="abuse"), 1.0)
+    bench.settle()
+    assert (bench.view().status, bench.view().reason, bench.view().detail) == (S.UNBIND, R.BLOCKED, "abuse")
+    assert ways(bench.there, ONE) is None
+
+
+def test_an_eip_outside_every_prefix_is_kept_but_not_carried() -> None:
+    bench = Bench()
+    bench.plane.put(eip("198.51.100.1", BOTH), 1.0)
+    bench.settle()
+    view = bench.plane.view(ip_address("198.51.100.1"), observed(bench.there))
+    assert view is not None
+    assert (view.status, view.reason, view.placement) == (S.UNBIND, R.NO_PATH, None)
+    assert "in no configured prefix" in view.detail
+    spec = PrefixSpec(prefix=ip_network("198.51.100.0/24"))
+    config = replace(CONFIG, prefixes={**CONFIG.prefixes, spec.prefix: spec})
+    bench.plane.configure(config, view_of({}), 2.0)
+    bench.settle()
+    assert ways(bench.there, ip_address("198.51.100.1")) is not None
+
+
+def test_eips_with_the_same_binding_share_a_pool_and_its_elements() -> None:
+    bench = Bench()
+    several = bound("eu/web-1", "eu/web-2")
+    bench.plane.put(eip(1, several), 1.0)
+    bench.settle()
+    bench.plane.put(eip(2, several), 1.0)
+    assert bench.settle() == ["+in4", "+out4", "+eip4"]
+    bench.plane.put(eip(1), 1.0)
+    assert bench.settle() == ["+idle4", "-eip4"]
+    bench.plane.drop(TWO, 1.0)
+    assert bench.settle().count("-slot") == 64
+    assert not bench.there[NftSet.NAT4]
+
+
+def test_putting_the_same_again_costs_nothing() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    bench.plane.put(eip(1, BOTH), 2.0)
+    bench.plane.put(replace(eip(1, BOTH), generation=7, description="mine"), 3.0)
+    assert bench.settle() == []
+    assert bench.view().eip.generation == 7
+
+
+def test_shaped_eips_have_classes_of_their_own() -> None:
+    bench = Bench()
+    shaped = Bandwidth(out_bps=8_000_000, shaping=Shaping.HTB)
+    for last in range(1, 101):
+        bench.plane.put(eip(last, BOTH, bandwidth=shaped), 1.0)
+    bench.settle()
+    minors = bench.plane.minors
+    assert len(set(minors.values())) == len(minors) == 100
+    assert {one: bench.there[NftSet.CLASS4][one] for one in minors} == minors
+    bench.plane.put(eip(1, BOTH), 2.0)
+    bench.plane.drop(TWO, 2.0)
+    assert bench.plane.minors.keys() == minors.keys() - {ONE, TWO}
+
+
+# what health does
+
+
+def test_a_failover_rewrites_the_pool_and_no_eip() -> None:
+    bench = Bench()
+    for last in range(1, 101):
+        bench.plane.put(eip(last, BOTH), 1.0)
+    bench.settle()
+    pool = bench.there[NftSet.EIP4][ONE]
+    assert bench.believe({"eu/web-1": BAD}) == [(pool, 100)]
+    assert bench.settle() == ["+pool"]
+    assert bench.view().reason is R.OTHER_PRIORITY
+    assert bench.believe({"eu/web-1": BAD}) == []
+    assert bench.believe({}) == [(pool, 100)]
+
+
+def test_only_pools_that_may_use_the_region_are_looked_at() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.plane.put(eip(2, bound("us/web-1")), 1.0)
+    assert bench.plane.on_health(view_of({"us": BAD}), frozenset({EU}), 2.0) == ()
+    assert [one.addresses for one in bench.plane.on_health(view_of({"us": BAD}), frozenset({US}), 3.0)] == [(TWO,)]
+
+
+def test_without_a_path_by_choice_packets_are_dropped_at_the_eip() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, OFF), 1.0)
+    bench.settle()
+    bench.believe({"eu": BAD})
+    assert bench.settle() == ["+dark4", "-pool"]
+    assert (bench.view().status, bench.view().reason) == (S.BIND, R.NO_PATH)
+    assert ways(bench.there, ONE) is None
+    bench.believe({})
+    assert bench.settle() == ["+pool", "-dark4"]
+
+
+def test_a_dial_moves_packets_and_ends_no_connection() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    moved = bench.plane.set_dials({EU: 0}, 2.0)
+    assert [shares(one.after) for one in moved] == [{"us/web-1": 64}]
+    assert bench.settle() == ["+pool"]
+    assert bench.plane.take_flushes() == ()
+    assert bench.plane.set_dials({EU: 0}, 3.0) == ()
+    assert [shares(one.after) for one in bench.plane.set_dials({}, 4.0)] == [{"eu/web-1": 64}]
+
+
+# which connections end
+
+
+def test_a_bad_backend_ends_the_connections_of_its_path() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.put(eip(2, bound("us/web-1")), 1.0)
+    bench.believe({"eu/web-1": BAD})
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
+    assert bench.plane.take_flushes() == ()
+    bench.believe({})
+    assert bench.plane.take_flushes() == ()
+
+
+def test_but_not_those_of_eips_that_stay_there() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.put(eip(2, bound("eu/web-1")), 1.0)
+    bench.believe({"eu/web-1": BAD})
+    assert bench.view(2).reason is R.FAIL_OPEN
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1"), address=ONE),)
+
+
+def test_older_connections_end_too_when_the_backend_that_a_dial_left_turns_bad() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.set_dials({EU: 0}, 2.0)
+    assert bench.plane.take_flushes() == ()
+    bench.believe({"eu/web-1": BAD})
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
+
+
+@pytest.mark.parametrize("state", [BLIND, NEW])
+def test_what_is_not_known_ends_nothing(state: Health) -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.believe({"eu/web-1": state})
+    bench.believe({"eu": BAD, "us": BAD, "ap": BAD}, suspect=True)
+    assert bench.plane.take_flushes() == ()
+
+
+@pytest.mark.parametrize("after", [eip(1), eip(1, BOTH, blocked=True), eip(1, BOTH, released_unix_s=1.0)])
+def test_an_eip_that_carries_nothing_any_more_ends_all_its_connections(after: object) -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.put(after, 2.0)  # type: ignore[arg-type]
+    assert bench.plane.take_flushes() == (FlushConnections(0, 0, ONE),)
+    bench.plane.drop(ONE, 3.0)
+    assert bench.plane.take_flushes() == ()
+
+
+def test_a_removed_eip_ends_all_its_connections() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.drop(ONE, 2.0)
+    assert bench.plane.take_flushes() == (FlushConnections(0, 0, ONE),)
+
+
+def test_a_new_binding_ends_only_connections_to_backends_that_are_not_well() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.plane.put(eip(1, bound("eu/web-2")), 2.0)
+    bench.plane.put(eip(1, bound(to("eu/web-2", 7), "us/web-1")), 3.0)
+    assert bench.plane.take_flushes() == ()
+    bench.believe({"eu/web-2": BAD, "us/web-1": BAD})
+    assert bench.plane.take_flushes() == ()
+    bench.plane.put(eip(1, bound("eu/web-1")), 4.0)
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-2"), address=ONE),)
+
+
+def test_connections_left_by_a_new_binding_end_when_their_backend_turns_bad_if_it_is_still_bound() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1", "eu/web-2")), 1.0)
+    bench.plane.put(eip(1, bound(to("eu/web-1", 0), "eu/web-2")), 2.0)
+    bench.plane.put(eip(2, bound("us/web-1", to("eu/web-1", priority=2))), 2.0)
+    bench.believe({"eu/web-1": BAD})
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
+
+
+def test_an_eip_that_is_no_longer_tracked_forgets_what_was() -> None:
+    bench = Bench()
+    routed = bound(to("eu/web-1", mode=Mode.ROUTED))
+    bench.plane.put(eip(1, routed), 1.0)
+    bench.plane.put(eip(1, routed, tracking=Tracking.STATELESS), 2.0)
+    assert bench.plane.take_flushes() == (FlushConnections(0, 0, ONE),)
+    bench.plane.put(eip(1, routed), 3.0)
+    assert bench.plane.take_flushes() == ()
+
+
+# tunnels
+
+
+def orders(best: str, other: str) -> dict[tuple[RegionName, int], TunnelOrder]:
+    return {(EU, 4): TunnelOrder(EU, 4, (TunnelId(best), TunnelId(other)), "", 0.0)}
+
+
+@pytest.mark.parametrize(("way_back", "ends"), [(ReturnPath.ADDRESS, True), (ReturnPath.GATEWAY, False)])
+def test_masquerading_follows_the_best_tunnel(way_back: ReturnPath, ends: bool) -> None:
+    config = world(modes={"eu": Mode.MASQUERADE})
+    config = replace(config, regions={**config.regions, EU: replace(config.regions[EU], return_path=way_back)})
+    bench = Bench(config)
+    bench.plane.put(eip(1, bound("eu/web-1", to("us/web-1", mode=Mode.DNAT))), 1.0)
+    bench.plane.set_tunnels(orders("eu/a", "eu/b"))
+    bench.settle()
+    mark = bench.mark("eu/web-1")
+    assert bench.there[NftSet.HIDE4] == {mark: config.tunnels[TunnelId("eu/a")].local_ipv4}
+    bench.plane.set_tunnels(orders("eu/b", "eu/a"))
+    assert bench.settle() == ["+hide4"]
+    assert bench.there[NftSet.HIDE4] == {mark: config.tunnels[TunnelId("eu/b")].local_ipv4}
+    assert bench.plane.take_flushes() == ((FlushConnections(mark),) if ends else ())
+
+
+# configurations
+
+
+def test_a_prefix_that_left_the_file_is_carried_for_its_linger_time() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    less: dict[Prefix, PrefixSpec] = {net: spec for net, spec in CONFIG.prefixes.items() if net.version == 6}
+    bench.plane.configure(replace(CONFIG, prefixes=less), view_of({}), 1000.0)
+    assert bench.settle() == []
+    assert bench.plane.next_s() == 1300.0
+    bench.plane.wake(1299.0)
+    assert bench.settle() == []
+    bench.plane.wake(1300.0)
+    assert bench.plane.next_s() is None
+    assert set(bench.settle()) == {"+idle4", "-own4", "-eip4", "-pool", "-nat4", "-translated"}
+    assert bench.plane.take_flushes() == (FlushConnections(0, 0, ONE),)
+
+
+def test_a_backend_that_left_the_file_ends_its_connections() -> None:
+    bench = Bench()
+    several = bound("eu/web-1", "eu/web-2")
+    bench.plane.put(eip(1, several), 1.0)
+    bench.settle()
+    mark = bench.mark("eu/web-1")
+    region = replace(CONFIG.regions[EU], backends=tuple(one for one in CONFIG.regions[EU].backends if one[-1] != "1"))
+    backends = {id_: one for id_, one in CONFIG.backends.items() if id_ != "eu/web-1"}
+    probes = tuple(one for one in CONFIG.probes if one.backend != "eu/web-1")
+    bench.config = replace(CONFIG, regions={**CONFIG.regions, EU: region}, backends=backends, probes=probes)
+    bench.plane.configure(bench.config, view_of({}, config=bench.config), 2.0)
+    assert bench.plane.take_flushes() == (FlushConnections(mark),)
+    bench.settle()
+    assert mark not in bench.there[NftSet.NAT4]
+    assert shares(bench.view().placement) == {"eu/web-2": 64}  # type: ignore[arg-type]
+    assert "eu/web-1" in bench.view().detail
+
+
+# what the kernel shows
+
+
+def test_nothing_is_done_before_the_first_read_and_then_everything_is_compared() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    assert bench.plane.changes(NftObserved()) == ()
+    stray = tables()
+    stray[NftSet.IN4][TWO] = None
+    assert DropElement(NftSet.IN4, TWO) in bench.plane.changes(observed(stray))
+
+
+def test_after_the_first_time_only_what_changed_is_looked_at_until_a_reading_was_unexpected() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    del bench.there[NftSet.EIP4][ONE]
+    assert bench.plane.changes(observed(bench.there)) == ()
+    assert bench.plane.changes(observed(bench.there, 1)) == (PutElement(NftSet.EIP4, ONE, bench.view_pool()),)
+
+
+def test_a_restart_goes_on_from_what_the_kernel_shows() -> None:
+    """us serves because eu was bad; the daemon after us knows nothing yet and must not try eu first."""
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.believe({"eu": BAD})
+    bench.settle()
+    unknown = view_of({"eu": NEW, "us": NEW, "ap": NEW})
+    plane = EipPlane(CONFIG, unknown, 1.0)
+    plane.put(eip(1, BOTH), 1.0)
+    assert plane.changes(observed(bench.there)) == ()
+    view = plane.view(ONE, observed(bench.there))
+    assert view is not None
+    assert shares(view.placement) == {"us/web-1": 64}  # type: ignore[arg-type]
+    assert [shares(one.after) for one in plane.on_health(view_of({}), None, 2.0)] == [{"eu/web-1": 64}]
+
+
+def test_a_restart_with_other_tunnels_ends_what_hides_behind_the_old_one() -> None:
+    config = world(modes={"eu": Mode.MASQUERADE})
+    bench = Bench(config)
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.plane.set_tunnels(orders("eu/a", "eu/b"))
+    bench.settle()
+    after = Bench(config)
+    after.there = bench.there
+    after.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    after.plane.set_tunnels(orders("eu/b", "eu/a"))
+    assert after.settle() == ["+hide4"]
+    assert after.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
+
+
+def test_a_restart_keeps_carrying_prefixes_that_its_file_lost() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    less = replace(CONFIG, prefixes={})
+    plane = EipPlane(less, view_of({}), 1.0)
+    plane.put(eip(1, BOTH), 1.0)
+    plane.take_over(observed(bench.there), 50.0)
+    assert plane.changes(observed(bench.there)) == ()
+    assert plane.next_s() == 350.0
+
+
+# numbers that collide
+
+
+def test_pools_whose_numbers_collide_never_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With only 20 numbers; no EIP is ever sent to the backend of another, whatever comes and goes."""
+    monkeypatch.setattr(elements, "POOL_NUMBERS", 20)
+    bench = Bench()
+    kinds = [bound(to("eu/web-1", weight)) for weight in range(1, 7)] + [bound(to("us/web-1", w)) for w in range(1, 7)]
+    backends = {n: ip_address("10.2.0.2" if n < 6 else "10.3.0.2") for n in range(12)}
+    collided = False
+    for order in ("3b718402a596", "915a0b264837", "b0a182937465", "5b60a1492873"):
+        for index in (int(digit, 16) for digit in order):
+            address = ip_address(f"203.0.113.{index + 1}")
+            if bench.plane.view(address, observed(bench.there)) is None:
+                bench.plane.put(eip(index + 1, kinds[index]), 1.0)
+            else:
+                bench.plane.drop(address, 1.0)
+            changes = bench.plane.changes(observed(bench.there))
+            collided = collided or sum(one.set is NftSet.EIP4 for one in changes) > 1
+            for change in changes:
+                apply(bench.there, (change,))
+                _nobody_meets(bench.there, backends)
+    assert collided
+
+
+def _nobody_meets(there: Tables, backends: dict[int, Address]) -> None:
+    for index, backend in backends.items():
+        found = ways(there, ip_address(f"203.0.113.{index + 1}"))
+        assert found is None or {way.backend for way in found} == {backend}
+
+
+def test_paths_whose_numbers_collide_lead_where_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "PATH_NUMBERS", 3)
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.plane.put(eip(2, bound("eu/web-2")), 1.0)
+    bench.plane.put(eip(3, bound("eu/web-1", to("eu/web-2", mode=Mode.ROUTED))), 1.0)
+    bench.settle()
+    expected = {1: {"10.2.0.2"}, 2: {"10.2.0.3"}, 3: {"10.2.0.2", "None"}}
+    for last in (1, 2, 3):
+        found = ways(bench.there, ip_address(f"203.0.113.{last}"))
+        assert found is not None
+        assert {str(way.backend) for way in found} == expected[last]
+    bench.plane.drop(ONE, 2.0)
+    bench.plane.drop(ip_address("203.0.113.3"), 2.0)
+    bench.settle()
+    assert {str(way.backend) for way in ways(bench.there, TWO) or ()} == {"10.2.0.3"}
+
+
+def test_one_eip_more_or_less_touches_only_its_own_elements_among_thousands() -> None:
+    bench = Bench()
+    for low in range(2, 250):
+        bench.plane.put(eip(low, bound(to("eu/web-1", low % 200 + 1), "eu/web-2")), 1.0)
+    bench.settle()
+    bench.plane.put(eip(1, BOTH), 2.0)
+    changes = bench.plane.changes(observed(bench.there))
+    assert len(changes) <= 9
+    assert all(one.key in (ONE, bench.view_pool()) or one.key == bench.mark("us/web-1") for one in changes)
