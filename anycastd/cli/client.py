@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 DEFAULT_SOCKET = "/run/anycastd/api.sock"
 TIMEOUT_S = 10.0
 
-EX_USAGE, EX_UNAVAILABLE, EX_PROTOCOL, EX_CONFIG = 64, 69, 76, 78
+EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_PROTOCOL, EX_CONFIG = 64, 65, 69, 75, 76, 78
 
 
 class AskError(Exception):
@@ -55,15 +56,30 @@ def _refusal(status: int, body: Any) -> AskError:
     error = body.get("error", {}) if isinstance(body, dict) else {}
     message = str(error.get("message", f"the daemon answered {status}"))
     details = tuple(str(problem) for problem in error.get("problems") or ())
-    code = EX_CONFIG if status == 409 else EX_USAGE if status in (400, 404) else EX_UNAVAILABLE
-    return AskError(message, code, details)
+    code = _EXIT.get(status, EX_UNAVAILABLE)
+    if status == 409 and error.get("code") == "config_refused":
+        code = EX_CONFIG
+    # one problem is the message itself
+    return AskError(message, code, details if len(details) > 1 or code == EX_CONFIG else ())
 
 
-def ask(path: str, target: str, *, method: str = "GET", timeout_s: float = TIMEOUT_S) -> Any:
-    """Return the JSON that the daemon answers; AskError says why there is none."""
+_EXIT = {400: EX_USAGE, 404: EX_USAGE, 409: EX_DATAERR, 412: EX_DATAERR, 422: EX_DATAERR}
+
+
+def ask(
+    path: str,
+    target: str,
+    *,
+    method: str = "GET",
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Any:
+    """Return the JSON that the daemon answers; AskError says why there is none. `body` None sends none."""
     connection = UnixConnection(path, timeout_s)
+    sent = None if body is None else json.dumps(body)
     try:
-        connection.request(method, target)
+        connection.request(method, target, body=sent, headers=dict(headers or {}))
         response = connection.getresponse()
         status, text = response.status, response.read()
     except OSError as error:

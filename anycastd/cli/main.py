@@ -15,6 +15,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("anycastd.cli.run", "Run the daemon in the foreground."),
     "status": ("anycastd.cli.status", "Show prefixes, tunnels, neighbors and alarms."),
     "explain": ("anycastd.cli.explain", "Say why a prefix is announced as it is."),
+    "eip": ("anycastd.cli.eip", "Allocate, bind, limit, show and watch accelerated EIPs."),
+    "region": ("anycastd.cli.region", "List regions and set their traffic dials."),
     "reload": ("anycastd.cli.reload", "Read the configuration again."),
     "check": ("anycastd.cli.check", "Check a configuration file."),
     "doctor": ("anycastd.cli.doctor", "Look for what breaks a POP on this machine."),
@@ -54,11 +56,14 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """Announce, depreference and withdraw anycast prefixes by the health of what is behind them."""
+    """Announce anycast prefixes by the health of what is behind them, and carry accelerated EIPs to their backends."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb; return the exit status: 0, or one of sysexits.h (64 usage, 69 no daemon, 78 configuration)."""
+    """Run a verb; return the exit status: 0, or one of sysexits.h.
+
+    64 usage, 65 refused by a rule, 69 no daemon, 75 not done yet, 76 not our daemon, 78 configuration.
+    """
     try:
         result = cli.main(args=arguments, prog_name="anycastd", standalone_mode=False)
         sys.stdout.flush()

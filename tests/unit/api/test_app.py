@@ -21,13 +21,15 @@ from anycastd.api import schema
 from anycastd.api.app import Server, serve
 from anycastd.api.endpoints import VIEWS
 from anycastd.api.errors import ApiUnavailable
-from anycastd.api.ports import ReloadOutcome
+from anycastd.api.ports import ReloadOutcome, Request
 from anycastd.model.bgp import SpeakerState
 from anycastd.model.decision import Level
 from anycastd.model.topology import ApiConfig
+from anycastd.resources.commands import Allocate
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon
+from tests.unit.runtime.eip_world import ONE, World
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -39,6 +41,7 @@ class Face:
     daemon: Daemon
     server: Server
     path: Path
+    task: str
     tcp: aiohttp.ClientSession
     unix: aiohttp.ClientSession
 
@@ -51,11 +54,15 @@ class Face:
 @pytest_asyncio.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
     daemon, path = Daemon(build.serving()), tmp_path / "run" / "api.sock"
-    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics())
+    world = World(tmp_path / "anycastd.db")
+    task = (await (await world.begin()).change(Request(command=Allocate(address=ONE)))).task  # type: ignore[union-attr]
+    assert task is not None
+    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk)
     local = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
-        yield Face(daemon, server, path, tcp, unix)
+        yield Face(daemon, server, path, task.id, tcp, unix)
     await server.close()
+    await world.end()
 
 
 async def test_every_view_answers_in_the_shape_it_promises(face: Face) -> None:
@@ -176,7 +183,8 @@ async def test_the_openapi_document_describes_what_is_served(face: Face) -> None
     for name in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(document)):
         assert name in shapes
     for path, operations in document["paths"].items():
-        target = path.replace("{cidr}", "203.0.113.0/24")
+        target = path.replace("{cidr}", "203.0.113.0/24").replace("{eip}", str(ONE))
+        target = target.replace("{task}", face.task).replace("{region}", "us-east")
         for method in operations:
             async with face.unix.request(method, f"http://localhost{target}") as response:
                 assert response.status not in (404, 405), path

@@ -1,0 +1,103 @@
+"""EIPs as tables and pages for a terminal, from the API's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from anycastd.cli.eip_words import rate_text
+from anycastd.cli.render import Row, painted, table
+
+
+def ways_of(eip: dict[str, Any]) -> list[str]:
+    """Return where the packets go, a backend a line; those that are asked for while nothing goes anywhere."""
+    placement, association = eip["placement"], eip["association"]
+    if placement is not None and placement["shares"]:
+        return [f"{share['backend']} {share['percent']:g} %" for share in placement["shares"]]
+    return [f"({target['backend']})" for target in association["targets"]] if association else ["-"]
+
+
+def limits_of(eip: dict[str, Any]) -> str:
+    """Return the limits of both directions."""
+    limits = eip["bandwidth"]
+    if limits["in_bps"] is None and limits["out_bps"] is None:
+        return "-"
+    shaping = "" if limits["shaping"] == "police" else f" {limits['shaping']}"
+    return f"{rate_text(limits['in_bps'])}/{rate_text(limits['out_bps'])}{shaping}"
+
+
+def why_of(eip: dict[str, Any]) -> str:
+    """Return the one thing that an operator should know first."""
+    if eip["last_error"]:
+        return f"refused by the kernel: {eip['last_error']}"
+    if eip["notes"]:
+        return str(eip["notes"][0])
+    if eip["blocked"]:
+        return f"blocked: {eip['blocked_reason']}"
+    if eip["released_at"]:
+        return f"released, restorable until {eip['restorable_until']}"
+    return str(eip["detail"])
+
+
+def _rows(eips: Iterable[dict[str, Any]]) -> Iterable[Row]:
+    for eip in eips:
+        first, *others = ways_of(eip)
+        yield eip["address"], eip["status"], first, limits_of(eip), why_of(eip)
+        for way in others:
+            yield "", "", way, "", ""
+
+
+def list_lines(eips: Iterable[dict[str, Any]], *, colour: bool) -> list[str]:
+    """Return the table of `anycastd eip list`."""
+    return table(("EIP", "STATUS", "TO", "LIMIT (in/out)", "WHY"), _rows(eips), colour=colour)
+
+
+def show_lines(eip: dict[str, Any], *, colour: bool) -> list[str]:
+    """Return the page of `anycastd eip show`."""
+    association = eip["association"]
+    facts: list[tuple[str, str]] = [
+        ("status", f"{painted(eip['status'], colour)}  {eip['reason'].replace('_', ' ')}: {eip['detail']}"),
+        (
+            "id",
+            f"{eip['id']}, generation {eip['generation']}, of {'the file' if eip['source'] == 'file' else 'the API'}",
+        ),
+        ("prefix", eip["prefix"] or "in no announced prefix"),
+        ("limit", f"{limits_of(eip)} (in/out)"),
+        ("ping", f"answered by the {eip['ping']}"),
+        ("tracking", eip["tracking"]),
+    ]
+    if association is None:
+        facts.append(("bound to", "-"))
+    else:
+        facts += [("bound to", _target(target)) for target in association["targets"]]
+        how = f"{association['spread']}, affinity {association['affinity']}, {association['when_unhealthy']}"
+        facts.append(("spread", how))
+    if eip["placement"] is not None:
+        facts += [("goes to", way) for way in ways_of(eip)]
+        facts.append(("since", f"{eip['placement']['since']}: {eip['placement']['detail']}"))
+    facts += [("blocked", eip["blocked_reason"])] * eip["blocked"]
+    if eip["released_at"]:
+        facts.append(("released", f"{eip['released_at']}, restorable until {eip['restorable_until']}"))
+    facts += [("error", eip["last_error"])] * bool(eip["last_error"])
+    facts += [("note", note) for note in eip["notes"]]
+    facts += [("about", eip["description"])] * bool(eip["description"])
+    facts.append(("changed", f"{eip['changed_at']} (allocated {eip['created_at']})"))
+    return [eip["address"], *(f"  {name:<9} {text}" for name, text in facts)]
+
+
+def _target(target: dict[str, Any]) -> str:
+    text = f"{target['backend']}  weight {target['weight']}, priority {target['priority']}"
+    if target["mode"] is not None:
+        text += f", {target['mode']}"
+    ports = ", ".join(f"{one['transport']}/{one['port']}:{one['to_port']}" for one in target["ports"])
+    return f"{text}, ports {ports}" if ports else text
+
+
+def summary_of(eip: dict[str, Any]) -> str:
+    """Return one EIP in a line."""
+    ways, why = ways_of(eip), why_of(eip)
+    return (
+        f"{eip['address']} is {eip['status']}"
+        + (f", to {', '.join(ways)}" if ways != ["-"] else "")
+        + f": {why}" * bool(why)
+    )

@@ -1,0 +1,177 @@
+"""Whatever is asked, and wherever the process dies: after the next start plane, kernel and store say the same.
+
+A change is there wholly or not at all; what was acknowledged, or committed, is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from anycastd.api.ports import Done, Request
+from anycastd.model.address import Address, RegionName
+from anycastd.model.eip import Eip, EipId, Source, TaskState
+from anycastd.resources import codec
+from anycastd.resources.commands import (
+    Allocate,
+    Associate,
+    Dial,
+    Disassociate,
+    EipCommand,
+    Modify,
+    Release,
+    Restore,
+)
+from anycastd.runtime.eip_tasks import KEEP_S
+from tests.unit import status_builder
+from tests.unit.runtime.eip_world import ONE, SIX, TWO, Died, World, bound_to, with_file
+
+T = TypeVar("T")
+STEPS = 7
+"""A change has at most so many steps at which the process can die."""
+
+names = st.sampled_from([str(ONE), str(TWO), str(SIX)])
+bindings = st.sampled_from(
+    [bound_to("eu-central/web-1"), bound_to("us-east/web-1", "eu-central/web-2"), bound_to("eu-central/none")]
+)
+commands: st.SearchStrategy[EipCommand] = st.one_of(
+    st.sampled_from([Allocate(address=ONE), Allocate(address=TWO), Allocate(address=SIX)]),
+    st.builds(Associate, names, bindings, st.booleans()),
+    st.builds(Disassociate, names),
+    st.builds(Modify, eip=names, in_bps=st.sampled_from([None, 10**6, 1]), description=st.sampled_from(["", "a"])),
+    st.builds(Release, names),
+    st.builds(Restore, names),
+)
+fuses = st.none() | st.integers(0, STEPS)
+keys = st.none() | st.sampled_from(["k1", "k2"])
+
+IN_FILE = Eip(id=EipId("eip-0000000f"), address=ONE, binding=bound_to("us-east/web-1"), source=Source.FILE)
+
+
+class Crashes(RuleBasedStateMachine):
+    """Commands, reloads, purges and dials, each with a death somewhere on its way, or none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")
+        self.directory = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+        self.runner = asyncio.Runner()
+        self.world = World(self.directory / "anycastd.db")
+        self.run(self.world.begin())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def teardown(self) -> None:
+        self.run(self.world.end())
+        self.runner.close()
+        shutil.rmtree(self.directory)
+
+    def stored(self) -> dict[Address, Eip]:
+        """Return what the file of the store says."""
+        items = self.run(self.world.store.snapshot(codec.EIPS)).items
+        eips = [codec.decode_eip(item.value or "") for item in items.values()]
+        return {eip.address: eip for eip in eips}
+
+    def dying(self, work: Coroutine[Any, Any, T], fuse: int | None) -> T | None:
+        """Do work with a fuse lit; if the process dies, return None and begin its next life."""
+        self.world.fuse.left = fuse
+        try:
+            outcome = self.run(work)
+        except Died:
+            self.run(self.world.restart())
+            return None
+        self.world.fuse.left = None
+        return outcome
+
+    @rule(command=commands, fuse=fuses, key=keys)
+    def change(self, command: EipCommand, fuse: int | None, key: str | None) -> None:
+        before = self.stored()
+        request = Request(command=command, key=key, digest=repr(command))
+        planned = self.run(self.world.desk.change(replace(request, dry_run=True)))
+        replay = key is not None and key in self.world.desk._book.answers
+        outcome = self.dying(self.world.desk.change(request), fuse)
+        after = self.stored()
+        changed = {address for address in before.keys() | after.keys() if before.get(address) != after.get(address)}
+        if replay or not isinstance(planned, Done):
+            assert changed == set()
+            return
+        wanted = planned.shown.view.eip
+        if outcome is None and fuse == 0:
+            # it died before the commit
+            assert changed == set()
+        elif planned.changes:
+            assert changed == {wanted.address}
+        if changed:
+            assert replace(after[wanted.address], id=wanted.id) == wanted
+            assert command.verb == "allocate" or after[wanted.address].id == wanted.id
+
+    @rule(seconds=st.sampled_from([1.0, 3600.0, 100_000.0]), fuse=fuses)
+    def time_passes(self, seconds: float, fuse: int | None) -> None:
+        before = self.stored()
+        self.world.wall_s += seconds
+        self.dying(self.world.desk.tick(), fuse)
+        self.run(self.world.desk.tick())
+        gone = before.keys() - self.stored().keys()
+        kept_s = self.world.config.eip.keep_released_s
+        assert gone == {
+            eip.address
+            for eip in before.values()
+            if eip.released_unix_s is not None and eip.released_unix_s + kept_s <= self.world.wall_s
+        }
+
+    @rule(in_file=st.booleans())
+    def reload(self, in_file: bool) -> None:
+        plain = status_builder.config()
+        self.world.config = with_file(plain, [IN_FILE]) if in_file else plain
+        self.world.desk.configure(self.world.config)
+
+    @rule(percentage=st.none() | st.integers(0, 100), fuse=fuses)
+    def dial(self, percentage: int | None, fuse: int | None) -> None:
+        self.dying(self.world.desk.dial(Dial(RegionName("us-east"), percentage)), fuse)
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.world.restart())
+
+    @invariant()
+    def all_say_the_same(self) -> None:
+        in_force = {**self.stored(), **self.world.config.eips}
+        assert self.world.plane.wanted == in_force
+        assert self.world.plane.kernel == in_force
+        assert dict(self.world.desk.records.stored) == self.stored()
+        assert {eip.address: eip for eip in self.world.desk.records} == in_force
+        items = self.run(self.world.store.snapshot(codec.DIALS)).items
+        dials = {key.removeprefix(codec.DIALS): codec.decode_dial(item.value or "") for key, item in items.items()}
+        assert self.world.plane.dials == self.world.desk.dials == dials
+        tasks = self.world.desk.tasks()
+        assert [task for task in tasks if task.state is TaskState.RUNNING] == []
+        made = {(task.eip, task.generation) for task in tasks}
+        lately = [e for e in self.stored().values() if e.changed_unix_s > self.world.wall_s - KEEP_S]
+        assert {(eip.id, eip.generation) for eip in lately} <= made
+
+
+def live(examples: int, steps: int) -> None:
+    checks = [HealthCheck.too_slow]
+    found = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
+    run_state_machine_as_test(Crashes, settings=found)
+
+
+def test_crashes() -> None:
+    live(12, 14)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(170)
+def test_many_crashes() -> None:
+    live(300, 40)
