@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
@@ -76,7 +77,8 @@ def _eip_out(eip: Eip) -> Json:
         "changed": eip.changed_unix_s,
     }
     if eip.binding is not None:
-        body["binding"] = _binding_out(eip.binding)
+        # a text of its own: thousands of EIPs share a few bindings, which are then read once
+        body["binding"] = _text(_binding_out(eip.binding))
     if eip.bandwidth != Bandwidth():
         body["bandwidth"] = asdict(eip.bandwidth)
     optional = {
@@ -138,7 +140,9 @@ def _eip_in(body: Json) -> Eip:
     )
 
 
-def _binding_in(body: Json) -> Binding:
+@lru_cache(maxsize=4096)
+def _binding_in(text: str) -> Binding:
+    body = json.loads(text)
     return Binding(
         targets=tuple(map(_target_in, body["targets"])),
         spread=Spread(body["spread"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from anycastd.model.address import Address, Prefix
 from anycastd.model.eip import Eip, EipId
@@ -97,8 +98,9 @@ class Records:
 
     def set_file(self, file: Mapping[Address, Eip]) -> None:
         """Take the EIPs of a new configuration."""
-        self._file = file
-        self._index()
+        if file is not self._file:
+            self._file = file
+            self._index()
 
     def next_free(self, prefix: Prefix, avoid: Container[Address] = ()) -> Address | None:
         """Return the lowest address of a prefix that no EIP has and that is not to be avoided.
@@ -118,15 +120,33 @@ class Records:
         )
 
     def _gap(self, version: int, numbers: range, avoid: Container[Address]) -> Address | None:
-        at = bisect_left(self._places, (version, numbers.start))
+        """Return the first free address of a range; the run of EIPs before it is leapt over by bisection."""
         number = numbers.start
         while number < numbers.stop:
-            if at < len(self._places) and self._places[at] == (version, number):
-                at += 1
-            elif (address := address_at((version, number))) not in avoid:
+            at = bisect_left(self._places, (version, number))
+            run = _Run(self._places, at, (version, number))
+            number += bisect_left(run, True, 0, len(self._places) - at)
+            if number >= numbers.stop:
+                return None
+            address = address_at((version, number))
+            if address not in avoid:
                 return address
             number += 1
         return None
+
+
+class _Run(Sequence[bool]):
+    """Whether the place at an index is beyond where it would be if all were taken: False, ..., False, True, ..."""
+
+    def __init__(self, places: Sequence[Place], at: int, first: Place) -> None:
+        self._places, self._at, self._first = places, at, first
+
+    def __len__(self) -> int:
+        return len(self._places) - self._at
+
+    def __getitem__(self, index: Any) -> Any:
+        version, number = self._first
+        return self._places[self._at + index] != (version, number + index)
 
 
 def parsed(text: str) -> Address | None:

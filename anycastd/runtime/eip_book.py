@@ -28,7 +28,7 @@ Complain = Callable[[str, str | None], None]
 class _Contents:
     """A snapshot, decoded."""
 
-    eips: list[Eip] = field(default_factory=list)
+    records: Records
     tasks: list[Task] = field(default_factory=list)
     dials: dict[RegionName, int] = field(default_factory=dict)
     answers: dict[str, codec.Answer] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class _Contents:
     def read(self, key: str, text: str) -> None:
         """Take in one key; ValueError if it cannot be read."""
         if key.startswith(codec.EIPS):
-            self.eips.append(codec.decode_eip(text))
+            self.records.put(codec.decode_eip(text))
         elif key.startswith(codec.TASKS):
             self.tasks.append(codec.decode_task(text))
         elif key.startswith(codec.DIALS):
@@ -74,21 +74,24 @@ class EipBook:
             return None
         self._complain(self.store.where, None)
         unreadable: dict[str, str] = {}
-        contents = _Contents()
+        contents, revisions = _Contents(Records(file=self.records.file)), dict[str, int]()
         for number, (key, item) in enumerate(snapshot.items.items()):
             if number % BITE == 0:
                 await asyncio.sleep(0)
             try:
                 contents.read(key, item.value or "")
             except ValueError as error:
+                # such a key counts as absent, so that no commit of ours can be one over it
                 unreadable[key] = str(error)
-        gone = self.records.stored.keys() - {eip.address for eip in contents.eips}
-        self.records = Records(contents.eips, self.records.file)
+            else:
+                revisions[key] = item.revision
+        gone = [address for address in self.records.stored if address not in contents.records.stored]
+        contents.records.set_file(self.records.file)
+        self.records = contents.records
         self.answers, self.dials = contents.answers, contents.dials
         self.tasks.load(contents.tasks)
         self.revision = snapshot.revision
-        # a key that cannot be read counts as absent, so that no commit of ours can be one over it
-        self._revisions = {key: item.revision for key, item in snapshot.items.items() if key not in unreadable}
+        self._revisions = revisions
         self.loaded, self.complete = True, not unreadable
         self._tell_unreadable(unreadable)
         return frozenset(gone)
