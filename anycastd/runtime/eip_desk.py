@@ -36,15 +36,15 @@ T = TypeVar("T")
 class Plane(Protocol):
     """Who brings EIPs into the kernel."""
 
-    def put(self, eip: Eip, now_s: float, /) -> None:
+    def put(self, eip: Eip, now_s: float, /) -> object:
         """Want an EIP so."""
         ...
 
-    def drop(self, address: Address, now_s: float, /) -> None:
+    def drop(self, address: Address, now_s: float, /) -> object:
         """Want no EIP at an address."""
         ...
 
-    def set_dials(self, dials: Mapping[RegionName, int], now_s: float, /) -> None:
+    def set_dials(self, dials: Mapping[RegionName, int], now_s: float, /) -> object:
         """Take the operator's dials; a region without one has the file's."""
         ...
 
@@ -308,6 +308,8 @@ class EipDesk:
                 await self._store.tidy()
             except StoreUnavailable as error:
                 self._complain(self._store.where, str(error))
+            else:
+                self._complain(self._store.where, None)
         if self._review_due:
             self._review_due = False
             await self._review()

@@ -80,7 +80,7 @@ class Store(Protocol):
         ...
 
     async def tidy(self) -> None:
-        """Do the housekeeping that no commit should wait for."""
+        """Do the housekeeping that no commit should wait for; after a failure, tell whether it would fail again."""
         ...
 
     async def close(self) -> None:

@@ -7,10 +7,12 @@ A file that is damaged, foreign or of a newer release is refused and never writt
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from anycastd.store.port import ABSENT, Compacted, Conflict, Item, Snapshot, StoreUnavailable, Write
@@ -47,6 +49,8 @@ _DAMAGED = (
     "it is damaged and is left as it is: stop the daemon, move it away with its -wal and -shm files, and put a backup "
     "there (without one the daemon begins with the EIPs of the configuration file; `sqlite3 {path} .recover` may help)"
 )
+_NO_ROOM = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
+MEMORY = "/dev/shm"
 _MOVED = "it was moved or removed while in use: put it back, or restart the daemon"
 
 
@@ -58,14 +62,31 @@ class SqliteFile:
         self._open: sqlite3.Connection | None = None
         self._identity: str | None = None
         self._opened_inode: int | None = None
-        self._untidy = False
+        self._untidy = self._suspect = False
 
     def snapshot(self, prefix: str) -> Snapshot:
-        """Return every key that begins with `prefix`."""
-        query = "SELECT key, value, revision FROM items WHERE key >= ? AND key < ? AND value IS NOT NULL ORDER BY key"
-        with self._connected() as db, _transaction(db, "BEGIN"):
-            rows = db.execute(query, (prefix, prefix + _LAST)).fetchall()
-            return Snapshot(_number(db, "revision"), {key: Item(value, revision) for key, value, revision in rows})
+        """Return every key that begins with `prefix`; from a copy if the disk does not even take what reading needs."""
+        try:
+            with self._connected() as db:
+                return _snapshot(db, prefix)
+        except StoreUnavailable as error:
+            if not (isinstance(error.__cause__, sqlite3.Error) and _name(error.__cause__).startswith(_NO_ROOM)):
+                raise
+            return self._snapshot_of_copy(prefix, error)
+
+    def _snapshot_of_copy(self, prefix: str, error: StoreUnavailable) -> Snapshot:
+        """Read a copy of file and log in memory: a full or read-only disk must not unbind what is in the store (I3)."""
+        try:
+            with TemporaryDirectory(dir=MEMORY) as directory:
+                copy = Path(directory) / self.path.name
+                for ending in ("", "-wal"):
+                    if (source := self.path.with_name(self.path.name + ending)).exists():
+                        shutil.copyfile(source, copy.with_name(copy.name + ending))
+                with closing(_connect(copy)) as db:
+                    self._examine(db)
+                    return _snapshot(db, prefix)
+        except (OSError, sqlite3.Error):
+            raise error from None
 
     def since(self, prefix: str, after_revision: int) -> Snapshot:
         """Return what changed after a revision, oldest first, deletions too."""
@@ -99,17 +120,18 @@ class SqliteFile:
         return revision
 
     def tidy(self) -> None:
-        """Forget old deletions and move the log into the file."""
-        if not self._untidy:
+        """Forget old deletions and move the log into the file; after a failure, see by this whether it still fails."""
+        if not self._untidy and not self._suspect:
             return
         with self._connected() as db:
             with _transaction(db, "BEGIN IMMEDIATE"):
+                db.execute("UPDATE numbers SET value = value WHERE name = 'revision'")
                 oldest = _number(db, "revision") - KEEP_DELETIONS
                 gone = db.execute("DELETE FROM items WHERE value IS NULL AND revision <= ?", (oldest,)).rowcount
                 if gone:
                     db.execute("UPDATE numbers SET value = ? WHERE name = 'compacted'", (oldest,))
             db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        self._untidy = False
+        self._untidy = self._suspect = False
 
     def close(self) -> None:
         """Close the file if it is open."""
@@ -132,11 +154,13 @@ class SqliteFile:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
         except OSError as error:
+            self._suspect = True
             message = f"{self.path}: {error.strerror or error}"
             raise StoreUnavailable(message) from error
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
-        name = getattr(error, "sqlite_errorname", None) or ""
+        name = _name(error)
+        self._suspect = True
         hint = next((text for start, text in _HINTS if name.startswith(start)), "")
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             hint = _DAMAGED
@@ -235,6 +259,17 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", None) or ""
+
+
+def _snapshot(db: sqlite3.Connection, prefix: str) -> Snapshot:
+    query = "SELECT key, value, revision FROM items WHERE key >= ? AND key < ? AND value IS NOT NULL ORDER BY key"
+    with _transaction(db, "BEGIN"):
+        rows = db.execute(query, (prefix, prefix + _LAST)).fetchall()
+        return Snapshot(_number(db, "revision"), {key: Item(value, revision) for key, value, revision in rows})
 
 
 def _number(db: sqlite3.Connection, name: str) -> int:
