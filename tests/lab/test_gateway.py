@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from anycastd.gateway.load import load
-from tests.lab.gateway_world import CLIENT, EIP, World, world
+from tests.lab.gateway_world import CLIENT, EIP, FAR, NUMBER, World, world
 from tests.lab.kernel_world import run
 from tests.wait import wait_until
 
@@ -45,10 +45,11 @@ def mark_of(world: World, device: str) -> int:
     return next(gateway.mark(one) for one in gateway.tunnels if one.device == device)
 
 
-def pinged(world: World, version: int, count: int = 20) -> dict[str, int]:
+def pinged(world: World, version: int, count: int = 20, source: str = "", target: str = "") -> dict[str, int]:
     """Ping the EIP as a client; return how many answers left by each tunnel."""
     before = world.sent()
-    words = ("ping", "-I", CLIENT[version], "-i", "0.01", "-c", str(count), "-W", "2", "-q", EIP[version])
+    source, target = source or CLIENT[version], target or EIP[version]
+    words = ("ping", "-I", source, "-i", "0.01", "-c", str(count), "-W", "2", "-q", target)
     assert f"{count} received" in world.at(world.pop, *words)
     return {tunnel: sent - before[tunnel] for tunnel, sent in world.sent().items()}
 
@@ -119,6 +120,44 @@ def test_answers_follow_the_tunnel_of_the_last_packet(world: World, version: int
     sent = pinged(world, version)
     assert sent["b"] >= 20
     assert sent["a"] < 5
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_gateway_that_is_the_backend_answers_by_the_same_tunnel(world: World, version: int) -> None:
+    text = world.file.read_text()
+    world.file.write_text(text[: text.index("routes:")])
+    world.gw("addr", "add", f"{EIP[version]}/{32 if version == 4 else 128}", "dev", "lo")
+    # any default route: without one the kernel refuses the answer before it is marked
+    world.gw(f"-{version}", "route", "add", "default", "via", {4: "10.51.2.10", 6: "fd00:51:2::10"}[version])
+    applied(world)
+    for tunnel, other in (("a", "b"), ("b", "a")):
+        world.by(tunnel, version)
+        sent = pinged(world, version)
+        assert sent[tunnel] >= 20
+        assert sent[other] < 5
+
+
+SOURCES = {
+    "dnat": (CLIENT[4], CLIENT[6]),
+    "masquerade, return_path gateway": ("10.200.1.1", "fd00:200:1::1"),
+}
+
+
+@pytest.mark.parametrize("sources", SOURCES.values(), ids=SOURCES)
+@pytest.mark.parametrize("version", [4, 6])
+def test_answers_from_a_backends_own_address_go_back_too(world: World, sources: tuple[str, str], version: int) -> None:
+    """What the POP sends after its own translation: to the backend's address, from the client's or the tunnel's."""
+    text = world.file.read_text()
+    world.file.write_text(text[: text.index("routes:")])
+    applied(world)
+    backend, prefix = {4: ("10.51.1.10", "10.51.1.0/24"), 6: ("fd00:51:1::10", "fd00:51:1::/64")}[version]
+    source = sources[version == 6]
+    for tunnel, other in (("a", "b"), ("b", "a")):
+        via = FAR[version].format(NUMBER[tunnel])
+        run("ip", "-n", world.pop, f"-{version}", "route", "replace", prefix, "via", via)
+        sent = pinged(world, version, source=source, target=backend)
+        assert sent[tunnel] >= 20, "by the tunnel of the last packet, whatever address it has"
+        assert sent[other] < 5
 
 
 @pytest.mark.parametrize("version", [4, 6])

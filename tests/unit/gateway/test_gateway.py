@@ -13,7 +13,7 @@ from anycastd.config.document import parse
 from anycastd.config.slots import table_slots
 from anycastd.errors import ConfigError
 from anycastd.gateway.load import load, read
-from anycastd.gateway.render import BLACKHOLE_METRIC, MAIN, ip_lines, page, routes, rules
+from anycastd.gateway.render import BLACKHOLE_METRIC, MAIN, ip_lines, nft_script, page, routes, rules
 from anycastd.gateway.spec import Gateway, GatewayTunnel
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -102,3 +102,11 @@ def test_every_route_and_rule_has_one_line(gateway: Gateway) -> None:
     assert len(lines) == len(set(ip_lines(gateway, 4))) + len(set(ip_lines(gateway, 6)))
     assert len(lines) == len(routes(gateway)) + len(rules(gateway))
     assert all(line.endswith("protocol 202") for line in lines)
+
+
+def test_the_documentation_shows_what_is_rendered() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    gateway = load(str(GOLDEN / "full.yaml"))
+    assert (GOLDEN / "full.yaml").read_text() in text
+    assert nft_script(gateway) in text
+    assert "\n".join(ip_lines(gateway, 4)) in text
