@@ -6,15 +6,11 @@ All of it blocks, and is rare: it runs in a thread of its own, where devices can
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import errno
 import logging
-import os
 import secrets
 import socket
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +18,7 @@ from pathlib import Path
 
 from anycastd.actuators.dataplane import link_wire, wireguard_wire
 from anycastd.actuators.dataplane.namespace import Thread
+from anycastd.actuators.dataplane.private_key import KeyFileError, read_key
 from anycastd.actuators.dataplane.requests import RefusedError, Requests
 from anycastd.model.address import TunnelId
 from anycastd.model.tunnel_device import (
@@ -144,7 +141,7 @@ class Devices:
             if error.code in ALREADY_SO.get(type(action), frozenset()):
                 return None
             return _problem(action, error, _tunnel_of(action, wanted, self._observed))
-        except _KeyFileError as error:
+        except KeyFileError as error:
             name = action.device.name if isinstance(action, SetWireGuard) else ""
             return DeviceProblem(_tunnel_of(action, wanted, self._observed), name, DeviceFault.KEY_FILE, str(error))
         return None
@@ -196,7 +193,7 @@ class Devices:
     def _set_wireguard(self, device: WantedDevice, index: int) -> None:
         if not isinstance(device.shape, WireGuard):
             return
-        key = _read_key(device.shape.private_key_file)
+        key = read_key(device.shape.private_key_file)
         self._generic.ask(partial(wireguard_wire.encode_set, self._family(), index, device.shape, key))
 
     def _family(self) -> int:
@@ -210,8 +207,8 @@ class Devices:
         if not isinstance(one.shape, WireGuard):
             return one
         digest = ""
-        with contextlib.suppress(_KeyFileError):
-            digest = wireguard_wire.digest_of(_read_key(one.shape.private_key_file))
+        with contextlib.suppress(KeyFileError):
+            digest = wireguard_wire.digest_of(read_key(one.shape.private_key_file))
         return replace(one, shape=replace(one.shape, key_digest=digest))
 
     def _observe(self, names: Iterable[str]) -> None:
@@ -244,32 +241,6 @@ class Devices:
             rp_filter=_read_sysctl(view.name, Sysctl.RP_FILTER),
             keep_addresses=_read_sysctl(view.name, Sysctl.KEEP_ADDRESSES),
         )
-
-
-class _KeyFileError(Exception):
-    """A private key cannot be had; the message names the file and says nothing of what is in it."""
-
-
-def _read_key(name: str) -> bytes:
-    """Return a private key of 32 bytes from a file as `wg genkey` writes it."""
-    try:
-        with Path(name).open("rb") as file:
-            mode, text = os.fstat(file.fileno()).st_mode, file.read(64)
-    except OSError as error:
-        message = f"{name} cannot be read: {(error.strerror or '').lower()}"
-        raise _KeyFileError(message) from error
-    if stat.S_IMODE(mode) & 0o077:
-        message = f"{name} can be used by group or others; chmod 600 it"
-        raise _KeyFileError(message)
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != wireguard_wire.KEY_BYTES:
-        message = f"{name} holds no private key"
-        # without the cause: it could quote what was read
-        raise _KeyFileError(message) from None
-    return key
 
 
 def _sysctl_path(device: str, sysctl: Sysctl) -> Path:
