@@ -1,0 +1,183 @@
+"""Reads the counters, feeds the meter, has its points written, and answers of them. The disk never stops the meter.
+
+The meter works on the loop in bites of less than a millisecond; the file is read and written in a thread of its own.
+A file that cannot be opened is tried again at each reading, and nothing is written before what it holds was read:
+meanwhile totals and rates are those of this run, and once it opens the meter goes on from what was saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anycastd.errors import ActuatorTransient
+from anycastd.model.address import Address
+from anycastd.model.nft import Counters
+from anycastd.model.topology import EipConfig
+from anycastd.model.traffic import Batch, EipStanding, EipTraffic, Rates, Sample, Saved, Totals
+from anycastd.store.traffic import History, TrafficFile, TrafficNotSaved
+from anycastd.traffic.backlog import bounded
+from anycastd.traffic.meter import Meter
+from anycastd.traffic.views import RECENT_S, traffic_of, traffic_overview
+
+OPEN_WITHIN_S = 3.0
+"""How long the first reading waits for what was saved."""
+STOP_WITHIN_S = 3.0
+FINISHED_AT_ONCE = 2
+"""EIPs whose last month is put on record after a reading: 10,000 are done in 7 hours."""
+MIN_SPAN_S = 60.0
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class TrafficMeter:
+    """The meter of a POP.
+
+    `read` gives one reading of the counters (ActuatorTransient: passed over), `eips` what is allocated now,
+    `troubled` is told what is wrong with the file, and "" when it is well again. `boot` is the kernel's boot id.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Counters]],
+        eips: Callable[[], Mapping[Address, EipStanding]],
+        path: Path,
+        config: EipConfig,
+        troubled: Callable[[str], None],
+        boot: str,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._read, self._eips, self._troubled, self._boot, self._wall = read, eips, troubled, boot, wall
+        self._config = config
+        self._file = TrafficFile(path, history_s=config.history_s)
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="traffic")
+        self._meter = Meter(boot)
+        self.sample: Sample | None = None
+        """The last reading made sense of."""
+        self._opening: asyncio.Future[Saved | None] | None = None
+        self._opened = False
+        self._writing: asyncio.Task[None] | None = None
+        self._waiting: Batch | None = None
+        self._months_done = False
+
+    def set_config(self, config: EipConfig) -> None:
+        """Take on changed settings."""
+        self._config = config
+        self._file.history_s = config.history_s
+
+    def _on_disk(self, act: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._disk, act, *arguments)
+
+    async def run(self) -> None:
+        """Read every `traffic_interval_s`, for ever."""
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            await self.take_reading()
+            # readings that were missed are not made up for: the next one covers their time
+            due_s = max(due_s + self._config.traffic_interval_s, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+
+    async def take_reading(self) -> None:
+        """Take one reading and start to write what it brought."""
+        await self._open()
+        try:
+            counters = await self._read()
+        except ActuatorTransient as error:
+            log.warning("counters not read: %s", error, extra={"reason": "counters_not_read"})
+            return
+        for _ in self._meter.steps(counters, self._eips(), self._wall()):
+            await asyncio.sleep(0)
+        self.sample = self._meter.sample
+        batch = self._meter.take_batch()
+        if self._opened:
+            await self._keep(batch)
+
+    async def _open(self) -> None:
+        if self._opened:
+            return
+        if self._opening is None:
+            self._opening = self._on_disk(self._file.open)
+            await asyncio.wait({self._opening}, timeout=OPEN_WITHIN_S if self.sample is None else 0.0)
+        if not self._opening.done():
+            return
+        opening, self._opening = self._opening, None
+        try:
+            saved = opening.result()
+        except TrafficNotSaved as error:
+            self._tell(str(error))
+            return
+        self._opened = True
+        self._tell("")
+        if saved is not None:
+            self._meter = Meter(self._boot, saved)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble:
+            log.warning("traffic not saved: %s", trouble, extra={"reason": "traffic_not_saved"})
+        self._troubled(trouble)
+
+    async def _keep(self, batch: Batch | None) -> None:
+        """Start to write if nothing is being written; else have it wait, joined with what waits already."""
+        if batch is not None:
+            # in a thread: with 10,000 EIPs joining takes milliseconds
+            self._waiting = await asyncio.to_thread(bounded, self._waiting, batch)
+        if self._writing is not None and not self._writing.done():
+            return
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None or not self._months_done:
+            self._writing = asyncio.create_task(self._write(waiting), name="traffic-write")
+
+    async def _write(self, batch: Batch | None) -> None:
+        try:
+            if batch is not None:
+                await self._on_disk(self._file.write, batch)
+                self._tell("")
+            self._months_done = await self._on_disk(self._file.finish_months, self._wall(), FINISHED_AT_ONCE)
+        except TrafficNotSaved as error:
+            self._tell(str(error))
+
+    async def traffic(self, address: Address, span_s: float) -> dict[str, Any]:
+        """Return `/v1/eips/{id}/traffic`; KeyError for an address that is not allocated, ValueError for a bad span."""
+        if not MIN_SPAN_S <= span_s <= self._config.history_s:
+            message = f"span must be from {MIN_SPAN_S:g} s to {self._config.history_s:g} s (history_s)"
+            raise ValueError(message)
+        now_s, standing = self._wall(), self._eips()[address]
+        traffic = self.sample.eips.get(address) if self.sample else None
+        if traffic is None or traffic.standing.id != standing.id:
+            # allocated since the last reading
+            fresh = EipTraffic(standing, 0, now_s, Totals(), Rates())
+            return traffic_of(address, fresh, span_s)
+        history, missing = History(), ""
+        try:
+            history = await self._on_disk(self._file.history, traffic.number, traffic.since_unix_s, span_s, now_s)
+        except TrafficNotSaved as error:
+            missing = str(error)
+        frames = self._meter.frames(traffic.number, now_s - span_s) if span_s <= RECENT_S else ()
+        # thousands of points: 10 ms of the loop
+        return await asyncio.to_thread(
+            traffic_of, address, traffic, span_s, points=history.points, times=history.times, frames=frames,
+            months=history.months, missing=missing,
+        )  # fmt: skip
+
+    def overview(self) -> dict[str, Any]:
+        """Return the POP's traffic."""
+        return traffic_overview(self.sample)
+
+    async def stop(self) -> None:
+        """Write what is not written yet, as far as it takes no longer than STOP_WITHIN_S, and close the file."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=STOP_WITHIN_S)
+        last = self._meter.last_batch() if self._opened else None
+        if last is not None:
+            batch = bounded(self._waiting, last)
+            written = asyncio.ensure_future(self._write(batch))
+            await asyncio.wait({written}, timeout=STOP_WITHIN_S)
+        self._disk.submit(self._file.close)
+        self._disk.shutdown(wait=False)

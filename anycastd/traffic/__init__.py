@@ -1,0 +1,1 @@
+"""From counters that only grow to rates, totals, history and the 95th percentile. Pure."""
