@@ -134,6 +134,56 @@ DECIDED_TO_COMMANDED = _histogram("failover_command_seconds", "From the decision
 COMMANDED_TO_ACKED = _histogram("failover_acknowledge_seconds", "From the line written to ExaBGP's acknowledgement.")
 FAILOVER = _histogram("failover_seconds", "From the probe result that tipped a verdict to the acknowledgement.")
 
+EIP_BYTES = _counter("eip_bytes", "L3 bytes let through; `in` is from clients. `eip` is the address.", "eip",
+                     "direction", values="in, out")  # fmt: skip
+EIP_PACKETS = _counter("eip_packets", "Packets let through.", "eip", "direction", values="in, out")
+EIP_DROPPED_BYTES = _counter(
+    "eip_dropped_bytes", "L3 bytes dropped. `limit` is there while the EIP has a limit, or if it ever dropped.",
+    "eip", "direction", "cause", values="in: limit, unbound, no_path; out: limit",
+)  # fmt: skip
+EIP_DROPPED_PACKETS = _counter(
+    "eip_dropped_packets",
+    "Packets dropped, likewise.",
+    "eip",
+    "direction",
+    "cause",
+    values="in: limit, unbound, no_path; out: limit",
+)
+EIP_LIMIT = _gauge("eip_limit_bits_per_second", "The bandwidth limit; absent without one.", "eip", "direction",
+                   values="in, out")  # fmt: skip
+EIP_STATUS = _gauge(
+    "eip_status", "1 for the EIP's status; the others are absent.", "eip", "status",
+    values="CREATING, UNBIND, BINDING, BIND, UNBINDING, OFFLINING",
+)  # fmt: skip
+EIP_PLACEMENT = _gauge(
+    "eip_placement", "Share of the EIP's new connections that goes to the backend, 0 to 1.", "eip", "region", "backend"
+)
+POP_BYTES = _counter("pop_bytes", "L3 bytes of all EIPs let through, those gone included.", "direction",
+                     values="in, out")  # fmt: skip
+POP_PACKETS = _counter("pop_packets", "Packets of all EIPs let through.", "direction", values="in, out")
+POP_DROPPED_BYTES = _counter(
+    "pop_dropped_bytes", "L3 bytes to our prefixes that belong to no EIP's counter.", "cause",
+    values="unbound4, unbound6: no EIP has the address; no_path: no usable route; untracked: of no known connection",
+)  # fmt: skip
+POP_DROPPED_PACKETS = _counter(
+    "pop_dropped_packets",
+    "Packets to our prefixes that belong to no EIP's counter.",
+    "cause",
+    values="unbound4, unbound6, no_path, untracked",
+)
+CONNTRACK_ENTRIES = _gauge("conntrack_entries", "Connections that the kernel tracks.")
+CONNTRACK_LIMIT = _gauge("conntrack_limit", "How many it can (nf_conntrack_max).")
+CONNTRACK_INSERT_FAILED = _counter("conntrack_insert_failed", "Connections that could not be put into the table.")
+CONNTRACK_DROP = _counter("conntrack_drop", "Packets dropped because the table was full.")
+CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections given up early to make room for new ones.")
+
+TRAFFIC: tuple[Spec, ...] = (
+    EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_STATUS, EIP_PLACEMENT,
+    POP_BYTES, POP_PACKETS, POP_DROPPED_BYTES, POP_DROPPED_PACKETS,
+    CONNTRACK_ENTRIES, CONNTRACK_LIMIT, CONNTRACK_INSERT_FAILED, CONNTRACK_DROP, CONNTRACK_EARLY_DROP,
+)  # fmt: skip
+"""Written by `telemetry.traffic`: with 10,000 EIPs they are 150,000 lines."""
+
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Around the budget of 10 ms from a failure seen to the UPDATE; +Inf is added by the client."""
 
