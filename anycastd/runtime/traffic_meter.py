@@ -25,8 +25,8 @@ from anycastd.traffic.backlog import bounded
 from anycastd.traffic.meter import Meter
 from anycastd.traffic.views import RECENT_S, traffic_of, traffic_overview
 
-OPEN_WITHIN_S = 3.0
-"""How long the first reading waits for what was saved."""
+OPEN_WITHIN_S = 2.0
+"""How long a reading waits for the file that it opens; one that takes longer is looked at again by the next."""
 STOP_WITHIN_S = 3.0
 FINISHED_AT_ONCE = 2
 """EIPs whose last month is put on record after a reading: 10,000 are done in 7 hours."""
@@ -95,16 +95,14 @@ class TrafficMeter:
         for _ in self._meter.steps(counters, self._eips(), self._wall()):
             await asyncio.sleep(0)
         self.sample = self._meter.sample
-        batch = self._meter.take_batch()
-        if self._opened:
-            await self._keep(batch)
+        await self._keep(self._meter.take_batch())
 
     async def _open(self) -> None:
         if self._opened:
             return
         if self._opening is None:
             self._opening = self._on_disk(self._file.open)
-            await asyncio.wait({self._opening}, timeout=OPEN_WITHIN_S if self.sample is None else 0.0)
+            await asyncio.wait({self._opening}, timeout=OPEN_WITHIN_S)
         if not self._opening.done():
             return
         opening, self._opening = self._opening, None
@@ -116,7 +114,7 @@ class TrafficMeter:
         self._opened = True
         self._tell("")
         if saved is not None:
-            self._meter = Meter(self._boot, saved)
+            self._meter, self._waiting = Meter(self._boot, saved), None
 
     def _tell(self, trouble: str) -> None:
         if trouble:
@@ -124,11 +122,11 @@ class TrafficMeter:
         self._troubled(trouble)
 
     async def _keep(self, batch: Batch | None) -> None:
-        """Start to write if nothing is being written; else have it wait, joined with what waits already."""
+        """Start to write if the file is open and nothing is being written; else let it wait with what waits."""
         if batch is not None:
             # in a thread: with 10,000 EIPs joining takes milliseconds
             self._waiting = await asyncio.to_thread(bounded, self._waiting, batch)
-        if self._writing is not None and not self._writing.done():
+        if not self._opened or (self._writing is not None and not self._writing.done()):
             return
         waiting, self._waiting = self._waiting, None
         if waiting is not None or not self._months_done:

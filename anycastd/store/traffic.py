@@ -128,7 +128,7 @@ class TrafficFile:
             # NORMAL: a power failure may lose the last points, and takes the kernel's counters as well
             connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
             return self._saved()
-        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
             self.close()
             raise self._not_saved(error) from error
 

@@ -175,6 +175,8 @@ class Meter:
         """Take what the first reading ever found as of no known time: in the totals, in no rate and no point."""
         for ledger in self._ledgers.values():
             ledger.mark, ledger.grown, ledger.moved_in = list(ledger.total), list(ZEROS), 0
+        # saved at once: after a crash what passed since then has a time
+        self._began_anew = True
 
     def _show(self, eips: list[tuple[Address, EipStanding]], elapsed_s: float, unix_s: float) -> Iterator[None]:
         reading = self._reading

@@ -21,6 +21,7 @@ from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.status_builder import EUC1, NOW_S, TRANSIT_A, V4, V6
+from tests.unit.telemetry.test_traffic import facts as traffic_facts
 
 PATH, WEB = CheckId(f"tunnel/{EUC1}/path"), CheckId("backend/eu-central/web-1/web@euc-1")
 
@@ -58,6 +59,7 @@ def lively() -> Metrics:
     metrics.stage_failed("watch")
     metrics.log_suppressed(4)
     metrics.failover(FailoverTimer(V4, "NORMAL -> DEPREF", 10.0, 10.002, 10.003, 10.02))
+    metrics.watch_traffic(traffic_facts)
     return metrics
 
 
