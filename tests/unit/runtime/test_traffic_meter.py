@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -122,7 +123,9 @@ async def test_a_full_disk_is_told_and_metering_goes_on_until_there_is_room(pop:
 
 async def test_a_file_that_cannot_be_opened_is_tried_again_and_then_gone_on_from(tmp_path: Path) -> None:
     first = Pop(tmp_path / "traffic.db")
+    first.kernel.carry(B, 50)
     await first.carry(3, packets=100)
+    first.kernel.reset(B)
     await first.meter.stop()
     hidden = tmp_path / "hidden"
     first.path.rename(hidden)
@@ -138,6 +141,27 @@ async def test_a_file_that_cannot_be_opened_is_tried_again_and_then_gone_on_from
     assert first.told[-1] == ""
     assert first.total() == 340
     await first.meter.stop()
+    first.start()
+    await first.carry()
+    assert first.meter.sample is not None
+    assert first.meter.sample.eips[B].totals.in_packets == 50
+    await first.meter.stop()
+
+
+async def test_while_a_write_takes_long_what_is_newer_waits_and_is_written_at_a_stop(pop: Pop) -> None:
+    stuck = threading.Event()
+    pop.meter._disk.submit(stuck.wait)
+    for _ in range(3):
+        pop.kernel.carry(A, 30)
+        pop.kernel.wait(300.0)
+        await pop.meter.take_reading()
+    assert pop.total() == 90
+    stuck.set()
+    await pop.meter.stop()
+    pop.start()
+    await pop.carry(packets=0)
+    points = (await pop.meter.traffic(A, 86400.0))["points"]
+    assert [point["in"]["packets"] for point in points] == [29, 30, 30]
 
 
 async def test_a_file_made_late_gets_every_account(tmp_path: Path) -> None:

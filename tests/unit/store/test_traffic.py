@@ -118,6 +118,8 @@ def test_points_are_removed_when_they_are_too_old_and_a_run_when_its_end_is(path
     file.write(batch(slot, 1, slots=10))
     for later in range(10, 40):
         file.write(batch(slot + later, 1))
+        # an hour back lies within the run until its last slot is an hour old
+        assert ((slot, 10, 300) in curve(file, 1, slot + later)) is (later + 1 - 12 < 10)
     assert curve(file, 1, slot + 40)[0][0] == slot + 28
     assert rows(path, "traffic_slot") == 12
     file.close()
@@ -183,6 +185,17 @@ def test_a_disk_that_is_full_for_long_makes_the_curve_coarser_and_loses_nothing(
     assert len(found) < 15
     assert rows(path, "traffic_slot") == len(found)
     file.close()
+
+
+def test_a_slot_is_written_whole_or_not_at_all(path: Path, file: TrafficFile) -> None:
+    refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON traffic_state BEGIN SELECT RAISE(ABORT, 'no'); END"
+    file._rows(refuse)
+    with pytest.raises(TrafficNotSaved, match="no"):
+        file.write(batch(SEPTEMBER.start, 1))
+    assert [rows(path, f"traffic_{table}") for table in ("eip", "point", "slot")] == [0, 0, 0]
+    file._rows("DROP TRIGGER refuse")
+    file.write(batch(SEPTEMBER.start + 1, 1))
+    assert [rows(path, f"traffic_{table}") for table in ("eip", "point", "slot")] == [1, 2, 2]
 
 
 def test_a_file_of_something_else_or_of_a_newer_release_is_left_alone(path: Path) -> None:

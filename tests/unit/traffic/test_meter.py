@@ -161,6 +161,30 @@ def test_an_eip_that_is_gone_for_long_is_forgotten_and_the_pop_remembers() -> No
     assert (again.totals.in_packets, again.number == number) == (0, False)
 
 
+def test_an_eip_that_the_kernel_still_counts_is_never_counted_twice() -> None:
+    daemon = started()
+    daemon.kernel.carry(A, 100)
+    daemon.kernel.wait(5.0)
+    daemon.read()
+    del daemon.eips[A]
+    for seconds in (5.0, KEEP_GONE_S + 5.0, 5.0):
+        daemon.kernel.wait(seconds)
+        assert daemon.read().pop.in_packets == 100
+
+
+def test_recent_readings_are_found_after_an_address_went_to_another_eip() -> None:
+    daemon = started()
+    daemon.eips[A] = EipStanding(EipId("eip-ffffffff"))
+    for _ in range(2):
+        daemon.kernel.carry(A, 3)
+        daemon.kernel.carry(B, 4)
+        daemon.kernel.wait(5.0)
+        sample = daemon.read()
+    for address, packets in ((A, 3), (B, 4)):
+        frames = daemon.meter.frames(sample.eips[address].number, 0.0)
+        assert frames[-1].volume.in_packets == packets
+
+
 def test_another_eip_at_the_same_address_begins_at_nothing() -> None:
     daemon = started()
     daemon.kernel.carry(A, 100)
