@@ -112,6 +112,8 @@ class TrafficFile:
         self._waiting: Batch | None = None
         self._finished = ""
         """The last month whose rates are known to be stored for every EIP."""
+        self._rates: dict[tuple[int, str], MonthlyRate] = {}
+        """Rates that were asked for; they hold until another slot is written."""
 
     def open(self) -> Saved | None:
         """Open or make the tables and return what was saved, None for nothing; TrafficNotSaved if it cannot be done."""
@@ -168,6 +170,7 @@ class TrafficFile:
     def write(self, batch: Batch) -> None:
         """Write what waits and `batch`, then remove what is too old; TrafficNotSaved keeps what is not written."""
         self._waiting = waiting = bounded(self._waiting, batch, self._max_points)
+        self._rates.clear()
         try:
             self._transaction(self._statements(waiting))
             self._waiting = None
@@ -248,9 +251,11 @@ class TrafficFile:
         if (found := self._rows(query, (month, number)).fetchone()) is not None:
             count, in_bps, out_bps = found
             return MonthlyRate(month, count, in_bps, out_bps, complete=True)
-        slots = month_slots(month)
-        points, times = self._between(number, slots.start, slots.stop)
-        return monthly_rate(month, points, times, since_unix_s, complete=True)
+        if (number, month) not in self._rates:
+            slots = month_slots(month)
+            points, times = self._between(number, slots.start, slots.stop)
+            self._rates[number, month] = monthly_rate(month, points, times, since_unix_s, complete=True)
+        return self._rates[number, month]
 
     def finish_months(self, unix_s: float, count: int) -> bool:
         """Store the rates of the last month for up to `count` EIPs; return whether all are stored."""

@@ -7,7 +7,8 @@ since nobody knows when that traffic was. An address that another EIP has got be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from operator import sub
 
 from anycastd.model.address import Address
@@ -36,6 +37,8 @@ KEEP_GONE_S = 3600.0
 
 _SILENT = tuple(Rates())
 _NONE = Count()
+_traffic: Callable[[tuple[EipStanding, int, float, tuple[int, ...], tuple[float, ...]]], EipTraffic]
+_traffic = partial(tuple.__new__, EipTraffic)  # half the time of EipTraffic(...), 10,000 times a reading
 
 
 class Meter:
@@ -190,9 +193,10 @@ class Meter:
             same = ledger.standing is standing or ledger.standing == standing
             if same and not moved and not ledger.lively and ledger.gone_s is None:
                 continue
-            speeds = _speeds(ledger.grown, elapsed_s) if moved else _SILENT
             ledger.standing, ledger.lively, ledger.gone_s = standing, moved, None
-            self._shown[address] = EipTraffic(standing, ledger.number, ledger.since_unix_s, tuple(ledger.total), speeds)
+            speeds = _speeds(ledger.grown, elapsed_s) if moved else _SILENT
+            counts = tuple(ledger.total)
+            self._shown[address] = _traffic((standing, ledger.number, ledger.since_unix_s, counts, speeds))
         yield
 
     def _hand_over(self, ledger: Ledger, eip: EipId, unix_s: float) -> None:
@@ -283,5 +287,4 @@ def _speeds(grown: list[int], elapsed_s: float) -> tuple[float, ...]:
     """Return the values of `Rates`."""
     if elapsed_s <= 0.0:
         return _SILENT
-    in_packets, in_bytes, out_packets, out_bytes = grown[:4]
-    return (in_bytes * 8.0 / elapsed_s, in_packets / elapsed_s, out_bytes * 8.0 / elapsed_s, out_packets / elapsed_s)
+    return (grown[1] * 8.0 / elapsed_s, grown[0] / elapsed_s, grown[3] * 8.0 / elapsed_s, grown[2] / elapsed_s)

@@ -151,6 +151,13 @@ def test_the_running_month_is_not_complete_and_counts_idle_slots(file: TrafficFi
     assert last == MonthlyRate("2026-09", 0, 0, 0, complete=True)
 
 
+def test_rates_asked_for_twice_take_in_what_was_written_between(file: TrafficFile) -> None:
+    for octets in (3000, 6000):
+        file.write(batch(OCTOBER.start, 1, in_bytes=octets))
+        found = file.history(1, 0.0, 3600.0, (OCTOBER.start + 1) * 300.0).months[1]
+    assert found.in_bps == 9000 * 8 / 600
+
+
 def full(file: TrafficFile, pages: int) -> None:
     """Let the disk have room for so many pages only."""
     file._rows(f"PRAGMA max_page_count = {pages}")
