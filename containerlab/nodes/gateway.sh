@@ -25,10 +25,9 @@ mkdir -p /etc/anycastd
 {
     echo "tunnels:"
     each_tunnel tunnel_entry
-    echo "routes:"
-    # Lists of prefixes, without a space or a wildcard inside.
+    # A key without a value is refused. Lists of prefixes, without a space or a wildcard inside.
     # shellcheck disable=SC2086
-    { service_entries 4 $SERVICES4; service_entries 6 $SERVICES6; }
+    [ -z "$SERVICES4$SERVICES6" ] || { echo "routes:"; service_entries 4 $SERVICES4; service_entries 6 $SERVICES6; }
     echo "mss: {ipv4: 1410, ipv6: 1390}"
 } > /etc/anycastd/gateway.yaml
 
