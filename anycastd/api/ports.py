@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -127,7 +127,7 @@ class Eips(Protocol):
         ...
 
 
-Traffic = Callable[[Shown, Mapping[str, str]], dict[str, Any]]
+Traffic = Callable[[Shown, Mapping[str, str]], Awaitable[dict[str, Any]]]
 """Return the traffic of an EIP for a request's query parameters; ValueError says which of them is wrong."""
 
 

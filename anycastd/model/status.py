@@ -38,6 +38,9 @@ class Alarm(StrEnum):
     EIP_FAIL_OPEN = "eip_fail_open"
     EIP_NO_PATH = "eip_no_path"
     STORE_TROUBLE = "store_trouble"
+    TRAFFIC_NOT_SAVED = "traffic_not_saved"
+    CONNTRACK_FULL = "conntrack_full"
+    TUNNEL_DEVICE = "tunnel_device"
 
 
 @dataclass(frozen=True, slots=True)

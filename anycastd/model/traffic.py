@@ -249,14 +249,3 @@ class Batch:
     points: dict[int, list[Point]] = field(default_factory=dict)
     slots: list[SlotTime] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Conntrack:
-    """The kernel's connection tracking: entries and their limit now, and its counters of failures since boot."""
-
-    entries: int = 0
-    limit: int = 0
-    insert_failed: int = 0
-    drop: int = 0
-    early_drop: int = 0

@@ -11,7 +11,9 @@ from anycastd.model.decision import Level, TunnelOrder
 from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
 from anycastd.model.nft import REGION_MASK, NftSettings
 from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
+from anycastd.model.tunnel_device import Geneve, Vxlan
 from anycastd.policy.condition import reaches
+from anycastd.policy.mss import mss
 
 IBGP_PREFERENCE = {Level.NORMAL: 100, Level.DEPREF: 50, Level.GSHUT: 0}
 """Inside our own AS a longer path with our own ASN in it would be dropped as a loop (RFC 4271 section 9.1.2)."""
@@ -165,6 +167,9 @@ def wanted_kernel_rules(config: Config) -> frozenset[KernelRule]:
     return frozenset(sources | marks)
 
 
-def nft_settings(config: Config) -> NftSettings:
-    """Return what the packet filter's constant rules depend on."""
-    return NftSettings(seed=config.eip.seed)
+def nft_settings(config: Config, mtus: Mapping[str, int]) -> NftSettings:
+    """Return what the packet filter's constant rules depend on; `mtus` are those of the devices, by name."""
+    mss4, mss6 = mss(config.tunnels.values(), mtus)
+    shapes = (tunnel.shape for tunnel in config.tunnels.values())
+    ports = {shape.port for shape in shapes if isinstance(shape, Vxlan | Geneve)}
+    return NftSettings(mss4=mss4, mss6=mss6, seed=config.eip.seed, outer_udp_ports=tuple(sorted({4789, *ports})))

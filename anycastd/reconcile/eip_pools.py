@@ -6,7 +6,7 @@ A pool's number comes from its binding alone: when health moves packets, element
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from anycastd.model.address import Address, RegionName

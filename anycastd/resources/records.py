@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -52,6 +52,10 @@ class Records:
     def places(self) -> Sequence[Place]:
         """Return where there are EIPs, in order."""
         return self._places
+
+    def addresses(self) -> Collection[Address]:
+        """Return the address of every EIP in force, in no order."""
+        return self._stored.keys() | self._file.keys()
 
     @property
     def stored(self) -> Mapping[Address, Eip]:

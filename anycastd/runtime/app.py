@@ -39,6 +39,7 @@ from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.speaker_events import SpeakerEvents
 from anycastd.runtime.state import Circumstances, build
 from anycastd.runtime.supervise import Supervisor
+from anycastd.runtime.tunnel_devices import TunnelDevices
 from anycastd.telemetry.logs import log_event, set_up
 from anycastd.telemetry.metrics import Metrics
 
@@ -83,7 +84,7 @@ class App:
             on_links=self._links_changed,
             on_refused=self._kernel_refused,
         )
-        self.nft = NftTable(nft_settings(config), on_change=self._observed_changed, on_refused=self._filter_refused)
+        self.devices = TunnelDevices(config, self.reported, self._clamp_anew)
         self.speaker = Speaker(
             config.bgp, config.pop, config.neighbors, on_change=self._observed_changed, on_event=self.events.take
         )
@@ -97,12 +98,19 @@ class App:
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = False
         self.control: Control
+        self.nft: NftTable
         self.eips: Eips
 
     async def run(self) -> End:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
         self._take_signals()
+        await self.devices.start()
         await self.kernel.start()
+        self.nft = NftTable(
+            nft_settings(self.config, self.devices.mtus),
+            on_change=self._observed_changed,
+            on_refused=self._filter_refused,
+        )
         await self.nft.start()
         self.control = Control(
             self.config,
@@ -115,9 +123,9 @@ class App:
             wake=self._wake.at,
             now_s=self.loop.time(),
         )
-        self.eips = Eips(
-            self.config, self.control.forwarder.steering, self.reported, act=self._act, clocks=self._clocks
-        )
+        steering = self.control.forwarder.steering
+        self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
+        self.metrics.watch_traffic(self.eips.traffic_facts)
         await self.eips.start()
         self._started = True
         self.control.step(self.loop.time())
@@ -128,6 +136,8 @@ class App:
         self.supervisor.start("lag", self.lag.run)
         self.supervisor.start("eips", self.eips.tick)
         self.supervisor.start("store", self.eips.follow)
+        self.supervisor.start("traffic", self.eips.measure)
+        self.supervisor.start("devices", self.devices.run)
         # what is loaded by now stays: looked at again in each full collection it costs tens of ms at a time
         gc.collect()
         gc.freeze()
@@ -146,6 +156,7 @@ class App:
         await self._save()
         await self.eips.close()
         await self.nft.close()
+        await self.devices.close()
         await self.kernel.close()
         return end
 
@@ -157,7 +168,7 @@ class App:
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
-        server = await serve(self, self.config.api, self.metrics, self.eips.desk)
+        server = await serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.traffic)
         try:
             await asyncio.Future()
         finally:
@@ -184,8 +195,14 @@ class App:
     def _observed_changed(self) -> None:
         self._soon.ask()
 
+    def _clamp_anew(self) -> None:
+        if self._started:
+            settings = nft_settings(self.config, self.devices.mtus)
+            self._clamping = self.loop.create_task(self.nft.set_settings(settings))
+
     def _links_changed(self, names: frozenset[str]) -> None:
         self.engine.link_changed(names)
+        self.devices.look()
         self._soon.ask()
 
     def _follow(self) -> None:
@@ -291,8 +308,9 @@ class App:
             if expected_removals is not None:
                 self.control.announcer.spared = frozenset()
             self.control.configure(new, self.loop.time())
-            self.eips.desk.configure(new)
-            await self.nft.set_settings(nft_settings(new))
+            self.eips.configure(new)
+            self.devices.configure(new)
+            await self.nft.set_settings(nft_settings(new, self.devices.mtus))
             self._set_dead_man()
             self.circumstances.config_loaded_s = self.loop.time()
             self._soon.ask()

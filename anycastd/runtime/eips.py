@@ -1,22 +1,33 @@
-"""The EIPs' part of the daemon: the store, the desk where they are changed, and what keeps both up to date."""
+"""The EIPs' part of the daemon: the store, the desk where they are changed, and the meter of their traffic."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from anycastd.api.ports import Clocks
+from anycastd.actuators.nft.table import NftTable
+from anycastd.api.ports import Clocks, Shown
+from anycastd.config.fields import read_duration
+from anycastd.errors import ActuatorTransient
+from anycastd.model.address import Address
+from anycastd.model.conntrack import ConntrackStats
+from anycastd.model.eip import EipView
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
+from anycastd.model.traffic import EipStanding
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.eip_desk import EipDesk
+from anycastd.runtime.memory_file import BOOT_ID
 from anycastd.runtime.steering import Steering
+from anycastd.runtime.traffic_meter import TrafficMeter
 from anycastd.store.sqlite import SqliteStore
+from anycastd.telemetry.traffic import TrafficFacts
 
 TICK_S = 5.0
-FILE = "anycastd.db"
+STORE, TRAFFIC = "anycastd.db", "traffic.db"
 
 
 class Eips:
@@ -26,43 +37,86 @@ class Eips:
         self,
         config: Config,
         steering: Steering,
+        nft: NftTable,
         reported: Reported,
         *,
         act: Callable[[], None],
         clocks: Callable[[], Clocks],
     ) -> None:
-        self._reported = reported
+        self._config, self._steering, self._nft, self._reported = config, steering, nft, reported
         self.desk = EipDesk(
-            SqliteStore(Path(config.state_dir) / FILE),
+            SqliteStore(Path(config.state_dir) / STORE),
             steering,
             config,
             observed=lambda: steering.observed,
             act=act,
-            complain=self._complain,
+            complain=lambda subject, detail: self._report(Alarm.STORE_TROUBLE, subject, detail),
             clocks=clocks,
         )
         steering.is_complete = lambda: self.desk.complete
+        self.meter = TrafficMeter(
+            nft.counters,
+            lambda: _Standings(self.desk),
+            Path(config.state_dir) / TRAFFIC,
+            config.eip,
+            lambda trouble: self._report(Alarm.TRAFFIC_NOT_SAVED, TRAFFIC, trouble or None),
+            BOOT_ID.read_text(encoding="ascii").strip(),
+        )
+        self._conntrack: ConntrackStats | None = None
 
     async def start(self) -> None:
         """Put every EIP into the plane."""
         await self.desk.start()
 
+    def configure(self, config: Config) -> None:
+        """Take a new configuration, after the control loop has."""
+        self._config = config
+        self.meter.set_config(config.eip)
+        self.desk.configure(config)
+
     async def tick(self) -> None:
         """Do what has time, for ever."""
         while True:
             await self.desk.tick()
+            await self._look_at_connections()
             await asyncio.sleep(TICK_S)
 
     async def follow(self) -> None:
         """Take over what others commit to the store, for ever."""
         await self.desk.follow()
 
+    async def measure(self) -> None:
+        """Read the counters, for ever."""
+        await self.meter.run()
+
+    def traffic_facts(self) -> TrafficFacts:
+        """Return what a scrape tells of EIPs."""
+        return TrafficFacts(self.meter.sample, _Views(self._steering, self.desk), self._conntrack)
+
+    async def traffic(self, shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the traffic of an EIP; ValueError says which query parameter is wrong."""
+        for name in query:
+            if name != "span":
+                message = f"no query parameter is called {name!r}; known: span"
+                raise ValueError(message)
+        text = query.get("span", "1h")
+        return await self.meter.traffic(shown.view.eip.address, read_duration(text))
+
+    async def _look_at_connections(self) -> None:
+        try:
+            found = await self._nft.conntrack_stats()
+        except ActuatorTransient:
+            # a kernel without connection tracking has no such table
+            return
+        before, self._conntrack = self._conntrack, found
+        lost = found.dropped - before.dropped if before else 0
+        full = found.count * 100 >= found.max * self._config.eip.conntrack_alarm_percent
+        detail = f"{found.count} of {found.max} connections are tracked, {lost} new ones lost in {TICK_S:g} s"
+        self._report(Alarm.CONNTRACK_FULL, "conntrack", detail if full or lost else None)
+
     def filter_refused(self, subject: str, detail: str | None) -> None:
         """Take in that the packet filter refuses a change, or (None) no longer does."""
-        if detail is None:
-            self._reported.clear(Alarm.FILTER_REFUSED, subject)
-        else:
-            self._reported.raise_(Alarm.FILTER_REFUSED, subject, detail)
+        self._report(Alarm.FILTER_REFUSED, subject, detail)
         try:
             address = ip_address(subject.rpartition(" ")[2])
         except ValueError:
@@ -70,12 +124,52 @@ class Eips:
             return
         self.desk.on_refused(address, detail)
 
-    def _complain(self, subject: str, detail: str | None) -> None:
+    def _report(self, alarm: Alarm, subject: str, detail: str | None) -> None:
         if detail is None:
-            self._reported.clear(Alarm.STORE_TROUBLE, subject)
+            self._reported.clear(alarm, subject)
         else:
-            self._reported.raise_(Alarm.STORE_TROUBLE, subject, detail)
+            self._reported.raise_(alarm, subject, detail)
 
     async def close(self) -> None:
-        """Wait for the changes under way and let go of the store."""
+        """Wait for the changes under way, write what was metered, and let go of the files."""
+        await self.meter.stop()
         await self.desk.close()
+
+
+class _Standings(Mapping[Address, EipStanding]):
+    """What the meter must know of each EIP, made when it is asked for."""
+
+    def __init__(self, desk: EipDesk) -> None:
+        self._desk = desk
+
+    def __getitem__(self, address: Address) -> EipStanding:
+        eip = self._desk.records.get(address)
+        if eip is None:
+            raise KeyError(address)
+        return EipStanding.of(eip)
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(self._desk.records.addresses())
+
+    def __len__(self) -> int:
+        return len(self._desk.records)
+
+
+class _Views(Mapping[Address, EipView]):
+    """Each EIP as it is, made when it is asked for: 10,000 at once would hold the loop."""
+
+    def __init__(self, steering: Steering, desk: EipDesk) -> None:
+        self._steering, self._addresses = steering, desk.records.addresses()
+
+    def __getitem__(self, address: Address) -> EipView:
+        view = self._steering.view(address, self._steering.observed)
+        if view is None:
+            raise KeyError(address)
+        return view
+
+    def __iter__(self) -> Iterator[Address]:
+        # one that went meanwhile is passed over
+        return (address for address in self._addresses if self._steering.view(address, self._steering.observed))
+
+    def __len__(self) -> int:
+        return len(self._addresses)

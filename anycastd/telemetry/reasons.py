@@ -219,6 +219,19 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "API until it is over.",
         "Free the disk, mend the permissions of `state_dir`, or put a copy of `anycastd.db` back.",
     ),
+    Alarm.TRAFFIC_NOT_SAVED: Meaning(
+        "The points of the traffic meter cannot be written or read. Metering goes on in memory and is written later.",
+        "Free the disk, or mend the permissions of `state_dir`.",
+    ),
+    Alarm.CONNTRACK_FULL: Meaning(
+        "The kernel's table of tracked connections is nearly full, or had no room for a new connection: new "
+        "connections to EIPs are then lost.",
+        "Raise `net.netfilter.nf_conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md).",
+    ),
+    Alarm.TUNNEL_DEVICE: Meaning(
+        "A tunnel's device is not as configured: it could not be made, is another's, or its MTU does not fit.",
+        "The detail says what and why; `ip -d link show DEVICE`, docs/tunnels.md.",
+    ),
     Alarm.EIP_FAIL_OPEN: Meaning(
         "No backend of these EIPs is usable anywhere: their packets go to the least bad one.",
         "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from anycastd.model.address import Address
+from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import EipView
 from anycastd.model.nft import BUCKETS
-from anycastd.model.traffic import Conntrack, Direction, DropCause, EipTraffic, Sample, Totals
+from anycastd.model.traffic import Direction, DropCause, EipTraffic, Sample, Totals
 from anycastd.telemetry import catalogue as c
 
 PIECE_EIPS = 200
@@ -29,7 +30,7 @@ class TrafficFacts:
 
     sample: Sample | None = None
     views: Mapping[Address, EipView] = field(default_factory=dict)
-    conntrack: Conntrack | None = None
+    conntrack: ConntrackStats | None = None
 
 
 def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
@@ -48,12 +49,12 @@ def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
 def _families(facts: TrafficFacts, eips: list[tuple[str, EipTraffic]]) -> Iterator[tuple[c.Spec, Lines]]:
     for spec, line in _OF_EIP:
         yield spec, (line(f'{spec.name}{{eip="{address}', traffic) for address, traffic in eips)
-    views = list(facts.views.items())
+    # asked for view by view, twice: all of 10,000 at once would hold the loop
     yield (
         c.EIP_STATUS,
-        (f'{c.EIP_STATUS.name}{{eip="{address}",status="{view.status.value}"}} 1\n' for address, view in views),
+        (f'{c.EIP_STATUS.name}{{eip="{at}",status="{view.status.value}"}} 1\n' for at, view in facts.views.items()),
     )
-    yield c.EIP_PLACEMENT, (_placement(address, view) for address, view in views)
+    yield c.EIP_PLACEMENT, (_placement(address, view) for address, view in facts.views.items())
     yield from _of_pop(facts.sample)
     yield from _of_conntrack(facts.conntrack)
 
@@ -127,13 +128,13 @@ def _of_pop(sample: Sample | None) -> Iterator[tuple[c.Spec, Lines]]:
     yield spec, _labelled(spec, "cause", ((name.value, n.packets) for name, n in named.items()))
 
 
-def _of_conntrack(found: Conntrack | None) -> Iterator[tuple[c.Spec, Lines]]:
+def _of_conntrack(found: ConntrackStats | None) -> Iterator[tuple[c.Spec, Lines]]:
     values = (
-        (c.CONNTRACK_ENTRIES, found and found.entries),
-        (c.CONNTRACK_LIMIT, found and found.limit),
+        (c.CONNTRACK_ENTRIES, found and found.count),
+        (c.CONNTRACK_LIMIT, found and found.max),
         (c.CONNTRACK_INSERT_FAILED, found and found.insert_failed),
-        (c.CONNTRACK_DROP, found and found.drop),
-        (c.CONNTRACK_EARLY_DROP, found and found.early_drop),
+        (c.CONNTRACK_DROP, found and found.dropped),
+        (c.CONNTRACK_EARLY_DROP, found and found.early_dropped),
     )
     for spec, value in values:
         yield spec, iter(() if value is None else (f"{spec.name} {value}\n",))

@@ -99,7 +99,7 @@ class Meter:
         if first:
             self._forget_when()
         self._before = Moment(self._boot, counters.at_s, unix_s)
-        yield from self._show(list(eips.items()), elapsed_s, unix_s)
+        yield from self._show(eips, elapsed_s, unix_s)
         yield from self._leave(eips, counters.at_s)
         pop_grown = [0] * len(ZEROS) if first else list(map(sub, self._pop, pop_before))
         self.sample = Sample(
@@ -181,11 +181,14 @@ class Meter:
         # saved at once: after a crash what passed since then has a time
         self._began_anew = True
 
-    def _show(self, eips: list[tuple[Address, EipStanding]], elapsed_s: float, unix_s: float) -> Iterator[None]:
+    def _show(self, eips: Mapping[Address, EipStanding], elapsed_s: float, unix_s: float) -> Iterator[None]:
         reading = self._reading
-        for position, (address, standing) in enumerate(eips, 1):
+        for position, address in enumerate(list(eips), 1):
             if position % BITE == 0:
                 yield
+            if (standing := eips.get(address)) is None:
+                # it went between two bites
+                continue
             ledger = self._ledgers.get(address) or self._begin(address, unix_s)
             if ledger.eip != standing.id:
                 self._hand_over(ledger, standing.id, unix_s)

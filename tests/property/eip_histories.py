@@ -247,13 +247,13 @@ class History:
             for name in self.config.regions
             for version in (4, 6)
         }
-        self.plane.set_tunnels(self.orders)
+        self.plane.set_tunnels(self.orders, self.now_s)
 
     def restarted(self) -> EipPlane:
         """Return what a daemon after this one begins with."""
         plane = EipPlane(self.config, self.health, self.now_s)
         plane.set_dials(self.dials, self.now_s)
-        plane.set_tunnels(self.orders)
+        plane.set_tunnels(self.orders, self.now_s)
         for one in self.eips.values():
             plane.put(one, self.now_s)
         return plane

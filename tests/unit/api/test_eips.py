@@ -37,7 +37,7 @@ TWO_BACKENDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def traffic(shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
+async def traffic(shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
     if "bad" in query:
         message = "there is no query parameter 'bad'"
         raise ValueError(message)

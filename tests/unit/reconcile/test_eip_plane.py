@@ -321,11 +321,11 @@ def test_masquerading_follows_the_best_tunnel(way_back: ReturnPath, ends: bool) 
     config = replace(config, regions={**config.regions, EU: replace(config.regions[EU], return_path=way_back)})
     bench = Bench(config)
     bench.plane.put(eip(1, bound("eu/web-1", to("us/web-1", mode=Mode.DNAT))), 1.0)
-    bench.plane.set_tunnels(orders("eu/a", "eu/b"))
+    bench.plane.set_tunnels(orders("eu/a", "eu/b"), 1.0)
     bench.settle()
     mark = bench.mark("eu/web-1")
     assert bench.there[NftSet.HIDE4] == {mark: config.tunnels[TunnelId("eu/a")].local_ipv4}
-    bench.plane.set_tunnels(orders("eu/b", "eu/a"))
+    bench.plane.set_tunnels(orders("eu/b", "eu/a"), 1.0)
     assert bench.settle() == ["+hide4"]
     assert bench.there[NftSet.HIDE4] == {mark: config.tunnels[TunnelId("eu/b")].local_ipv4}
     assert bench.plane.take_flushes() == ((FlushConnections(mark),) if ends else ())
@@ -409,12 +409,12 @@ def test_a_restart_with_other_tunnels_ends_what_hides_behind_the_old_one() -> No
     config = world(modes={"eu": Mode.MASQUERADE})
     bench = Bench(config)
     bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
-    bench.plane.set_tunnels(orders("eu/a", "eu/b"))
+    bench.plane.set_tunnels(orders("eu/a", "eu/b"), 1.0)
     bench.settle()
     after = Bench(config)
     after.there = bench.there
     after.plane.put(eip(1, bound("eu/web-1")), 1.0)
-    after.plane.set_tunnels(orders("eu/b", "eu/a"))
+    after.plane.set_tunnels(orders("eu/b", "eu/a"), 1.0)
     assert after.settle() == ["+hide4"]
     assert after.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
 

@@ -8,9 +8,10 @@ from ipaddress import ip_address
 from prometheus_client.parser import text_string_to_metric_families
 
 from anycastd.model.address import Address, BackendId, RegionName
+from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Mode, Path, Placement, PlacementReason, Share
 from anycastd.model.nft import Count, NamedCounter
-from anycastd.model.traffic import Conntrack, EipStanding, EipTraffic, Rates, Sample, Totals
+from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.telemetry.catalogue import TRAFFIC
 from anycastd.telemetry.traffic import PIECE_EIPS, TrafficFacts, pieces_of
 
@@ -41,7 +42,7 @@ def facts() -> TrafficFacts:
     named = {name: Count(20 + number, 1000 + number) for number, name in enumerate(NamedCounter)}
     sample = Sample(0.0, 0.0, 5.0, eips, totals, Rates(), named)
     views = {A: view(A, ("eu-central/web-1", 16), ("eu-central/web-1", 16), ("us-east/web-2", 32)), SIX: view(SIX)}
-    return TrafficFacts(sample, views, Conntrack(100, 262_144, 3, 2, 1))
+    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, dropped=2, early_dropped=1, insert_failed=3))
 
 
 def samples(given: TrafficFacts) -> dict[tuple[str, ...], float]:
