@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from anycastd.api.ports import Shown
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.nft import Counters
@@ -23,7 +24,7 @@ from anycastd.model.traffic import Batch, EipStanding, EipTraffic, Rates, Sample
 from anycastd.store.traffic import History, TrafficFile, TrafficNotSaved
 from anycastd.traffic.backlog import bounded
 from anycastd.traffic.meter import Meter
-from anycastd.traffic.views import RECENT_S, traffic_of, traffic_overview
+from anycastd.traffic.views import RECENT_S, span_s, traffic_of, traffic_overview
 
 OPEN_WITHIN_S = 2.0
 """How long a reading waits for the file that it opens; one that takes longer is looked at again by the next."""
@@ -141,9 +142,9 @@ class TrafficMeter:
         except TrafficNotSaved as error:
             self._tell(str(error))
 
-    async def traffic(self, address: Address, span_s: float) -> dict[str, Any]:
+    async def traffic(self, address: Address, within_s: float) -> dict[str, Any]:
         """Return `/v1/eips/{id}/traffic`; KeyError for an address that is not allocated, ValueError for a bad span."""
-        if not MIN_SPAN_S <= span_s <= self._config.history_s:
+        if not MIN_SPAN_S <= within_s <= self._config.history_s:
             message = f"span must be from {MIN_SPAN_S:g} s to {self._config.history_s:g} s (history_s)"
             raise ValueError(message)
         now_s, standing = self._wall(), self._eips()[address]
@@ -151,18 +152,25 @@ class TrafficMeter:
         if traffic is None or traffic.standing.id != standing.id:
             # allocated since the last reading
             fresh = EipTraffic(standing, 0, now_s, Totals(), Rates())
-            return traffic_of(address, fresh, span_s)
+            return traffic_of(address, fresh, within_s)
         history, missing = History(), ""
         try:
-            history = await self._on_disk(self._file.history, traffic.number, traffic.since_unix_s, span_s, now_s)
+            history = await self._on_disk(self._file.history, traffic.number, traffic.since_unix_s, within_s, now_s)
         except TrafficNotSaved as error:
             missing = str(error)
-        frames = self._meter.frames(traffic.number, now_s - span_s) if span_s <= RECENT_S else ()
+        frames = self._meter.frames(traffic.number, now_s - within_s) if within_s <= RECENT_S else ()
         # thousands of points: 10 ms of the loop
         return await asyncio.to_thread(
-            traffic_of, address, traffic, span_s, points=history.points, times=history.times, frames=frames,
+            traffic_of, address, traffic, within_s, points=history.points, times=history.times, frames=frames,
             months=history.months, missing=missing,
         )  # fmt: skip
+
+    async def asked(self, shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return `/v1/eips/{id}/traffic` for a request's parameters; ValueError says which of them is wrong."""
+        if unknown := sorted(query.keys() - {"span"}):
+            message = f"there is no parameter {unknown[0]!r}; known: span"
+            raise ValueError(message)
+        return await self.traffic(shown.view.eip.address, span_s(query.get("span", "1h")))
 
     def overview(self) -> dict[str, Any]:
         """Return the POP's traffic."""

@@ -173,9 +173,11 @@ POP_DROPPED_PACKETS = _counter(
 )
 CONNTRACK_ENTRIES = _gauge("conntrack_entries", "Connections that the kernel tracks.")
 CONNTRACK_LIMIT = _gauge("conntrack_limit", "How many it can (nf_conntrack_max).")
-CONNTRACK_INSERT_FAILED = _counter("conntrack_insert_failed", "Connections that could not be put into the table.")
-CONNTRACK_DROP = _counter("conntrack_drop", "Packets dropped because the table was full.")
-CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections given up early to make room for new ones.")
+CONNTRACK_INSERT_FAILED = _counter(
+    "conntrack_insert_failed", "Packets dropped because another connection had their addresses and ports."
+)
+CONNTRACK_DROP = _counter("conntrack_drop", "New connections that found the table full.")
+CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections forgotten to make room for new ones.")
 
 TRAFFIC: tuple[Spec, ...] = (
     EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_STATUS, EIP_PLACEMENT,

@@ -1,7 +1,9 @@
 """The meter: readings of the kernel's counters in, one `Sample` out of each, and what is to be saved.
 
-Rules. A counter that is smaller than before, or whose element is there again, began anew: it counts from 0. A set that
-a reading does not have was not read. With nothing saved, the first reading ever counts in the totals and in no point,
+Rules. A counter that is smaller than before began anew: it counts from 0. So does one whose element was missing from
+two readings in a row and is there again; missing from one, it may have been passed over (the kernel's listing of a
+set that grows is not exact), and to count it from 0 would count all of it twice. A set that a reading does not have
+was not read. With nothing saved, the first reading ever counts in the totals and in no point,
 since nobody knows when that traffic was. An address that another EIP has got begins at 0.
 """
 
@@ -56,7 +58,9 @@ class Meter:
         self._named = dict(saved.state.named) if saved else {}
         self._slot = OpenSlot(saved.state.open_slot, saved.state.open_seconds) if saved else OpenSlot()
         self._counting: dict[NftSet, int] = {}
-        """How many elements of each set had counted something at the last reading."""
+        """How many elements of each set are known to have counted something."""
+        self._missed: dict[NftSet, set[Address]] = {}
+        """Those of them that the last reading did not have."""
         self._began_anew = False
         self._gone: set[int] = set()
         self._batch: Batch | None = None
@@ -146,22 +150,27 @@ class Meter:
         yield
         self._pop[field] += packets_grown
         self._pop[octets_field] += octets_grown
-        if known < self._counting.get(name, 0):
-            self._vanish(tally, name, elements)
-        self._counting[name] = counting
+        missing = self._missing(tally, name, elements) if known < self._counting.get(name, 0) else set()
+        self._counting[name] = counting + len(missing)
+        self._missed[name] = missing
 
     def _begins_anew(self, ledger: Ledger, tally: int) -> None:
         ledger.changed = True
         # what passed is what is billed: it is saved at once, while a limit that is changed often can wait
         self._began_anew |= tally < 2
 
-    def _vanish(self, tally: int, name: NftSet, elements: Mapping[Address, Count]) -> None:
-        """Take note of elements that are not there any more: should they return, they count from 0."""
-        field, version = 2 * tally, 6 if name is TALLIES[tally][1] else 4
+    def _missing(self, tally: int, name: NftSet, elements: Mapping[Address, Count]) -> set[Address]:
+        """Return which elements are missing for the first time; those that were missing before are gone."""
+        field, version, before = 2 * tally, 6 if name is TALLIES[tally][1] else 4, self._missed.get(name, set())
+        missing = set()
         for address, ledger in self._ledgers.items():
             if ledger.seen[field] and address.version == version and address not in elements:
-                ledger.seen[field : field + 2] = 0, 0
-                self._begins_anew(ledger, tally)
+                if address in before:
+                    ledger.seen[field : field + 2] = 0, 0
+                    self._begins_anew(ledger, tally)
+                else:
+                    missing.add(address)
+        return missing
 
     def _count_named(self, named: Mapping[NamedCounter, Count]) -> None:
         for name, count in named.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from operator import add
@@ -25,8 +26,18 @@ from anycastd.model.traffic import (
 from anycastd.traffic.slots import slot_of
 
 Json = dict[str, Any]
+_SPAN = re.compile(r"([0-9]{1,9})\s*([smhd])", re.ASCII)
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 RECENT_S = 3600.0
 """Spans up to this are answered by single readings as far as they reach back, longer ones by 5-minute points."""
+
+
+def span_s(text: str) -> float:
+    """Return the seconds that a `span` says (`90s`, `30m`, `1h`, `7d`); ValueError if it says none."""
+    if (found := _SPAN.fullmatch(text)) is None:
+        message = f"span is a number with s, m, h or d, such as 1h, not {text[:40]!r}"
+        raise ValueError(message)
+    return float(found[1]) * _UNIT_S[found[2]]
 
 
 def _iso(unix_s: float) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from anycastd.api.ports import Shown
 from anycastd.errors import ActuatorTransient
-from anycastd.model.eip import EipId
+from anycastd.model.eip import Eip, EipId, EipStatus, EipView, PlacementReason
 from anycastd.model.nft import Counters, NftSet
 from anycastd.model.topology import EipConfig
 from anycastd.model.traffic import EipStanding
@@ -187,6 +188,17 @@ async def test_a_file_made_late_gets_every_account(tmp_path: Path) -> None:
 async def test_a_span_out_of_range_is_refused(pop: Pop, span_s: float) -> None:
     with pytest.raises(ValueError, match="span must be from 60 s"):
         await pop.meter.traffic(A, span_s)
+
+
+async def test_a_request_is_answered_by_its_span(pop: Pop) -> None:
+    await pop.carry(30)
+    eip = Eip(id=STANDINGS[A].id, address=A)
+    shown = Shown(EipView(eip, EipStatus.UNBIND, PlacementReason.UNBOUND, ""), None)
+    assert len((await pop.meter.asked(shown, {"span": "1m"}))["points"]) == 12
+    assert len((await pop.meter.asked(shown, {}))["points"]) == 30
+    for query in ({"span": "soon"}, {"span": "1s"}, {"since": "1h"}):
+        with pytest.raises(ValueError, match="span"):
+            await pop.meter.asked(shown, query)
 
 
 async def test_an_address_that_is_not_allocated_is_a_key_error_and_a_new_one_has_no_traffic(pop: Pop) -> None:

@@ -42,7 +42,7 @@ def facts() -> TrafficFacts:
     named = {name: Count(20 + number, 1000 + number) for number, name in enumerate(NamedCounter)}
     sample = Sample(0.0, 0.0, 5.0, eips, totals, Rates(), named)
     views = {A: view(A, ("eu-central/web-1", 16), ("eu-central/web-1", 16), ("us-east/web-2", 32)), SIX: view(SIX)}
-    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, dropped=2, early_dropped=1, insert_failed=3))
+    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3))
 
 
 def samples(given: TrafficFacts) -> dict[tuple[str, ...], float]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from anycastd.model.nft import Count, NamedCounter, NftSet
 from anycastd.model.traffic import Frame, MonthlyRate, Point, Sample, SlotTime, Volume
-from anycastd.traffic.views import traffic_of, traffic_overview
+from anycastd.traffic.views import span_s, traffic_of, traffic_overview
 from tests.unit.traffic.kernel import NOON, A
 from tests.unit.traffic.test_meter import started
 
@@ -20,6 +22,17 @@ def sample() -> Sample:
     daemon.kernel.named = {NamedCounter.UNBOUND4: Count(4, 400)}
     daemon.kernel.wait(4.0)
     return daemon.read()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1 h", 3600), ("7d", 604_800)])
+def test_a_span_is_a_number_with_a_unit(text: str, seconds: float) -> None:
+    assert span_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1.5h", "1h1m", "1h\n", "١h", "1e9s", "9" * 400 + "d"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="span is a number"):
+        span_s(text)
 
 
 def test_an_eip_has_rates_limits_totals_drops_and_months() -> None:
