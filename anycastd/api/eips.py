@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -73,7 +74,9 @@ def _unknown_eip(name: str) -> web.Response:
 def _list(eips: Eips) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
         page, token = await page_of(eips, wanted_of(request, eips))
-        return await ask.long_answer({"eips": [_shown(eips, shown) for shown in page], "next_token": token})
+        clocks, keep_s = eips.clocks(), eips.config.eip.keep_released_s
+        made = partial(map, partial(views.eip, clocks=clocks, keep_released_s=keep_s), page)
+        return await ask.made_answer(lambda: {"eips": list(made()), "next_token": token})
 
     return show
 

@@ -21,6 +21,7 @@ from anycastd.cli.render import wants_colour
 WAIT_S = 30
 PAGE = 1000
 WATCH_EACH_S = 1.0
+WATCH_SHARE = 20
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -324,9 +325,12 @@ def watch(as_json: bool, socket_path: str | None, config_file: str | None, **fil
     for one in known.values():
         _print_change(one, as_json)
     away = ""
+    took_s = 0.0
     while True:
         sys.stdout.flush()
-        time.sleep(WATCH_EACH_S)
+        # a list of thousands costs the daemon tenths of a second: it is asked for the less often
+        time.sleep(max(WATCH_EACH_S, took_s * WATCH_SHARE))
+        begun_s = time.monotonic()
         try:
             now = {one["address"]: one for one in _all(path, filters)}
         except AskError as error:
@@ -334,7 +338,7 @@ def watch(as_json: bool, socket_path: str | None, config_file: str | None, **fil
                 click.echo(f"anycastd: {error}", err=True)
             away = str(error)
             continue
-        away = ""
+        away, took_s = "", time.monotonic() - begun_s
         for address, one in now.items():
             if known.get(address) != one:
                 _print_change(one, as_json)

@@ -19,6 +19,8 @@ BITE = 50
 """So many EIPs are taken before others on the loop have their turn: about 2 ms (measured)."""
 PURGE_AT_ONCE = 500
 ANSWERS_KEPT_S = 24 * 3600.0
+MAX_ANSWERS = 20_000
+"""So many are remembered; of more the oldest are forgotten before their time."""
 UNREADABLE = "records"
 
 Complain = Callable[[str, str | None], None]
@@ -134,8 +136,7 @@ class EipBook:
         """Forget released EIPs, old tasks and old answers, and save how tasks ended; return what is gone."""
         gone = expired(self.records, keep_released_s, now_unix_s)[:PURGE_AT_ONCE]
         old_tasks = self.tasks.outlived(now_unix_s)[:PURGE_AT_ONCE]
-        since = now_unix_s - ANSWERS_KEPT_S
-        old_answers = [key for key, answer in self.answers.items() if answer.at_unix_s < since][:PURGE_AT_ONCE]
+        old_answers = self._old_answers(now_unix_s)
         ends = [task for task in self.tasks.unsaved.values() if task not in old_tasks]
         keys = [codec.key_of(eip.address) for eip in gone]
         forgotten = [*keys, *(codec.TASKS + task.id for task in old_tasks), *map(codec.answer_key, old_answers)]
@@ -149,6 +150,12 @@ class EipBook:
         for eip in gone:
             self.records.drop(eip.address)
         return frozenset(eip.address for eip in gone)
+
+    def _old_answers(self, now_unix_s: float) -> list[str]:
+        since = now_unix_s - ANSWERS_KEPT_S
+        if len(self.answers) > MAX_ANSWERS:
+            since = max(since, sorted(answer.at_unix_s for answer in self.answers.values())[-MAX_ANSWERS])
+        return [key for key, answer in self.answers.items() if answer.at_unix_s < since][:PURGE_AT_ONCE]
 
     def adopt(self, batch: Snapshot) -> News:
         """Take over foreign commits: what is newer than what we know of its key."""
