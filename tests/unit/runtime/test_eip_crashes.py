@@ -168,7 +168,7 @@ def live(examples: int, steps: int) -> None:
 
 
 def test_crashes() -> None:
-    live(12, 14)
+    live(20, 15)
 
 
 @pytest.mark.slow
