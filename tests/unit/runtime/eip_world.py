@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from anycastd.api.ports import Clocks, Done, Request
 from anycastd.model.address import Address, BackendId, RegionName
@@ -110,11 +111,12 @@ class World:
     fuse: Fuse = field(default_factory=Fuse)
     wall_s: float = WALL_S
     complaints: dict[str, str] = field(default_factory=dict)
+    make_plane: Callable[[Config, Fuse], Any] = lambda config, fuse: Plane(fuse)
 
     async def begin(self) -> EipDesk:
         """Start a daemon."""
         self.fuse.left = None
-        self.plane = Plane(self.fuse)
+        self.plane = self.make_plane(self.config, self.fuse)
         self.store = MortalStore(self.path, self.fuse)
         self.desk = EipDesk(
             self.store,

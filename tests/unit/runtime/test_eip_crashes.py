@@ -20,7 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from anycastd.api.ports import Done, Request
 from anycastd.model.address import Address, RegionName
-from anycastd.model.eip import Eip, EipId, Source, TaskState
+from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Source, TaskState
+from anycastd.model.nft import NftObserved, NftSet
+from anycastd.model.topology import Config
+from anycastd.reconcile.eip_plane import EipPlane
 from anycastd.resources import codec
 from anycastd.resources.commands import (
     Allocate,
@@ -34,7 +37,8 @@ from anycastd.resources.commands import (
 )
 from anycastd.runtime.eip_tasks import KEEP_S
 from tests.unit import status_builder
-from tests.unit.runtime.eip_world import ONE, SIX, TWO, Died, World, bound_to, with_file
+from tests.unit.reconcile.filter import Tables, apply, observed, tables, ways
+from tests.unit.runtime.eip_world import ONE, SIX, TWO, Died, Fuse, World, bound_to, with_file
 
 T = TypeVar("T")
 STEPS = 7
@@ -52,7 +56,7 @@ commands: st.SearchStrategy[EipCommand] = st.one_of(
     st.builds(Release, names),
     st.builds(Restore, names),
 )
-fuses = st.none() | st.integers(0, STEPS)
+fuses = st.none() | st.integers(0, STEPS) | st.integers(0, 20)
 keys = st.none() | st.sampled_from(["k1", "k2"])
 
 IN_FILE = Eip(id=EipId("eip-0000000f"), address=ONE, binding=bound_to("us-east/web-1"), source=Source.FILE)
@@ -66,8 +70,15 @@ class Crashes(RuleBasedStateMachine):
         memory = Path("/dev/shm")
         self.directory = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
         self.runner = asyncio.Runner()
-        self.world = World(self.directory / "anycastd.db")
+        self.world = World(self.directory / "anycastd.db", self.config())
+        self.furnish()
         self.run(self.world.begin())
+
+    def config(self) -> Config:
+        return status_builder.config()
+
+    def furnish(self) -> None:
+        """Set up what a machine needs besides."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -132,7 +143,7 @@ class Crashes(RuleBasedStateMachine):
 
     @rule(in_file=st.booleans())
     def reload(self, in_file: bool) -> None:
-        plain = status_builder.config()
+        plain = self.config()
         self.world.config = with_file(plain, [IN_FILE]) if in_file else plain
         self.world.desk.configure(self.world.config)
 
@@ -147,8 +158,7 @@ class Crashes(RuleBasedStateMachine):
     @invariant()
     def all_say_the_same(self) -> None:
         in_force = {**self.stored(), **self.world.config.eips}
-        assert self.world.plane.wanted == in_force
-        assert self.world.plane.kernel == in_force
+        self.kernel_agrees(in_force)
         assert dict(self.world.desk.records.stored) == self.stored()
         assert {eip.address: eip for eip in self.world.desk.records} == in_force
         items = self.run(self.world.store.snapshot(codec.DIALS)).items
@@ -160,18 +170,86 @@ class Crashes(RuleBasedStateMachine):
         lately = [e for e in self.stored().values() if e.changed_unix_s > self.world.wall_s - KEEP_S]
         assert {(eip.id, eip.generation) for eip in lately} <= made
 
+    def kernel_agrees(self, in_force: dict[Address, Eip]) -> None:
+        assert self.world.plane.wanted == in_force
+        assert self.world.plane.kernel == in_force
 
-def live(examples: int, steps: int) -> None:
+
+class FilterPlane:
+    """The real plane over a packet filter that outlives the daemon; it may die between any two changes of it."""
+
+    def __init__(self, config: Config, fuse: Fuse, there: Tables) -> None:
+        self.inner = EipPlane(config, status_builder.serving().health, 1000.0)
+        self._fuse, self._there = fuse, there
+        self.dials: dict[RegionName, int] = {}
+
+    def put(self, eip: Eip, now_s: float) -> None:
+        self._fuse.step()
+        self.inner.put(eip, now_s)
+
+    def drop(self, address: Address, now_s: float) -> None:
+        self._fuse.step()
+        self.inner.drop(address, now_s)
+
+    def set_dials(self, dials: dict[RegionName, int], now_s: float) -> None:
+        self._fuse.step()
+        self.dials = dict(dials)
+        self.inner.set_dials(dials, now_s)
+
+    def act(self) -> None:
+        # what was changed is read back and followed, as the control loop does
+        while changes := self.inner.changes(observed(self._there)):
+            for change in changes:
+                self._fuse.step()
+                apply(self._there, [change])
+
+    def view(self, address: Address, seen: NftObserved) -> EipView | None:
+        return self.inner.view(address, observed(self._there))
+
+
+class CrashesOverFilter(Crashes):
+    """The same with the real plane and the elements of a packet filter."""
+
+    def config(self) -> Config:
+        config = super().config()
+        regions = {name: replace(one, number=n) for n, (name, one) in enumerate(config.regions.items(), start=1)}
+        return replace(config, regions=regions)
+
+    def furnish(self) -> None:
+        self.there = tables()
+        self.world.make_plane = lambda config, fuse: FilterPlane(config, fuse, self.there)
+
+    def kernel_agrees(self, in_force: dict[Address, Eip]) -> None:
+        plane = self.world.plane.inner
+        assert self.there == tables(plane.wanted)
+        views = {view.eip.address: view for view in plane.views(observed(self.there))}
+        assert {address: view.eip for address, view in views.items()} == in_force
+        assert self.there[NftSet.IN4].keys() | self.there[NftSet.IN6].keys() == in_force.keys()
+        for address, eip in in_force.items():
+            where = ways(self.there, address)
+            assert (where is not None) is eip.carries
+            assert views[address].status in (EipStatus.BIND if eip.carries else EipStatus.UNBIND, EipStatus.OFFLINING)
+            targets = eip.binding.targets if eip.binding is not None else ()
+            allowed = {self.world.config.backends[target.backend].address for target in targets}
+            assert {way.backend for way in where or ()} <= allowed
+
+
+def live(machine: type[Crashes], examples: int, steps: int) -> None:
     checks = [HealthCheck.too_slow]
     found = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
-    run_state_machine_as_test(Crashes, settings=found)
+    run_state_machine_as_test(machine, settings=found)
 
 
-def test_crashes() -> None:
-    live(20, 15)
+MACHINES = pytest.mark.parametrize("machine", [Crashes, CrashesOverFilter])
+
+
+@MACHINES
+def test_crashes(machine: type[Crashes]) -> None:
+    live(machine, 15, 15)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(170)
-def test_many_crashes() -> None:
-    live(300, 40)
+@MACHINES
+def test_many_crashes(machine: type[Crashes]) -> None:
+    live(machine, 100, 40)
