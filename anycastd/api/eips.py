@@ -95,7 +95,7 @@ def _traffic(eips: Eips, traffic: Traffic) -> ask.Answer:
         if shown is None:
             return _unknown_eip(_name(request))
         try:
-            return ask.answer(await traffic(shown, request.query))
+            return await ask.long_answer(await traffic(shown, request.query))
         except ValueError as error:
             return ask.error(400, "bad_parameter", str(error))
 

@@ -168,7 +168,7 @@ class App:
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
-        server = await serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.traffic)
+        server = await serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter.asked)
         try:
             await asyncio.Future()
         finally:

@@ -6,15 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from anycastd.actuators.nft.table import NftTable
-from anycastd.api.ports import Clocks, Shown
-from anycastd.config.fields import read_duration
+from anycastd.api.ports import Clocks
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.conntrack import ConntrackStats
-from anycastd.model.eip import EipView
+from anycastd.model.eip import Eip, EipView
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.model.traffic import EipStanding
@@ -54,9 +52,10 @@ class Eips:
             clocks=clocks,
         )
         steering.is_complete = lambda: self.desk.complete
+        standings = _Standings(self.desk)
         self.meter = TrafficMeter(
             nft.counters,
-            lambda: _Standings(self.desk),
+            lambda: standings,
             Path(config.state_dir) / TRAFFIC,
             config.eip,
             lambda trouble: self._report(Alarm.TRAFFIC_NOT_SAVED, TRAFFIC, trouble or None),
@@ -93,15 +92,6 @@ class Eips:
         """Return what a scrape tells of EIPs."""
         return TrafficFacts(self.meter.sample, _Views(self._steering, self.desk), self._conntrack)
 
-    async def traffic(self, shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
-        """Return the traffic of an EIP; ValueError says which query parameter is wrong."""
-        for name in query:
-            if name != "span":
-                message = f"no query parameter is called {name!r}; known: span"
-                raise ValueError(message)
-        text = query.get("span", "1h")
-        return await self.meter.traffic(shown.view.eip.address, read_duration(text))
-
     async def _look_at_connections(self) -> None:
         try:
             found = await self._nft.conntrack_stats()
@@ -137,16 +127,21 @@ class Eips:
 
 
 class _Standings(Mapping[Address, EipStanding]):
-    """What the meter must know of each EIP, made when it is asked for."""
+    """What the meter must know of each EIP, made when it is asked for; the same object until the EIP changes."""
 
     def __init__(self, desk: EipDesk) -> None:
         self._desk = desk
+        self._known: dict[Address, tuple[Eip, EipStanding]] = {}
 
     def __getitem__(self, address: Address) -> EipStanding:
         eip = self._desk.records.get(address)
         if eip is None:
+            self._known.pop(address, None)
             raise KeyError(address)
-        return EipStanding.of(eip)
+        known = self._known.get(address)
+        if known is None or known[0] is not eip:
+            known = self._known[address] = (eip, EipStanding.of(eip))
+        return known[1]
 
     def __iter__(self) -> Iterator[Address]:
         return iter(self._desk.records.addresses())

@@ -181,6 +181,10 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.FILTER_REFUSED,
         Alarm.CONFIG_REFUSED,
         Alarm.STATE_NOT_SAVED,
+        Alarm.STORE_TROUBLE,
+        Alarm.TRAFFIC_NOT_SAVED,
+        Alarm.CONNTRACK_FULL,
+        Alarm.TUNNEL_DEVICE,
         Alarm.DEAD_MAN_FIRED,
         Alarm.STAGE_FAILED,
     }
