@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -110,7 +111,7 @@ class BgpObserved:
     speaker: SpeakerState = SpeakerState.ABSENT
     routes: Routes | None = None
     sessions: Mapping[NeighborName, SessionView] = field(default_factory=dict)
-    in_flight: frozenset[tuple[NeighborName, Prefix]] = frozenset()
+    in_flight: AbstractSet[tuple[NeighborName, Prefix]] = frozenset()
     eor_owed: frozenset[tuple[NeighborName, Family]] = frozenset()
     """Sessions that came up (or a speaker that started) since the last End-of-RIB we sent for the family."""
     dumped_at_s: float | None = None

@@ -35,12 +35,12 @@ class Alarm(StrEnum):
     PREFIX_DARK = "prefix_dark"
     FILTER_REFUSED = "filter_refused"
     FILTER_NOT_AS_WANTED = "filter_not_as_wanted"
-    EIP_FAIL_OPEN = "eip_fail_open"
-    EIP_NO_PATH = "eip_no_path"
     STORE_TROUBLE = "store_trouble"
     TRAFFIC_NOT_SAVED = "traffic_not_saved"
     CONNTRACK_FULL = "conntrack_full"
     TUNNEL_DEVICE = "tunnel_device"
+    EIP_FAIL_OPEN = "eip_fail_open"
+    EIP_NO_PATH = "eip_no_path"
 
 
 @dataclass(frozen=True, slots=True)

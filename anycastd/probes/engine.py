@@ -90,7 +90,9 @@ class Engine:
         for spec in wanted.values():
             if spec.id not in self._checks:
                 check = self._checks[spec.id] = _Check(self, spec, self._registry.plan(spec))
-                self._schedule(check, check.slots.first(now_s))
+                # what netlink told is at hand: nothing is spread by waiting, and at a start a tunnel waits for it
+                at_once = spec.check.kind is CheckKind.LINK
+                self._schedule(check, now_s if at_once else check.slots.first(now_s))
         self._reactor.wake()
 
     def pending(self, check: CheckId, pending: bool, /) -> None:

@@ -6,7 +6,8 @@ is observed. A command that was lost or refused therefore shows up again as a di
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
+from dataclasses import replace
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import (
@@ -31,11 +32,13 @@ def diff(
     observed: BgpObserved,
     submitted: Mapping[Key, Route | None],
     held: Container[Key] = (),
+    *,
+    many: bool = False,
 ) -> tuple[BgpAction, ...]:
     """Return what must be said to make observed into wanted, most urgent first.
 
     `held` are keys whose last command was refused a moment ago: the same is not said again yet, another is at once.
-    Nothing is said before the first dump.
+    Nothing is said before the first dump. `many`: these are some of many, so what is not urgent travels as bulk.
     """
     if observed.routes is None:
         return ()
@@ -57,9 +60,21 @@ def diff(
                 calm.append(want)
             else:
                 actions.append(Announce(neighbor, want, Priority.FAILOVER))
-        priority = Priority.BULK if len(calm) > BULK_ABOVE else Priority.NORMAL
+        priority = Priority.BULK if many or len(calm) > BULK_ABOVE else Priority.NORMAL
         actions.extend(Announce(neighbor, route, priority) for route in calm)
     return tuple(sorted(actions, key=_urgency))
+
+
+def only(prefixes: Collection[Prefix], wanted: Routes, observed: BgpObserved) -> tuple[Routes, BgpObserved]:
+    """Return what is wanted and observed of these prefixes: to compare a few must not cost what thousands do."""
+    want, have = _some(prefixes, wanted), _some(prefixes, observed.routes or {})
+    names = {*want, *have}
+    busy = frozenset(key for p in prefixes for name in names if (key := (name, p)) in observed.in_flight)
+    return want, replace(observed, routes=None if observed.routes is None else have, in_flight=busy)
+
+
+def _some(prefixes: Collection[Prefix], routes: Routes) -> dict[NeighborName, dict[Prefix, Route]]:
+    return {name: {p: route for p in prefixes if (route := every.get(p))} for name, every in routes.items()}
 
 
 def _is_better(want: Route, now: Route) -> bool:
@@ -110,19 +125,24 @@ def ends_of_rib(
             continue
         if any(key[0] == neighbor and family_of(key[1]) is family for key in observed.in_flight):
             continue
-        have = {p: r for p, r in observed.routes.get(neighbor, {}).items() if family_of(p) is family}
-        want = {p: r for p, r in wanted.get(neighbor, {}).items() if family_of(p) is family}
-        if overdue or have == want:
+        if overdue or _is_said(wanted.get(neighbor, {}), observed.routes.get(neighbor, {}), family):
             ready.append(EndOfRib(neighbor, family))
     return tuple(ready)
+
+
+def _is_said(want: Mapping[Prefix, Route], have: Mapping[Prefix, Route], family: Family) -> bool:
+    if any(p not in want for p in have if family_of(p) is family):
+        return False
+    return all((held := have.get(p)) is route or held == route for p, route in want.items() if family_of(p) is family)
 
 
 def unwanted(wanted: Routes, observed: BgpObserved, submitted: Mapping[Key, Route | None]) -> tuple[str, ...]:
     """Return, in words, every route ExaBGP holds that is neither wanted nor just being withdrawn."""
     found = []
     for neighbor, have in sorted((observed.routes or {}).items()):
-        for prefix in sorted(have, key=_order):
+        want = wanted.get(neighbor, {})
+        for prefix in sorted((prefix for prefix in have if prefix not in want), key=_order):
             leaving = (neighbor, prefix) in observed.in_flight and submitted.get((neighbor, prefix), ...) is None
-            if prefix not in wanted.get(neighbor, {}) and not leaving:
+            if not leaving:
                 found.append(f"{prefix} to {neighbor}")
     return tuple(found)

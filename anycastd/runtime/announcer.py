@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
-from anycastd.model.decision import Decision, Level, Reason
+from anycastd.model.decision import Level
 from anycastd.model.topology import Config
 from anycastd.policy.desired import wanted_routes
-from anycastd.reconcile.bgp import Key, diff, ends_of_rib, unwanted
+from anycastd.reconcile.bgp import Key, diff, ends_of_rib, only, unwanted
+from anycastd.reconcile.sweep import Sweep
+from anycastd.runtime.backlog import Backlog
 from anycastd.runtime.ports import Bgp
 
-UNDECIDED = frozenset({Reason.FIRST_CHECKS, Reason.OBSERVATION_MISSING, Reason.DATA_PLANE_NOT_READY})
 REFUSED_AGAIN_AFTER_S = 10.0
 ASKED_AGAIN_AFTER_S = 3.0
 
@@ -29,73 +29,106 @@ class Announcer:
         """Prefixes that ExaBGP holds, a restarted daemon's file lacks, and nobody confirmed yet (I4): not withdrawn."""
         self._eor_overdue_s = 0.0
         self._eor_asked_s: dict[EndOfRib, float] = {}
-        self._wanted: dict[NeighborName, dict[Prefix, Route]] | None = None
+        self._wanted: dict[NeighborName, dict[Prefix, Route]] = {}
+        self._suspects = Backlog()
+        self._sweep: Sweep | None = None
+        self._sweep_again = False
 
     def configure(self, config: Config, now_s: float) -> None:
-        """Take a configuration; End-of-RIB is overdue 10 s before the shortest restart time of a neighbor ends."""
+        """Take a configuration, of which every prefix is then to be learned anew.
+
+        End-of-RIB is overdue 10 s before the shortest restart time of a neighbor ends.
+        """
         restart_s = [n.graceful_restart_s for n in config.neighbors.values() if n.graceful_restart_s]
         self._eor_overdue_s = now_s + max(min(restart_s, default=0) - 10.0, 0.0)
-        self._wanted = None
+        old, known = self._wanted, config.prefixes
+        self._wanted = {n: {p: r for p, r in old.get(n, {}).items() if p in known} for n in config.neighbors}
 
     @property
     def observed(self) -> BgpObserved:
         """Return what ExaBGP says it holds."""
         return self._bgp.observed
 
+    @property
+    def wanted(self) -> Routes:
+        """Return every route every neighbor should be sent, as far as it was learned."""
+        return self._wanted
+
     def refused(self, key: Key, now_s: float) -> None:
         """Do not repeat a refused command before some time has passed."""
         self._held_until_s[key] = now_s + REFUSED_AGAIN_AFTER_S
 
-    def act(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix], now_s: float) -> None:
-        """Compare just these prefixes and say what differs: a failover does not wait for the rest."""
-        wanted = self._learn(config, levels, changed)
-        observed = self._bgp.observed
-        if observed.routes is None or not changed:
-            return
-        some = frozenset(changed)
-        routes = {n: {p: have[p] for p in some if p in have} for n, have in observed.routes.items()}
-        self._say(wanted, replace(observed, routes=routes), now_s)
-
-    def _learn(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix]) -> Routes:
-        """Take the levels of `changed` into what is wanted, and return their routes."""
+    def learn(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix]) -> None:
+        """Take the levels of `changed` into what is wanted."""
         routes = wanted_routes(config, levels, changed)
-        if self._wanted is not None:
-            for name, every in self._wanted.items():
-                for prefix in changed:
+        for name, every in self._wanted.items():
+            for prefix in changed:
+                if prefix not in routes[name]:
                     every.pop(prefix, None)
-                every.update(routes[name])
-        return routes
+            every.update(routes[name])
 
-    def wanted(self, config: Config, levels: Mapping[Prefix, Level]) -> Routes:
-        """Return every route every neighbor should be sent; built once, then kept up by what changes."""
-        if self._wanted is None:
-            self._wanted = wanted_routes(config, levels, config.prefixes)
-        return self._wanted
+    def act(self, changed: Collection[Prefix], now_s: float, *, many: bool) -> None:
+        """Compare just these prefixes and say what differs: a failover does not wait for the rest."""
+        if self._bgp.observed.routes is not None and changed:
+            self._say(changed, now_s, many=many)
 
-    def act_on_all(
-        self, config: Config, levels: Mapping[Prefix, Level], decisions: Mapping[Prefix, Decision], now_s: float
-    ) -> None:
-        """Compare everything, also what nobody wanted; with nothing left to say, send the End-of-RIBs that are due."""
-        # also while ExaBGP is away: next_s() naming a time that is past would wake the loop a thousand times a second
-        self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}
+    def look_at(self, prefixes: Collection[Prefix] | None) -> None:
+        """Have these prefixes compared soon, of which something was heard; or everything, also what nobody wanted."""
+        if prefixes is None:
+            self._sweep_again = True
+        else:
+            self._suspects.add(prefixes, 0.0)
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._suspects) or self._sweep is not None or self._sweep_again
+
+    def work(self, config: Config, undecided: Iterable[Prefix], now_s: float) -> bool:
+        """Compare a bite of what is to be compared; with nothing left, send the End-of-RIBs that are due.
+
+        Return whether anything is left to compare.
+        """
+        self._let_go(now_s)
         observed = self._bgp.observed
         if observed.routes is None:
-            return
+            # it will be all compared when it is known again
+            self._suspects, self._sweep, self._sweep_again = Backlog(), None, False
+            return False
         owed = observed.eor_owed
         self._eor_asked_s = {e: at_s for e, at_s in self._eor_asked_s.items() if (e.neighbor, e.family) in owed}
-        wanted = self.wanted(config, levels)
-        if not self._say(wanted, observed, now_s) and observed.eor_owed:
-            overdue = now_s >= self._eor_overdue_s
-            ready = ends_of_rib(wanted, observed, _undecided(config, decisions), overdue=overdue)
-            recent = {end for end, at_s in self._eor_asked_s.items() if now_s - at_s < ASKED_AGAIN_AFTER_S}
-            unasked = [end for end in ready if end not in recent]
-            self._eor_asked_s |= dict.fromkeys(unasked, now_s)
-            if unasked:
-                self._bgp.apply(unasked)
+        if self._sweep is None and self._sweep_again:
+            self._sweep, self._sweep_again = Sweep(self._wanted, observed), False
+        if self._sweep is not None and not self._suspects:
+            self._suspects.add(self._sweep.bite(self._wanted, observed), now_s)
+            self._sweep = self._sweep or None
+        if self._suspects:
+            self._say(self._suspects.bite(), now_s, many=self._suspects.is_many)
+        if not self._is_busy and owed:
+            self._end_ribs(_families(config, undecided), observed, now_s)
+        return self._is_busy
 
-    def _say(self, wanted: Routes, observed: BgpObserved, now_s: float) -> bool:
-        self._held_until_s = {key: end for key, end in self._held_until_s.items() if end > now_s}
-        found = diff(wanted, observed, self._submitted, self._held_until_s)
+    def _let_go(self, now_s: float) -> None:
+        """Compare again what was refused, and held for its time."""
+        # also while ExaBGP is away: next_s() naming a time that is past would wake the loop a thousand times a second
+        for key in [key for key, end_s in self._held_until_s.items() if end_s <= now_s]:
+            del self._held_until_s[key]
+            self._suspects.add((key[1],), now_s)
+
+    def _end_ribs(
+        self, undecided: Mapping[NeighborName, frozenset[Family]], observed: BgpObserved, now_s: float
+    ) -> None:
+        ready = ends_of_rib(self._wanted, observed, undecided, overdue=now_s >= self._eor_overdue_s)
+        recent = {end for end, at_s in self._eor_asked_s.items() if now_s - at_s < ASKED_AGAIN_AFTER_S}
+        unasked = [end for end in ready if end not in recent]
+        self._eor_asked_s |= dict.fromkeys(unasked, now_s)
+        if unasked:
+            self._bgp.apply(unasked)
+
+    def _say(self, some: Collection[Prefix], now_s: float, *, many: bool) -> None:
+        """Say what differs of some prefixes."""
+        wanted, observed = only(some, self._wanted, self._bgp.observed)
+        held = {key for key, end_s in self._held_until_s.items() if end_s > now_s}
+        found = diff(wanted, observed, self._submitted, held, many=many)
         actions = [a for a in found if not (isinstance(a, Withdraw) and a.prefix in self.spared)]
         for action in actions:
             if isinstance(action, Announce):
@@ -105,26 +138,20 @@ class Announcer:
         if actions:
             self._acted(actions)
             self._bgp.apply(actions)
-        return bool(actions)
 
     def unwanted(self, wanted: Routes) -> tuple[str, ...]:
         """Return, in words, what ExaBGP holds though nobody wants it."""
         return unwanted(wanted, self._bgp.observed, self._submitted)
-
-    def is_due(self, now_s: float) -> bool:
-        """Return whether a look at everything is wanted though nothing new was observed: to repeat, or to end a RIB."""
-        held_s = self.next_s()
-        return bool(self._bgp.observed.eor_owed) or (held_s is not None and held_s <= now_s)
 
     def next_s(self) -> float | None:
         """Return when a held command may be repeated."""
         return min(self._held_until_s.values(), default=None)
 
 
-def _undecided(config: Config, decisions: Mapping[Prefix, Decision]) -> dict[NeighborName, frozenset[Family]]:
+def _families(config: Config, prefixes: Iterable[Prefix]) -> dict[NeighborName, frozenset[Family]]:
+    """Return which families of which neighbors these prefixes are announced in."""
     found: dict[NeighborName, set[Family]] = {}
-    for prefix, decision in decisions.items():
-        if decision.hold in UNDECIDED:
-            for name in config.prefixes[prefix].neighbors:
-                found.setdefault(name, set()).add(family_of(prefix))
+    for prefix in prefixes:
+        for name in config.prefixes[prefix].neighbors:
+            found.setdefault(name, set()).add(family_of(prefix))
     return {name: frozenset(families) for name, families in found.items()}

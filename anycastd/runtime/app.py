@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
+import sys
 import time
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 
 from anycastd import __version__
 from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
-from anycastd.api.app import serve
 from anycastd.api.ports import Clocks, ReloadOutcome
 from anycastd.errors import AnycastdError
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
 from anycastd.model.decision import Memory
 from anycastd.model.probe import ProbeResult
-from anycastd.model.status import Alarm, Status
+from anycastd.model.status import Alarm, PrefixView, Status
 from anycastd.model.topology import Config
 from anycastd.policy.desired import nft_settings
 from anycastd.probes.engine import Engine
@@ -32,13 +32,15 @@ from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.follow import Followed
+from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.speaker_events import SpeakerEvents
-from anycastd.runtime.state import Circumstances, build
+from anycastd.runtime.state import Circumstances, build, views
 from anycastd.runtime.supervise import Supervisor
+from anycastd.runtime.touched import Touched
 from anycastd.runtime.tunnel_devices import TunnelDevices
 from anycastd.telemetry.logs import log_event, set_up
 from anycastd.telemetry.metrics import Metrics
@@ -46,9 +48,12 @@ from anycastd.telemetry.metrics import Metrics
 log = logging.getLogger("anycastd")
 
 LEAVE_WITHIN_S = 10.0
-GC_THRESHOLDS = (10_000, 20, 50)
-"""Rarer collections than the default: with 10,000 routes one of the oldest generation takes 70 to 90 ms (measured)."""
 ALARMS_EACH_S = 1.0
+VIEWS_AT_ONCE = 100
+"""Made in 1 ms."""
+GIL_S = 0.0005
+"""How long the event loop waits for a thread that is busy with Python: the default of 5 ms is paid at each system
+call, so a failover that met the saving of 8,000 memories took 20 ms longer (measured)."""
 
 
 class End(Enum):
@@ -80,16 +85,16 @@ class App:
         self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused)
         self.kernel = Kernel(
             config.kernel,
-            on_change=self._observed_changed,
+            on_change=self._kernel_changed,
             on_links=self._links_changed,
             on_refused=self._kernel_refused,
         )
         self.devices = TunnelDevices(config, self.reported, self._clamp_anew)
         self.speaker = Speaker(
-            config.bgp, config.pop, config.neighbors, on_change=self._observed_changed, on_event=self.events.take
+            config.bgp, config.pop, config.neighbors, on_change=self._bgp_changed, on_event=self.events.take
         )
         self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links)
-        self.lag = LagMeter(self.loop)
+        self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)
         self._memories, self._ending = memories, self.loop.create_future()
@@ -97,6 +102,7 @@ class App:
         self._saved: dict[Prefix, Memory] = {}
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = False
+        self._touched = Touched()
         self.control: Control
         self.nft: NftTable
         self.eips: Eips
@@ -108,7 +114,7 @@ class App:
         await self.kernel.start()
         self.nft = NftTable(
             nft_settings(self.config, self.devices.mtus),
-            on_change=self._observed_changed,
+            on_change=self._kernel_changed,
             on_refused=self._filter_refused,
         )
         await self.nft.start()
@@ -138,10 +144,8 @@ class App:
         self.supervisor.start("store", self.eips.follow)
         self.supervisor.start("traffic", self.eips.measure)
         self.supervisor.start("devices", self.devices.run)
-        # what is loaded by now stays: looked at again in each full collection it costs tens of ms at a time
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        self._garbage.begin()
+        sys.setswitchinterval(GIL_S)
         log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
         end: End = await self._ending
         log_event(log, "ending", how=end.value)
@@ -168,7 +172,9 @@ class App:
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
-        server = await serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter.asked)
+        # its libraries are a fifth of all that a start imports, and no route waits for them
+        api = await asyncio.to_thread(import_module, "anycastd.api.app")
+        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter.asked)
         try:
             await asyncio.Future()
         finally:
@@ -192,7 +198,11 @@ class App:
     def _result(self, result: ProbeResult) -> None:
         self.control.on_result(result, self.loop.time())
 
-    def _observed_changed(self) -> None:
+    def _bgp_changed(self, prefixes: frozenset[Prefix] | None) -> None:
+        self._touched.add(prefixes)
+        self._soon.ask()
+
+    def _kernel_changed(self) -> None:
         self._soon.ask()
 
     def _clamp_anew(self) -> None:
@@ -207,8 +217,9 @@ class App:
 
     def _follow(self) -> None:
         if self._started:
-            self.control.on_observed(self.loop.time())
+            self.control.on_observed(self.loop.time(), self._touched.take())
             self.eips.desk.on_observed()
+            self._garbage.step()
 
     def _act(self) -> None:
         if self._started:
@@ -220,6 +231,7 @@ class App:
     def _fell_due(self) -> None:
         if self._started:
             self.control.on_due(self.loop.time())
+            self._garbage.step()
 
     def _kernel_refused(self, subject: str, detail: str | None) -> None:
         if detail is None:
@@ -252,10 +264,10 @@ class App:
         """Raise, clear and log alarms; save what must outlive us."""
         known: dict[tuple[Alarm, str], str] = {}
         while True:
-            # with many prefixes a look costs much: 130 ms at 8,000 (measured), so it is taken less often
+            # with many prefixes a look costs much: 100 ms at 8,000 (measured), so it is taken less often
             await asyncio.sleep(ALARMS_EACH_S * max(len(self.config.prefixes) / 1000, 1.0))
             self.circumstances.loop = self.lag.view
-            standing = {(view.alarm, view.subject): view.detail for view in self.status().alarms}
+            standing = {(view.alarm, view.subject): view.detail for view in (await self._status_by_and_by()).alarms}
             for key in standing.keys() - known.keys():
                 log_event(log, "alarm", level=logging.ERROR, alarm=key[0].value, subject=key[1], detail=standing[key])
             for key in known.keys() - standing.keys():
@@ -263,19 +275,25 @@ class App:
             known = standing
             self._set_dead_man()
             await self._save()
+            self._garbage.everything(self.loop.time())
 
     async def _save(self) -> None:
-        memories = dict(self.control.memories)
-        if memories == self._saved:
-            return
-        clocks = memory_file.clocks()
+        memories, saved, clocks = dict(self.control.memories), self._saved, memory_file.clocks()
+
+        def save() -> bool:
+            if memories == saved:
+                return False
+            memory_file.save(self.memory_path, memory_file.encode(memories, clocks))
+            return True
+
         try:
-            await asyncio.to_thread(lambda: memory_file.save(self.memory_path, memory_file.encode(memories, clocks)))
+            changed = await asyncio.to_thread(save)
         except OSError as error:
             self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), str(error))
         else:
-            self._saved = memories
-            self.reported.clear(Alarm.STATE_NOT_SAVED)
+            if changed:
+                self._saved = memories
+                self.reported.clear(Alarm.STATE_NOT_SAVED)
 
     def _stage_failed(self, name: str, detail: str) -> None:
         self.reported.raise_(Alarm.STAGE_FAILED, name, detail)
@@ -331,5 +349,21 @@ class App:
 
     def status(self) -> Status:
         """Return the whole state at this moment."""
-        now_s = self.loop.time()
-        return build(self.control, self.circumstances, self.followed, self.alarms, self.reported, now_s, time.time())
+        return self._status(None)
+
+    def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
+        now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)
+        return build(self.control, *parts, now_s, time.time(), prefixes)
+
+    async def _status_by_and_by(self) -> Status:
+        """Return the state, made with pauses: what is urgent does not wait for thousands of views."""
+        while True:
+            config, prefixes = self.control.config, dict[Prefix, PrefixView]()
+            for view in views(self.control):
+                prefixes[view.prefix] = view
+                if len(prefixes) % VIEWS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                    if self.control.config is not config:
+                        break
+            else:
+                return self._status(prefixes)

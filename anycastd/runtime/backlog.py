@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from anycastd.model.address import Prefix
-from anycastd.model.decision import Decision
-from anycastd.runtime.announcer import UNDECIDED
+from anycastd.reconcile.bgp import BULK_ABOVE
 
-BITE = 100
-"""Decided and said in about 10 ms (measured), which is what a failover of another prefix may wait behind."""
+BITE = 25
+"""Decided and said in 2 to 3 ms (measured), which is what a failover of another prefix may wait behind."""
 
 
 class Backlog:
@@ -17,14 +16,18 @@ class Backlog:
 
     def __init__(self) -> None:
         self._seen_s: dict[Prefix, float] = {}
+        self.is_many = False
+        """Whether more than BULK_ABOVE waited at a time since nothing did: the last of them are still of the many."""
 
     def __bool__(self) -> bool:
         return bool(self._seen_s)
 
     def add(self, prefixes: Iterable[Prefix], seen_s: float) -> None:
         """Let prefixes wait; one that waits already keeps its place and its time."""
+        self.is_many = self.is_many and bool(self._seen_s)
         for prefix in prefixes:
             self._seen_s.setdefault(prefix, seen_s)
+        self.is_many = self.is_many or len(self._seen_s) > BULK_ABOVE
 
     def keep(self, prefixes: Collection[Prefix]) -> None:
         """Forget all but these, which are configured."""
@@ -34,17 +37,3 @@ class Backlog:
         """Return the next few, with the time each was seen, and let them wait no more."""
         some = [prefix for prefix, _ in zip(self._seen_s, range(BITE), strict=False)]
         return {prefix: self._seen_s.pop(prefix) for prefix in some}
-
-
-def waiting(decisions: Mapping[Prefix, Decision], now_s: float) -> list[Prefix]:
-    """Return the prefixes that wait for something to be observed, and those whose time has come."""
-    return [p for p, d in decisions.items() if d.hold in UNDECIDED or _at_s(d) <= now_s]
-
-
-def next_due_s(decisions: Mapping[Prefix, Decision], now_s: float) -> float | None:
-    """Return when the next decision falls due: a timer that went off for one has forgotten the others."""
-    return min((at_s for d in decisions.values() if now_s < (at_s := _at_s(d)) < float("inf")), default=None)
-
-
-def _at_s(decision: Decision) -> float:
-    return float("inf") if decision.wake_at_s is None else decision.wake_at_s

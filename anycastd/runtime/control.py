@@ -10,7 +10,7 @@ at once are taken a bite at a time, so that the next result never waits for all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from anycastd.model.address import Prefix, RegionName
 from anycastd.model.bgp import Routes
@@ -20,8 +20,9 @@ from anycastd.model.topology import Config
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 from anycastd.runtime.announcer import Announcer
-from anycastd.runtime.backlog import BITE, Backlog, next_due_s, waiting
+from anycastd.runtime.backlog import BITE, Backlog
 from anycastd.runtime.beliefs import Beliefs
+from anycastd.runtime.due import Due
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
@@ -46,11 +47,11 @@ class Control:
         self._probes, self._record, self._wake = probes, record, wake
         self.announcer = Announcer(bgp, record.acted)
         self.forwarder = Forwarder(kernel, nft, record)
-        self.beliefs, self._backlog = Beliefs(config, now_s), Backlog()
+        self.beliefs, self._backlog, self._due = Beliefs(config, now_s), Backlog(), Due()
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
-        self.adopted = self.stopping = self._everything = False
+        self.adopted = self.stopping = False
         self.config = config
         self._configure(config, {}, now_s)
 
@@ -62,6 +63,7 @@ class Control:
         for prefix in gone:
             self.decisions.pop(prefix, None)
             self.levels.pop(prefix, None)
+            self._due.forget(prefix)
         self.memories = retired(self.memories, gone, config, now_s)
         new = {p: self.memories.get(p, Memory()) for p in config.prefixes if p not in self.decisions}
         if self.adopted:
@@ -92,37 +94,33 @@ class Control:
             self._decide(dict.fromkeys(changed, result.ended_s), now_s)
         else:
             self._backlog.add(self.beliefs.worst_first(changed), result.ended_s)
-            self._decide(self._backlog.bite(), now_s)
+            self._decide(self._backlog.bite(), now_s, many=True)
             self._wake(now_s)
         self._record.verdict(verdict)
 
-    def on_observed(self, now_s: float) -> None:
-        """Follow a change of what is observed: take over what runs, decide what waited, put right what differs."""
+    def on_observed(self, now_s: float, prefixes: Collection[Prefix] | None = None) -> None:
+        """Follow a change of what is observed, of these prefixes or of any: take over, decide, put right."""
         if not self.adopted and self.announcer.observed.routes is not None:
             self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
             self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
-        self.on_due(now_s, everything=True)
+        self.announcer.look_at(prefixes)
+        self._due.ask()
+        self.on_due(now_s)
 
-    def on_due(self, now_s: float, *, everything: bool = False) -> None:
-        """Decide what waits or has fallen due; with nothing waiting any more, and if asked, compare all routes."""
-        self._everything |= everything
+    def on_due(self, now_s: float) -> None:
+        """Decide a bite of what waits or has fallen due; with nothing waiting any more, compare a bite of routes."""
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
         if suspect_until_s is not None and suspect_until_s <= now_s:
             self._backlog.add(self.beliefs.refresh(now_s, frozenset()), now_s)
-        self.forwarder.act(self.beliefs, now_s)
         if not self._backlog:
-            self._backlog.add(waiting(self.decisions, now_s), now_s)
-        self._decide(self._backlog.bite(), now_s)
-        if self._backlog:
+            self.forwarder.act(self.beliefs, now_s)
+            self._backlog.add(self._due.take(now_s), now_s)
+        self._decide(self._backlog.bite(), now_s, many=self._backlog.is_many)
+        if self._backlog or (self.adopted and self.announcer.work(self.config, self._due.undecided, now_s)):
             self._wake(now_s)
-            return
-        if self.adopted and (self._everything or self.announcer.is_due(now_s)):
-            self._everything = False
-            self.announcer.act_on_all(self.config, self.levels, self.decisions, now_s)
-        due_s = next_due_s(self.decisions, now_s)
-        for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s, due_s):
+        for at_s in (self.announcer.next_s(), self.forwarder.next_s(), suspect_until_s, self._due.next_s()):
             if at_s is not None and at_s > now_s:
                 self._wake(at_s)
 
@@ -141,17 +139,19 @@ class Control:
         self.announcer.spared = frozenset()
         self.step(now_s)
 
-    def _decide(self, seen_s: Mapping[Prefix, float], now_s: float) -> None:
+    def _decide(self, seen_s: Mapping[Prefix, float], now_s: float, *, many: bool = False) -> None:
         for prefix in seen_s:
             before = self.decisions.get(prefix)
             after, self.memories[prefix] = decide(self._facts(prefix, now_s), self.memories.get(prefix, Memory()))
             self.decisions[prefix], self.levels[prefix] = after, after.level
+            self._due.note(after)
             if before is None or (before.level, before.reason, before.hold) != (after.level, after.reason, after.hold):
                 self._record.decided(before, after, seen_s[prefix], now_s)
             if after.wake_at_s is not None:
                 self._wake(after.wake_at_s)
+        self.announcer.learn(self.config, self.levels, seen_s.keys())
         if self.adopted:
-            self.announcer.act(self.config, self.levels, seen_s.keys(), now_s)
+            self.announcer.act(seen_s.keys(), now_s, many=many)
 
     def _facts(self, prefix: Prefix, now_s: float) -> Facts:
         value, detail, first = self.beliefs.value_for(prefix)
@@ -175,4 +175,4 @@ class Control:
 
     def wanted_routes(self) -> Routes:
         """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
-        return self.announcer.wanted(self.config, self.levels) if self.adopted else {}
+        return self.announcer.wanted if self.adopted else {}

@@ -18,8 +18,7 @@ def stages(config: Config, levels: Mapping[Prefix, Level]) -> tuple[DeadManStage
     """Return what to say when, first what is due first; empty when every prefix says `keep`."""
     found: dict[tuple[float, DeadMan], list[BgpAction]] = {}
     for prefix, spec in config.prefixes.items():
-        level = levels.get(prefix, Level.WITHDRAWN)
-        if spec.dead_man is DeadMan.KEEP or level is Level.WITHDRAWN:
+        if spec.dead_man is DeadMan.KEEP or (level := levels.get(prefix, Level.WITHDRAWN)) is Level.WITHDRAWN:
             continue
         if spec.dead_man is DeadMan.DEPREF and level is not Level.NORMAL:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anycastd.model.address import NeighborName, Prefix
@@ -9,8 +10,8 @@ from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
 from anycastd.model.status import LoopView, PrefixView, Status
 from anycastd.runtime.alarms import Alarms, Reported, standing
-from anycastd.runtime.announcer import UNDECIDED
 from anycastd.runtime.control import Control
+from anycastd.runtime.due import UNDECIDED
 from anycastd.runtime.follow import Followed
 
 
@@ -45,6 +46,25 @@ def state_of(
     return PrefixState.FAILED, ()
 
 
+def views(control: Control) -> Iterator[PrefixView]:
+    """Yield the view of every decided prefix, each as of when it is asked for."""
+    wanted = control.wanted_routes()
+    for prefix, spec in control.config.prefixes.items():
+        decision = control.decisions.get(prefix)
+        if decision is None:
+            continue
+        bgp = control.announcer.observed
+        state, confirmed = state_of(decision, {n: wanted.get(n, {}).get(prefix) for n in spec.neighbors}, bgp)
+        yield PrefixView(
+            prefix=prefix,
+            state=state,
+            decision=decision,
+            memory=control.memories[prefix],
+            confirmed=confirmed,
+            carriers=tuple(spec.neighbors),
+        )
+
+
 def build(
     control: Control,
     circumstances: Circumstances,
@@ -53,24 +73,13 @@ def build(
     reported: Reported,
     now_s: float,
     wall_s: float,
+    prefixes: Mapping[Prefix, PrefixView] | None = None,
 ) -> Status:
-    """Return the daemon's state now."""
+    """Return the daemon's state now; `prefixes` are the views if they were made before."""
     config, bgp = control.config, control.announcer.observed
     wanted = control.wanted_routes()
-    prefixes: dict[Prefix, PrefixView] = {}
-    for prefix, spec in config.prefixes.items():
-        decision = control.decisions.get(prefix)
-        if decision is None:
-            continue
-        state, confirmed = state_of(decision, {n: wanted.get(n, {}).get(prefix) for n in spec.neighbors}, bgp)
-        prefixes[prefix] = PrefixView(
-            prefix=prefix,
-            state=state,
-            decision=decision,
-            memory=control.memories[prefix],
-            confirmed=confirmed,
-            carriers=tuple(spec.neighbors),
-        )
+    if prefixes is None:
+        prefixes = {view.prefix: view for view in views(control)}
     unwanted = control.announcer.unwanted(wanted) if control.adopted else ()
     lag_ms, spared = circumstances.loop.lag_ms, control.announcer.spared
     raised = standing(config, control.beliefs, bgp, control.forwarder, prefixes, unwanted, spared, reported, lag_ms)

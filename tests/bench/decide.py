@@ -98,7 +98,7 @@ def _spell(made: World, action: Callable[[], None]) -> Spell:
         if not any(at_s <= made.now_s for at_s in made.due):
             return Spell(whole_ms, hold_ms)
         made.due = [at_s for at_s in made.due if at_s > made.now_s]
-        action = partial(made.control.on_observed, made.now_s)
+        action = partial(made.control.on_due, made.now_s)
 
 
 def _settle(made: World) -> None:

@@ -17,7 +17,7 @@ from anycastd.model.address import Address
 from anycastd.model.eip import EipId
 from anycastd.model.nft import Count, Counters, NftSet
 from anycastd.model.traffic import SLOT_S, EipStanding
-from anycastd.runtime.app import GC_THRESHOLDS
+from anycastd.runtime.garbage import THRESHOLDS
 from anycastd.store.traffic import TrafficFile
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 from anycastd.traffic.meter import Meter
@@ -53,7 +53,7 @@ def run() -> list[Figure]:
         file = TrafficFile(Path(directory) / "traffic.db", history_s=86400.0)
         file.open()
         gc.collect()
-        gc.set_threshold(*GC_THRESHOLDS)
+        gc.set_threshold(*THRESHOLDS)
         for number in range(1, READINGS + 1):
             counters = _reading(addresses, number)
             bites = _bites_ms(meter.steps(counters, eips, begun_s + number * INTERVAL_S))

@@ -30,7 +30,7 @@ async def main(directory: Path, prefixes: list[str]) -> None:
         config,
         POP,
         {N2: neighbor(2, hold_time_s=3)},
-        on_change=changed.set,
+        on_change=lambda prefixes: changed.set(),
         on_event=lambda event: print(event, flush=True),
     )
     await speaker.start()

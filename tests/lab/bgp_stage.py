@@ -242,7 +242,7 @@ class Driven:
             config, POP, {n.name: n for n in neighbors}, on_change=self._changed, on_event=self.events.append
         )
 
-    def _changed(self) -> None:
+    def _changed(self, _prefixes: object) -> None:
         self.changes += 1
 
     def of(self, kind: type[T]) -> list[T]:

@@ -25,6 +25,7 @@ from anycastd.runtime.follow import Followed
 from anycastd.runtime.memory_file import Clocks, decode, encode
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.state import Circumstances, build
+from anycastd.runtime.touched import Touched
 from tests.simulation.equipment import Probes, SimulatedKernel, Speaker
 from tests.simulation.oracle import EVERYTHING, REGIONS, TUNNELS, A, B, C, D, Truth, path_length, ways
 from tests.simulation.router import Router
@@ -108,6 +109,7 @@ class Day:
         self.errors: list[str] = []
         self.loop.set_exception_handler(lambda _loop, context: self.errors.append(repr(context)))
         self.counts: dict[str, int] = {}
+        self.touched = Touched()
         self.control: Control | None = None
         self.found_by: Control | None = None
         self.speaker.changed, self.speaker.refused = self._changed, self._refused
@@ -128,6 +130,7 @@ class Day:
         memories: dict[Prefix, Memory] = decode(self.saved, self.clocks()) if self.saved else {}
         self.began_with = dict(memories)
         self.probes = Probes(self.loop, self.rng, self._probe)
+        self.touched = Touched()
         self.control = Control(
             self.config,
             memories,
@@ -178,13 +181,14 @@ class Day:
             now_s = self.now_s()
             self.control.on_result(ProbeResult(spec.id, why, now_s - LATENCY_S, now_s), now_s)
 
-    def _changed(self) -> None:
+    def _changed(self, prefixes: frozenset[Prefix] | None) -> None:
+        self.touched.add(prefixes)
         if hasattr(self, "soon"):
             self.soon.ask()
 
     def _follow(self) -> None:
         if self.control is not None:
-            self.control.on_observed(self.now_s())
+            self.control.on_observed(self.now_s(), self.touched.take())
             self._look()
 
     def _fell_due(self) -> None:

@@ -37,7 +37,7 @@ class Speaker:
         self._loop, self._rng, self.routers = loop, rng, routers
         self.rib: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in routers}
         self.lossy = False
-        self.changed: Callable[[], None] = lambda: None
+        self.changed: Callable[[frozenset[Prefix] | None], None] = lambda prefixes: None
         self.refused: Callable[[Key], None] = lambda key: None
         self.never_sent: set[Prefix] = set()
         """Prefixes that it was not told to announce since the daemon found them absent."""
@@ -78,7 +78,7 @@ class Speaker:
         self.observed = replace(self.observed, routes=routes, in_flight=frozenset(), eor_owed=frozenset(owed))
         for key in refused:
             self.refused(key)
-        self.changed()
+        self.changed(frozenset(key[1] for action in queue if (key := _key(action)) is not None))
 
     def _execute(self, action: BgpAction) -> None:
         now_s = self._loop.time()
@@ -96,7 +96,7 @@ class Speaker:
         if epoch == self._epoch and self.observed.routes is not None:
             held = {name: dict(have) for name, have in self.rib.items()}
             self.observed = replace(self.observed, routes=held)
-            self.changed()
+            self.changed(None)
 
     def stray(self, prefix: Prefix) -> None:
         """Hold a route that nobody asked for."""
@@ -115,7 +115,7 @@ class Speaker:
             self.rib[name].clear()
         self.observed = BgpObserved()
         self._loop.call_later(away_s, self._up, self._epoch)
-        self.changed()
+        self.changed(None)
 
     def _up(self, epoch: int) -> None:
         if epoch == self._epoch:
@@ -125,7 +125,7 @@ class Speaker:
                 sessions={name: SessionView(SessionState.ESTABLISHED) for name in self.rib},
                 eor_owed=frozenset((name, V4) for name in self.rib),
             )
-            self.changed()
+            self.changed(None)
 
 
 def _key(action: BgpAction) -> Key | None:

@@ -5,7 +5,8 @@ usage: python3 launcher.py EXABGP ARGUMENTS...
 ExaBGP 5.0 sets it on sessions that the peer dialled only (the call is commented out in reactor/network/outgoing.py), so
 of two UPDATEs in a row the second waits for the peer's delayed acknowledgement of the first: up to 40 ms. If ExaBGP
 looks otherwise inside, it is started as it is. And with thousands of routes each full garbage collection stops it for
-30 to 60 ms (measured), which is seldom worth it: nearly nothing that lives that long is garbage.
+30 to 60 ms (measured), which is seldom worth it: nearly nothing that lives that long is garbage. The young are looked
+at often: CPython counts what is made less what is freed, so that behind a high threshold many times as many gather.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ try:
 except ImportError:
     outgoing = None
 
-GC_THRESHOLDS = (20_000, 20, 100)
+GC_THRESHOLDS = (700, 10, 6_000)
 
 
 def without_delay(create: Callable[..., socket.socket]) -> Callable[..., socket.socket]:

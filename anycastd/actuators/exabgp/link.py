@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -233,9 +234,9 @@ class Link:
     # what it says
 
     @property
-    def in_flight(self) -> frozenset[tuple[NeighborName, Prefix]]:
-        """Return the prefixes with a command not yet ended."""
-        return frozenset((name, what) for name, what in self._queue.keys if not isinstance(what, str))
+    def in_flight(self) -> AbstractSet[tuple[NeighborName, Prefix]]:
+        """Return the prefixes with a command not yet ended, as of now."""
+        return self._queue.unended
 
     @property
     def unanswered(self) -> int:

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import MappingProxyType
 
 from anycastd.actuators.exabgp import dead_man, reload
 from anycastd.actuators.exabgp.dump import HELLO_START, Hello, NotUnderstoodError
@@ -20,11 +19,11 @@ from anycastd.actuators.exabgp.events import (
     Ready,
     Refused,
     Repaired,
-    Requeued,
     SessionChanged,
     SpeakerEvent,
     Wedged,
 )
+from anycastd.actuators.exabgp.holdings import Holdings, touched
 from anycastd.actuators.exabgp.link import (
     ChoreDone,
     HelloSeen,
@@ -47,12 +46,10 @@ from anycastd.actuators.exabgp.wording import CLEAR, resend
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import (
-    Announce,
     BgpAction,
     BgpObserved,
     DeadManStage,
     EndOfRib,
-    Route,
     SessionState,
     SpeakerState,
 )
@@ -68,12 +65,12 @@ _STATES = {
     Phase.WEDGED: SpeakerState.WEDGED,
 }
 
-_CHANGES = (Acked, Refused, Requeued, HelloSeen, Synced, RoutesSeen, SessionsSeen, SessionSeen, Wedged)
-"""Events after which `observed` may be another."""
-
 
 class Speaker:
-    """One ExaBGP. `on_change` is called when `observed` changed, `on_event` for everything worth a line or a metric."""
+    """One ExaBGP. `on_event` is called for everything worth a line or a metric.
+
+    `on_change` is called when `observed` changed: with the prefixes of which it did, or None if it may be any.
+    """
 
     def __init__(
         self,
@@ -81,7 +78,7 @@ class Speaker:
         pop: Pop,
         neighbors: Mapping[NeighborName, Neighbor],
         *,
-        on_change: Callable[[], None],
+        on_change: Callable[[frozenset[Prefix] | None], None],
         on_event: Callable[[SpeakerEvent], None],
     ) -> None:
         self._bgp, self._neighbors = bgp, dict(neighbors)
@@ -97,8 +94,7 @@ class Speaker:
             reconcile_s=bgp.reconcile_s,
             first_barrier=os.getpid() ^ time.monotonic_ns() >> 10,
         )
-        self._routes: dict[NeighborName, dict[Prefix, Route]] | None = None
-        self._dumped_at_s: float | None = None
+        self._holdings = Holdings()
         self._observed: BgpObserved | None = None
         self._pid = self._bridge_pid = 0
         self._connection: Connection | None = None
@@ -119,14 +115,13 @@ class Speaker:
         """Return what ExaBGP says it holds, as of now."""
         if self._observed is None:
             state = SpeakerState.ABSENT if self._supervisor.running is None else _STATES[self._link.phase]
-            routes = self._routes
             self._observed = BgpObserved(
                 speaker=state,
-                routes=None if routes is None else {name: MappingProxyType(have) for name, have in routes.items()},
+                routes=self._holdings.routes,
                 sessions=dict(self._sessions.views),
                 in_flight=self._link.in_flight,
                 eor_owed=self._sessions.owed,
-                dumped_at_s=self._dumped_at_s,
+                dumped_at_s=self._holdings.read_at_s,
             )
         return self._observed
 
@@ -234,8 +229,7 @@ class Speaker:
         self._link.set_neighbors({name: neighbor.address for name, neighbor in neighbors.items()})
         self._sessions.set_neighbors(neighbors)
         self._supervisor.configure(neighbors)
-        if self._routes is not None:
-            self._routes = {name: self._routes.get(name, {}) for name in neighbors}
+        self._holdings.set_neighbors(neighbors)
         self.set_dead_man(self._stages)
         self._link.ask_routes(time.monotonic())
         self._changed()
@@ -302,8 +296,8 @@ class Speaker:
                 self._connection.write(output)
             for event in events:
                 self._take(event)
-            if any(isinstance(event, _CHANGES) for event in events):
-                self._changed()
+            if (which := touched(events)) is not False:
+                self._changed(None if which is True else which)
             output, events = self._link.take_output(), self._link.take_events()
         if self._timer is not None:
             self._timer.cancel()
@@ -329,7 +323,7 @@ class Speaker:
                 if self._supervisor.adopted and self._matching is None:
                     self._matching = asyncio.create_task(reload.match(self), name="exabgp configuration")
             case RoutesSeen():
-                self._routes, self._dumped_at_s = dict(event.routes), time.monotonic()
+                self._holdings.read(event.routes, time.monotonic())
                 self._supervisor.files.trim_log()
             case SessionsSeen():
                 self._saw_sessions(event)
@@ -370,13 +364,7 @@ class Speaker:
         view = self._sessions.views.get(action.neighbor)
         if view is not None and view.state is not SessionState.ESTABLISHED:
             self._repairs.changed(action)
-        if self._routes is None:
-            return
-        have = self._routes.setdefault(action.neighbor, {})
-        if isinstance(action, Announce):
-            have[action.route.prefix] = action.route
-        else:
-            have.pop(action.prefix, None)
+        self._holdings.take(action)
 
     def _repair(self, neighbor: NeighborName) -> None:
         withdrawals = self._repairs.came_up(neighbor)
@@ -392,7 +380,7 @@ class Speaker:
             self._pid = hello.exabgp
             self._repairs = Repairs()
             self._sessions.begin(time.monotonic(), self._supervisor.state.eor_s)
-            self._routes = None
+            self._holdings.forget()
         if hello.dead_man is not None:
             self.report(DeadManFired(hello.dead_man))
         if hello.dropped:
@@ -439,7 +427,7 @@ class Speaker:
             self._watch(None, "")
             self._supervisor.end_bridge(self._bridge_pid, only_stopped=True)
             self._sessions.lost(time.monotonic())
-            self._routes = None
+            self._holdings.forget()
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
@@ -487,9 +475,9 @@ class Speaker:
         self._follow()
         return told and self._connection is not None
 
-    def _changed(self) -> None:
+    def _changed(self, prefixes: frozenset[Prefix] | None = None) -> None:
         self._observed = None
-        self._on_change()
+        self._on_change(prefixes)
 
     def report(self, event: SpeakerEvent) -> None:
         """Tell what happened; a condition that stands is told once."""

@@ -295,3 +295,11 @@ async def test_many_nudges_leave_nothing() -> None:
         for _ in range(1000):
             probe.engine.nudge(tcp(1).id)
         assert len(probe.engine._heap) < 100
+
+
+async def test_a_link_is_looked_at_at_once() -> None:
+    """What netlink told is at hand, and at a start a tunnel waits for it."""
+    async with probing() as probe:
+        link = spec(CheckKind.LINK, LinkOptions(), target="::1")
+        probe.engine.set_probes([link])
+        assert probe.engine._checks[link.id].next_s <= asyncio.get_running_loop().time()

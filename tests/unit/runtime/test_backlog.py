@@ -16,8 +16,9 @@ def settle(world: World) -> None:
     """Run the loop as often as it asks for it now."""
     while any(at_s <= world.now_s for at_s in world.due):
         world.due = [at_s for at_s in world.due if at_s > world.now_s]
-        world.control.on_observed(world.now_s)
+        world.control.on_due(world.now_s)
         world.speaker.ack()
+        world.control.on_observed(world.now_s)
 
 
 def announced() -> World:
