@@ -258,7 +258,7 @@ async def test_foreign_elements_are_found_and_told_of(world: nw.World) -> None:
             "add element inet anycastd idle4 { 198.51.100.5 }",
             'add element inet anycastd eip4 { 198.51.100.77 comment "mine" : 3 }',
             "delete element inet anycastd eip4 { 198.51.100.5 }; add element inet anycastd eip4 { 198.51.100.5 : 9 }",
-            "add element inet anycastd limin4 { 198.51.100.5 limit rate over 3/hour counter }",
+            "add element inet anycastd limin4 { 198.51.100.5 limit rate over 3 bytes/hour burst 9 bytes counter }",
             "add element inet anycastd own4 { 1.2.3.4-1.2.3.9 }",
             "add element inet anycastd pong4 { * }",
             "flush set inet anycastd own6",

@@ -180,6 +180,6 @@ def _text(fields: tuple[Field, ...], parts: tuple[Any, ...]) -> str:
 
 
 def _word(field: Field, part: Any) -> str:
-    if field is Field.MARK:
-        return f"{part:#x}"
-    return f"0:{part:x}" if field is Field.CLASS else str(part)
+    if not isinstance(part, int) or field not in HOST_ORDER:
+        return str(part)
+    return f"{part:#x}" if field is Field.MARK else f"0:{part:x}"

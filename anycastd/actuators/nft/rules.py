@@ -88,11 +88,12 @@ def _from_own(version: int) -> str:
 
 
 def _pong(version: int) -> str:
-    return f"{WORD[version]} daddr @pong{version} {ECHO[version]}"
+    # other packets are told by one comparison, without a look into a set
+    return f"{ECHO[version]} {WORD[version]} daddr @pong{version}"
 
 
 def _untrack(outer: str) -> list[str]:
-    lines = [f"udp dport {{ {outer} }} fib daddr type local notrack"] if outer else []
+    lines = [f"udp dport {{ {outer} }} fib daddr type local notrack accept"] if outer else []
     for version in (4, 6):
         # what the POP answers is translated to an address of its own, which takes a connection
         lines.append(f"{_pong(version)} accept")

@@ -23,6 +23,7 @@ class KernelThread:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nft")
         self._channel: Channel | None = None
         self._nft: library.Library | library.Program | None = None
+        self._closed = False
         self.port = 0
         """The number by which events name our channel as their cause."""
 
@@ -72,7 +73,10 @@ class KernelThread:
             raise ActuatorTransient(message) from error
 
     async def close(self) -> None:
-        """End the thread when its last job is done."""
+        """End the thread when its last job is done; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
 
         def last() -> None:
             if self._channel is not None:

@@ -15,10 +15,15 @@ from anycastd.actuators.nft.picture import BITE, Picture
 from anycastd.actuators.nft.reading import datagrams_of, raw_set
 from anycastd.actuators.nft.refusals import Refusals
 from anycastd.actuators.nft.thread import KernelThread
+from anycastd.errors import ActuatorTransient
 from anycastd.model.nft import NftChange, NftSet, PutElement
 
 DUMP_FROM = 256
 """So many touched elements of one set, and more than a third of it, are read back by reading the whole set."""
+
+
+WHOEVER_ASKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR})
+"""What the kernel says to a whole transaction whatever is in it."""
 
 
 class _Work(NamedTuple):
@@ -77,7 +82,11 @@ class Transactions:
                 for one in work:
                     self._refusals.settled(one.change)
                 return changed
-            if any(one.place < 0 for one in refused):
+            whole = next((one.code for one in refused if one.place < 0), 0)
+            if whole in WHOEVER_ASKS:
+                message = f"nft transaction: {os.strerror(whole)}"
+                raise ActuatorTransient(message)
+            if whole:
                 return await self._halves(work, refused) or changed
             news, work = await self._without(work, {owners[one.place]: one for one in refused})
             changed = news or changed
