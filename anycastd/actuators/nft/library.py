@@ -39,7 +39,7 @@ class Library:
         said = self._library.nft_ctx_get_error_buffer(self._context) or b""
         self._library.nft_ctx_get_output_buffer(self._context)
         if failed:
-            raise ActuatorRejected(said.decode(errors="replace").strip() or "nft refused it")
+            raise ActuatorRejected(_first_line(said))
 
     def close(self) -> None:
         """Free the context."""
@@ -59,10 +59,16 @@ class Program:
             message = f"cannot run {PROGRAM}: {error}"
             raise ActuatorTransient(message) from error
         if done.returncode:
-            raise ActuatorRejected(done.stderr.decode(errors="replace").strip() or "nft refused it")
+            raise ActuatorRejected(_first_line(done.stderr))
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def _first_line(said: bytes) -> str:
+    """Return the error without the statement it is about, which may name every element."""
+    lines = said.decode(errors="replace").strip().splitlines()
+    return lines[0] if lines else "nft refused it"
 
 
 def opened() -> Library | Program:

@@ -46,7 +46,8 @@ def chains(settings: NftSettings) -> Chains:
     found["stateless"] = ("", _stateless())
     found["go"] = ("", _go())
     for version in (4, 6):
-        found[f"bound{version}"] = ("", [f"{_pong(version)} accept", "goto go"])
+        # one that began before the POP answered goes on to its backend
+        found[f"bound{version}"] = ("", [f"{_pong(version)} ct mark & {REGION} == 0 accept", "goto go"])
         found[f"in{version}"] = ("", _in(version))
         found[f"nat{version}"] = ("", _nat(version))
         found[f"out{version}"] = ("", _out(version))

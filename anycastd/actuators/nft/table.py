@@ -61,7 +61,7 @@ class NftTable:
         self._elements_lock, self._rules_lock = asyncio.Lock(), asyncio.Lock()
         self._acting = self._lost = False
         self._transactions = Transactions(self._thread, settings.table, self._picture, self._refusals, self._doubt.set)
-        self._verified_generation = 0
+        self._verified_generation = self._heard_generation = 0
         self._events: socket.socket | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.overflows = 0
@@ -78,15 +78,23 @@ class NftTable:
         return self._acting or bool(self._queue)
 
     async def start(self) -> None:
-        """Install or adopt the table and read everything; ActuatorTransient or ActuatorRejected if that fails."""
+        """Install or adopt the table and read everything; ActuatorTransient or ActuatorRejected if that fails.
+
+        After a failure it can only be closed.
+        """
         await self._thread.start()
         await self._open_events()
         await self._rules.install()
         self._verified_generation = await self._thread.ask(reading.generation)
         await self._read_all()
         self._picture.publish(rules=True)
+        if not events.is_later(self._heard_generation, self._verified_generation):
+            # our own installation was heard of
+            self._doubt.clear()
         for name, run in (("apply", self._act), ("verify", self._verify_when_told)):
-            self._tasks.append(asyncio.create_task(run(), name=f"nft:{name}"))
+            task = asyncio.create_task(run(), name=f"nft:{name}")
+            task.add_done_callback(_surface)
+            self._tasks.append(task)
 
     def apply(self, changes: Sequence[NftChange]) -> None:
         """Take changes in, in this order; returns at once, and `observed` shows what was read back after them."""
@@ -247,6 +255,7 @@ class NftTable:
             async with self._elements_lock:
                 found, strays = await reading.read_set(self._thread, self._table, name)
                 for one in strays:
+                    changed = True
                     await self._thread.nft(f"delete element inet {self._table} {one.set.value} {{ {one.text} }}")
                 for _ in self._picture.become(name, found):
                     changed = True
@@ -266,6 +275,7 @@ class NftTable:
                 for one in events.generations(self._events.recv(events.READ_BYTES)):
                     ours = one.sender == self._thread.port
                     if not ours and events.is_later(one.number, self._verified_generation):
+                        self._heard_generation = one.number
                         self._doubt.set()
         except BlockingIOError:
             return
@@ -274,3 +284,9 @@ class NftTable:
             log.warning("nft events lost: %r", error)
             self.overflows += 1
             self._doubt.set()
+
+
+def _surface(task: asyncio.Task[None]) -> None:
+    """Let a task that fails be heard of: nobody awaits it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} ended", "exception": error})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
@@ -24,7 +25,7 @@ class Kernel:
     """Holds one set, and refuses transactions that have a bad element without saying which."""
 
     def __init__(self, bad: int, code: int) -> None:
-        self.bad, self.code = bad.to_bytes(4, "little"), code
+        self.bad, self.code = bad.to_bytes(4, sys.byteorder), code
         self.held: dict[bytes, bytes] = {}
         self.transactions = 0
 
@@ -33,7 +34,7 @@ class Kernel:
 
     def transact(self, messages: Sequence[bytes]) -> list[Refusal]:
         self.transactions += 1
-        new = {}
+        new: dict[bytes, bytes] = {}
         for message in messages:
             for rows in wire.ElementReader().values(message):
                 new |= {key: message for key, _, _ in rows}
