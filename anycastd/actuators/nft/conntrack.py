@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from itertools import islice
 
 from anycastd.actuators.nft import wire
 from anycastd.actuators.nft.channel import Channel
@@ -43,7 +44,10 @@ def _tuples_to(datagrams: list[bytes], address: Address) -> Iterator[bytes]:
         for reply in wire.replies(data):
             if reply.type != SUBSYSTEM << 8 or address.packed not in data[reply.start : reply.end]:
                 continue
-            have = wire.values(data, reply.body, reply.end)
+            have: dict[int, bytes] = {}
+            # they come first: the rest of each of ten thousands is not looked at
+            for what, start, end in islice(wire.attributes(data, reply.body, reply.end), len(SIDES)):
+                have[what] = data[start:end]
             if any(_destination(have.get(side, b""), address.version) == address.packed for side in SIDES):
                 yield have[CTA_TUPLE_ORIG]
 

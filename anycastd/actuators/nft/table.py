@@ -31,9 +31,9 @@ ELEMENTS_AGAIN_S, ELEMENTS_AGAIN_AT_MOST_S = 0.2, 0.8
 COST_SHARE = 4.0
 """Reading all elements after a change of others rests this many times as long as it took, within the two limits."""
 RETRY_S = 0.5
-FLUSH_AGAIN_AFTER_S = 0.05
-RULES = "rules"
-"""The subject of a refusal of the rules themselves."""
+FLUSH_AGAIN_AFTER_S = 0.2
+RULES, CONNECTIONS = "rules", "connections"
+"""Subjects of refusals that are about no element."""
 
 
 class NftTable:
@@ -189,13 +189,14 @@ class NftTable:
             self._on_change()
 
     async def _forget(self, what: FlushConnections) -> None:
-        """Forget connections; behind what waits if the kernel does not answer, so that nothing is held up."""
+        """Forget connections; again and later if the kernel does not answer, so that nothing is held up."""
         try:
             await self._thread.ask(lambda channel: conntrack.flush(channel, what))
         except (ActuatorTransient, PacketError) as error:
-            log.warning("connections not forgotten: %s", error)
-            await asyncio.sleep(FLUSH_AGAIN_AFTER_S)
-            self._queue.flush([what])
+            self._refusals.say(CONNECTIONS, f"not forgotten: {error}")
+            asyncio.get_running_loop().call_later(FLUSH_AGAIN_AFTER_S, self.flush, [what])
+        else:
+            self._refusals.over(CONNECTIONS)
 
     async def _verify_when_told(self) -> None:
         """Look at the rules at once when there was a foreign transaction, at the elements not more often than is fair.
