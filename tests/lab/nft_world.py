@@ -329,7 +329,7 @@ async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float
 
 
 @asynccontextmanager
-async def loop_never_held(what: str, at_most_ms: float = 5.0) -> AsyncIterator[None]:
+async def loop_never_held(what: str, at_most_ms: float = 10.0) -> AsyncIterator[None]:
     """Say how long it took and how long a step of the loop took at most; fail above a limit of processor time.
 
     Without the garbage collector: how long it stops depends on all else that the process holds.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from anycastd.actuators.nft import codec
 from anycastd.model.nft import Key, NftObserved, NftSet, PutElement, Value
 
-BITE = 400
-"""Elements taken in at once: about 2 ms."""
+BITE = 250
+"""Elements taken in at once: about 1 ms."""
 
 Raw = dict[bytes, bytes]
 """A set's elements as of `codec.encode_key` and `codec.encode_value`."""
