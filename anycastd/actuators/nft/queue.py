@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 
 from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import Key, NftChange, NftSet
 
 LIMIT = 2000
 """Changes in one transaction: about 20 ms of the kernel's time."""
-
-BITE = 500
-"""Changes sorted in at once: about 2 ms."""
-
-Place = tuple[NftSet, Key]
-Batch = dict[Place, NftChange]
+BITE = 1000
+"""Changes sorted in at once: about 1 ms."""
 
 
 class Queue:
@@ -25,8 +20,9 @@ class Queue:
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._new: deque[Sequence[NftChange] | FlushConnections] = deque()
-        self._parts: deque[Batch | FlushConnections] = deque()
-        self._where: dict[Place, Batch] = {}
+        self._parts: deque[deque[NftChange] | FlushConnections] = deque()
+        self._last: dict[NftSet, dict[Key, NftChange]] = {name: {} for name in NftSet}
+        """The last change of each element that waits: another one of it that still stands in a part is void."""
 
     def __bool__(self) -> bool:
         return bool(self._parts or self._new)
@@ -49,14 +45,9 @@ class Queue:
             if isinstance(part, FlushConnections):
                 self._parts.append(part)
                 continue
-            batch: Batch = {}
-            self._parts.append(batch)
+            self._parts.append(deque(part))
             for count, change in enumerate(part):
-                place = (change.set, change.key)
-                if (earlier := self._where.get(place)) is not None:
-                    del earlier[place]
-                batch[place] = change
-                self._where[place] = batch
+                self._last[change.set][change.key] = change
                 if count % BITE == BITE - 1:
                     yield
 
@@ -69,10 +60,12 @@ class Queue:
                 return taken or self._pop(part)
             if taken and len(taken) + len(part) > self._limit:
                 break
-            places = list(islice(part, self._limit))
-            for place in places:
-                taken.append(part.pop(place))
-                del self._where[place]
+            while part and len(taken) < self._limit:
+                change = part.popleft()
+                last = self._last[change.set]
+                if last.get(change.key) is change:
+                    taken.append(change)
+                    del last[change.key]
             if part:
                 break
             self._parts.popleft()
