@@ -42,14 +42,14 @@ class Allotment:
     regions: tuple[RegionName, ...]
 
 
-def largest_remainder(parts: Mapping[K, int | Fraction], total: int, ties: Callable[[K], int | str]) -> dict[K, int]:
-    """Return whole numbers in the proportions of `parts` (not all zero) that add up to `total`."""
+def largest_remainder(parts: Mapping[K, int | Fraction], total: int) -> dict[K, int]:
+    """Return whole numbers in the proportions of `parts` (not all zero) that add up to `total`; the first win ties."""
     whole = sum(parts.values())
     exact = {key: divmod(part * total, whole) for key, part in parts.items()}
     given = {key: int(quotient) for key, (quotient, _) in exact.items()}
     left = total - sum(given.values())
     if left:
-        for key in sorted(parts, key=lambda key: (-exact[key][1], ties(key)))[:left]:
+        for key in sorted(parts, key=lambda key: -exact[key][1])[:left]:
             given[key] += 1
     return given
 
@@ -80,13 +80,13 @@ def allot(options: Sequence[Option], spread: Spread, dials: Mapping[RegionName, 
             _in_turn(parts, priority, order, dials)
         if not parts.left:
             break
-    buckets = largest_remainder(parts.taken, BUCKETS, lambda key: f"{key[0]:09} {key[1]}")
+    buckets = largest_remainder(parts.taken, BUCKETS)
     shares: dict[Path, int] = {}
     for key, count in buckets.items():
         weights = {option.path: 0 for option in groups[key]}
         for option in groups[key]:
             weights[option.path] += option.weight or 1
-        for path, part in largest_remainder(weights, count, lambda path: path.number).items():
+        for path, part in largest_remainder(weights, count).items():
             shares[path] = shares.get(path, 0) + part
     return Allotment(tuple(Share(path, part) for path, part in shares.items() if part), tuple(regions))
 

@@ -62,5 +62,5 @@ def shares_in(pool: Pool, observed: Elements) -> tuple[Share, ...]:
     counts = {path: marks.count(path.mark) for path in paths if path.mark in marks}
     if not counts:
         return ()
-    whole = largest_remainder(counts, BUCKETS, lambda path: path.number)
+    whole = largest_remainder(counts, BUCKETS)
     return tuple(Share(path, count) for path, count in whole.items() if count)

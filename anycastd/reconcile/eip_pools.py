@@ -83,12 +83,10 @@ class EipPools:
         self._outlooks = {version: outlook_of(config, version, health, self._dials, best) for version in (4, 6)}
         self.paths.configure(config)
         self._by_region, self._by_path = {}, {}
+        old = [path for pool in self._pools.values() for path in pool.known if path is not None]
         for pool in self._pools.values():
-            old = [path for path in pool.known if path is not None]
             self._enter(pool)
-            self.paths.remove(old)
-        for pool in self._pools.values():
-            self._name_paths(pool)
+        self._rename(self.paths.remove(old))
         moved = self._settle_all(self._pools.values(), now_s)
         self.flushes += [
             FlushConnections(path.mark)

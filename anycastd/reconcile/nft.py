@@ -90,7 +90,7 @@ def ordered(
     for name, key in keys:
         if key in wanted.get(name, {}):
             value = wanted[name][key]
-            again = bool(reassigned) and not reassigned.isdisjoint(_numbers(name, key, value))
+            again = reassigned and not reassigned.isdisjoint(_numbers(name, key, value))
             ranked.append(((_AGAIN if again else _FIRST, _PUT_RANK[name]), PutElement(name, key, value)))
         else:
             ranked.append((_drop_rank(name, key, reassigned), DropElement(name, key)))
@@ -101,8 +101,9 @@ def ordered(
 def _drop_rank(name: NftSet, key: Key, reassigned: frozenset[int]) -> tuple[int, int]:
     if name in (NftSet.FREE4, NftSet.FREE6):
         return (_FIRST, _FREE_DROP_RANK)
-    cleared = bool(reassigned) and not reassigned.isdisjoint(_numbers(name, key, None))
-    return (_CLEARED if cleared else _LAST, _DROP_RANK[name])
+    # an EIP that goes may still lead to a number that is another's in a moment
+    cleared = name in _EIPS or not reassigned.isdisjoint(_numbers(name, key, None))
+    return (_CLEARED if reassigned and cleared else _LAST, _DROP_RANK[name])
 
 
 def _numbers(name: NftSet, key: Key, value: Value) -> tuple[int, ...]:
@@ -112,7 +113,8 @@ def _numbers(name: NftSet, key: Key, value: Value) -> tuple[int, ...]:
     return tuple(one for one in (first, led) if isinstance(one, int))
 
 
-_LEADING = frozenset({NftSet.EIP4, NftSet.EIP6, NftSet.POOL, NftSet.SLOT})
+_EIPS = frozenset({NftSet.EIP4, NftSet.EIP6})
+_LEADING = _EIPS | {NftSet.POOL, NftSet.SLOT}
 
 
 def _apart(changes: Iterable[NftChange]) -> tuple[NftChange, ...]:

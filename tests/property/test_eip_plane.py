@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anycastd.model.eip import EipStatus
 from anycastd.model.nft import DropElement
+from anycastd.policy import elements, paths
 from anycastd.reconcile.eip_plane import EipPlane
 from tests.property.eip_histories import (
     ADDRESSES,
@@ -20,7 +22,8 @@ from tests.property.eip_histories import (
 )
 from tests.unit.reconcile.filter import Tables, Way, apply, observed, tables, ways
 
-SOME = settings(max_examples=60, deadline=None)
+SOME = settings(max_examples=15, deadline=None)
+MANY = settings(max_examples=250, deadline=None)
 
 
 def converged(plane: EipPlane, there: Tables, resync: int = 0) -> Tables:
@@ -43,6 +46,21 @@ def test_the_increments_add_up(steps: list[Step]) -> None:
         assert history.is_at_rest()
 
 
+@pytest.mark.slow
+@given(STEPS, st.integers(8, 30), st.integers(40, 60))
+@MANY
+def test_the_increments_add_up_also_when_numbers_collide(steps: list[Step], pools: int, paths_in_region: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elements, "POOL_NUMBERS", pools)
+        patch.setattr(paths, "PATH_NUMBERS", paths_in_region)
+        history, there = History(), tables()
+        for step in steps:
+            history.take(step)
+            assert history.plane.wanted == history.expected()
+            assert history.is_at_rest()
+            assert converged(history.plane, there) == history.plane.wanted
+
+
 @given(STEPS, STEPS, ANYTHING)
 @SOME
 def test_it_converges_from_anywhere_also_by_what_it_changed_alone(
@@ -60,8 +78,9 @@ def test_it_converges_from_anywhere_also_by_what_it_changed_alone(
         assert view.detail
 
 
+@pytest.mark.slow
 @given(STEPS, STEPS, st.floats(0.0, 1.0))
-@SOME
+@MANY
 def test_a_crash_between_any_two_changes_is_repaired(before: list[Step], after: list[Step], part: float) -> None:
     history, there = History(), tables()
     for step in before:
@@ -77,8 +96,9 @@ def test_a_crash_between_any_two_changes_is_repaired(before: list[Step], after: 
     assert converged(plane, there) == plane.wanted
 
 
+@pytest.mark.slow
 @given(STEPS)
-@SOME
+@MANY
 def test_a_flushed_ruleset_is_put_back_whole(steps: list[Step]) -> None:
     history, there = History(), tables()
     for step in steps:
@@ -88,8 +108,9 @@ def test_a_flushed_ruleset_is_put_back_whole(steps: list[Step]) -> None:
     assert converged(history.plane, tables(), resync=1) == there
 
 
+@pytest.mark.slow
 @given(CALM_STEPS)
-@SOME
+@MANY
 def test_a_restart_changes_nothing(steps: list[Step]) -> None:
     history, there = History(), tables()
     for step in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from anycastd.model.nft import BUCKETS
 from tests.property.eip_histories import ANY_STATE, BINDINGS, NAMES
 from tests.unit.policy.eips import BAD, BLIND, NEW, OK, placed
 
+pytestmark = pytest.mark.slow
 SOME = settings(max_examples=120, deadline=None)
 STATES = st.dictionaries(st.sampled_from(NAMES), ANY_STATE, max_size=8)
 DIALS = st.dictionaries(st.sampled_from(("eu", "us", "ap")), st.sampled_from((0, 1, 30, 50, 99, 100)), max_size=3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from anycastd.model.address import BackendId, RegionName
-from anycastd.model.eip import Binding, PlacementReason, Spread
+from anycastd.model.eip import Binding, Mode, PlacementReason, Spread
 from anycastd.model.health import Health
 from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, OK, bound, placed, shares, to
 
@@ -48,6 +48,12 @@ ROWS = [
     Row("one tunnel left is enough", NEAREST, {"eu/web-1": 64}, R.PREFERRED, {"eu/a": BAD}),
     Row("a bad far region changes nothing", NEAREST, {"eu/web-1": 64}, R.PREFERRED, {"us": BAD}),
     Row("ordered", ORDERED, {"us/web-1": 64}, R.PREFERRED, detail="us is the first usable region"),
+    Row(
+        "ordered by the first target of each region",
+        bound("us/web-1", "eu/web-1", to("us/web-1", mode=Mode.ROUTED), spread=Spread.ORDERED),
+        {"us/web-1": 64},
+        R.PREFERRED,
+    ),
     Row("ordered, first bad", ORDERED, {"eu/web-1": 64}, R.OTHER_REGION, {"us/web-1": BAD}),
     Row("weighted", WEIGHTED, {"eu/web-1": 16, "us/web-1": 32, "ap/web-1": 16}, R.PREFERRED),
     Row("weighted, one bad", WEIGHTED, {"eu/web-1": 32, "ap/web-1": 32}, R.OTHER_REGION, {"us": BAD}),

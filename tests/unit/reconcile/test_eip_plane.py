@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from anycastd.model.address import Address, Prefix, RegionName, TunnelId
+from anycastd.model.address import BackendId, Prefix, RegionName, TunnelId
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import (
     Bandwidth,
@@ -26,7 +26,7 @@ from anycastd.policy import elements, paths
 from anycastd.policy.paths import path_of
 from anycastd.reconcile.eip_plane import EipPlane
 from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, bound, eip, shares, to, view_of, world
-from tests.unit.reconcile.filter import Tables, apply, observed, tables, ways
+from tests.unit.reconcile.filter import apply, observed, tables, ways
 
 EU, US = RegionName("eu"), RegionName("us")
 ONE, TWO = ip_address("203.0.113.1"), ip_address("203.0.113.2")
@@ -289,10 +289,14 @@ def test_a_new_binding_ends_only_connections_to_backends_that_are_not_well() -> 
     assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-2"), address=ONE),)
 
 
-def test_connections_left_by_a_new_binding_end_when_their_backend_turns_bad_if_it_is_still_bound() -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_connections_left_by_a_new_binding_end_when_their_backend_turns_bad_if_it_is_still_bound(there: bool) -> None:
     bench = Bench()
+    drained = bound(to("eu/web-1", 0), "eu/web-2")
+    if there:
+        bench.plane.put(eip(3, drained), 1.0)
     bench.plane.put(eip(1, bound("eu/web-1", "eu/web-2")), 1.0)
-    bench.plane.put(eip(1, bound(to("eu/web-1", 0), "eu/web-2")), 2.0)
+    bench.plane.put(eip(1, drained), 2.0)
     bench.plane.put(eip(2, bound("us/web-1", to("eu/web-1", priority=2))), 2.0)
     bench.believe({"eu/web-1": BAD})
     assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
@@ -331,6 +335,18 @@ def test_masquerading_follows_the_best_tunnel(way_back: ReturnPath, ends: bool) 
     assert bench.plane.take_flushes() == ((FlushConnections(mark),) if ends else ())
 
 
+def test_a_best_tunnel_that_left_the_file_is_not_hidden_behind() -> None:
+    config = world(modes={"eu": Mode.MASQUERADE})
+    bench = Bench(config)
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.plane.set_tunnels(orders("eu/b", "eu/a"))
+    bench.settle()
+    region = replace(config.regions[EU], tunnels=(TunnelId("eu/a"),))
+    bench.plane.configure(replace(config, regions={**config.regions, EU: region}), view_of({}, config=config), 2.0)
+    assert bench.settle() == ["+hide4"]
+    assert bench.there[NftSet.HIDE4][bench.mark("eu/web-1")] == config.tunnels[TunnelId("eu/a")].local_ipv4
+
+
 # configurations
 
 
@@ -344,6 +360,9 @@ def test_a_prefix_that_left_the_file_is_carried_for_its_linger_time() -> None:
     assert bench.plane.next_s() == 1300.0
     bench.plane.wake(1299.0)
     assert bench.settle() == []
+    bench.plane.configure(CONFIG, view_of({}), 1299.0)
+    assert bench.plane.next_s() is None
+    bench.plane.configure(replace(CONFIG, prefixes=less), view_of({}), 1000.0)
     bench.plane.wake(1300.0)
     assert bench.plane.next_s() is None
     assert set(bench.settle()) == {"+idle4", "-own4", "-eip4", "-pool", "-nat4", "-translated"}
@@ -386,6 +405,8 @@ def test_after_the_first_time_only_what_changed_is_looked_at_until_a_reading_was
     bench.settle()
     del bench.there[NftSet.EIP4][ONE]
     assert bench.plane.changes(observed(bench.there)) == ()
+    assert bench.plane.changes(observed(bench.there, 1)) == (PutElement(NftSet.EIP4, ONE, bench.view_pool()),)
+    del bench.there[NftSet.IN4][ONE]
     assert bench.plane.changes(observed(bench.there, 1)) == (PutElement(NftSet.EIP4, ONE, bench.view_pool()),)
 
 
@@ -434,50 +455,39 @@ def test_a_restart_keeps_carrying_prefixes_that_its_file_lost() -> None:
 # numbers that collide
 
 
-def test_pools_whose_numbers_collide_never_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With only 20 numbers; no EIP is ever sent to the backend of another, whatever comes and goes."""
-    monkeypatch.setattr(elements, "POOL_NUMBERS", 20)
-    bench = Bench()
-    kinds = [bound(to("eu/web-1", weight)) for weight in range(1, 7)] + [bound(to("us/web-1", w)) for w in range(1, 7)]
-    backends = {n: ip_address("10.2.0.2" if n < 6 else "10.3.0.2") for n in range(12)}
-    collided = False
-    for order in ("3b718402a596", "915a0b264837", "b0a182937465", "5b60a1492873"):
-        for index in (int(digit, 16) for digit in order):
-            address = ip_address(f"203.0.113.{index + 1}")
-            if bench.plane.view(address, observed(bench.there)) is None:
-                bench.plane.put(eip(index + 1, kinds[index]), 1.0)
-            else:
-                bench.plane.drop(address, 1.0)
-            changes = bench.plane.changes(observed(bench.there))
-            collided = collided or sum(one.set is NftSet.EIP4 for one in changes) > 1
-            for change in changes:
-                apply(bench.there, (change,))
-                _nobody_meets(bench.there, backends)
-    assert collided
+BACKENDS = ("eu/web-1", "eu/web-2", "us/web-1", "ap/web-1")
+ORDERS = ("3b718402a596", "915a0b264837", "b0a182937465", "5b60a1492873", "0123456789ab", "ba9876543210")
 
 
-def _nobody_meets(there: Tables, backends: dict[int, Address]) -> None:
-    for index, backend in backends.items():
-        found = ways(there, ip_address(f"203.0.113.{index + 1}"))
-        assert found is None or {way.backend for way in found} == {backend}
-
-
-def test_paths_whose_numbers_collide_lead_where_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths, "PATH_NUMBERS", 3)
-    bench = Bench()
-    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
-    bench.plane.put(eip(2, bound("eu/web-2")), 1.0)
-    bench.plane.put(eip(3, bound("eu/web-1", to("eu/web-2", mode=Mode.ROUTED))), 1.0)
-    bench.settle()
-    expected = {1: {"10.2.0.2"}, 2: {"10.2.0.3"}, 3: {"10.2.0.2", "None"}}
-    for last in (1, 2, 3):
-        found = ways(bench.there, ip_address(f"203.0.113.{last}"))
-        assert found is not None
-        assert {str(way.backend) for way in found} == expected[last]
-    bench.plane.drop(ONE, 2.0)
-    bench.plane.drop(ip_address("203.0.113.3"), 2.0)
-    bench.settle()
-    assert {str(way.backend) for way in ways(bench.there, TWO) or ()} == {"10.2.0.3"}
+@pytest.mark.parametrize(("pools", "paths_in_region"), [(20, 1000), (1000, 5), (20, 5)])
+def test_whose_numbers_collide_never_meet(monkeypatch: pytest.MonkeyPatch, pools: int, paths_in_region: int) -> None:
+    """With few numbers; no EIP is ever sent to the backend of another, and none is left without a way."""
+    monkeypatch.setattr(elements, "POOL_NUMBERS", pools)
+    monkeypatch.setattr(paths, "PATH_NUMBERS", paths_in_region)
+    bench, mode = Bench(), (Mode.DNAT, Mode.MASQUERADE)
+    kinds = [bound(to(BACKENDS[n % 4], n + 1, mode=mode[n % 3 % 2])) for n in range(12)]
+    addresses = [ip_address(f"203.0.113.{n + 1}") for n in range(12)]
+    reused = False
+    for index in (int(digit, 16) for order in ORDERS for digit in order):
+        before = tables(bench.there)
+        if bench.plane.view(addresses[index], observed(bench.there)) is None:
+            bench.plane.put(eip(index + 1, kinds[index]), 1.0)
+        else:
+            bench.plane.drop(addresses[index], 1.0)
+        for change in bench.plane.changes(observed(bench.there)):
+            reused = reused or (
+                isinstance(change, PutElement)
+                and change.set in (NftSet.POOL, NftSet.NAT4)
+                and before[change.set].get(change.key) not in (None, change.value)
+            )
+            apply(bench.there, (change,))
+            for n, address in enumerate(addresses):
+                found = ways(bench.there, address)
+                backend = CONFIG.backends[BackendId(BACKENDS[n % 4])].address
+                assert found is None or {way.backend for way in found} == {backend}, change
+                assert found is not None or n == index or ways(before, address) is None, change
+        assert bench.plane.changes(observed(bench.there)) == ()
+    assert reused
 
 
 def test_one_eip_more_or_less_touches_only_its_own_elements_among_thousands() -> None:
