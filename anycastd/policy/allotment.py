@@ -44,6 +44,8 @@ class Allotment:
 
 def largest_remainder(parts: Mapping[K, int | Fraction], total: int) -> dict[K, int]:
     """Return whole numbers in the proportions of `parts` (not all zero) that add up to `total`; the first win ties."""
+    if len(parts) == 1:
+        return dict.fromkeys(parts, total)
     whole = sum(parts.values())
     exact = {key: divmod(part * total, whole) for key, part in parts.items()}
     given = {key: int(quotient) for key, (quotient, _) in exact.items()}
