@@ -74,15 +74,16 @@ class _Placing:
             # a drained region is left even now, but only by what is in use: no failure is believed
             options = [replace(one, state=Health.HEALTHY if one in in_use else Health.UNKNOWN) for one in options]
             in_use = self._in_use(options)
-        usable = [one for one in options if self._is_usable(one, in_use)]
+        proven = any(one.state is Health.HEALTHY for one in options)
+        usable = [one for one in options if self._is_usable(one, in_use, proven)]
         if not usable:
             return self._with_nothing_usable(options, in_use)
         chosen = self._best_tier(usable)
         allotment = self._allot(chosen)
         reason, detail = why(self.outlook, self.binding, options, usable, chosen, allotment)
         given = {share.path for share in allotment.shares}
-        proven = any(one.state is Health.HEALTHY for one in chosen if one.path in given)
-        if self._was(PlacementReason.AWAITS_CHECKS) and not proven:
+        on_trust = all(one.state is not Health.HEALTHY for one in chosen if one.path in given)
+        if self._was(PlacementReason.AWAITS_CHECKS) and on_trust:
             reason, detail = PlacementReason.AWAITS_CHECKS, f"first checks are awaited: {states(options)}"
         return self._to(allotment, reason, detail)
 
@@ -99,13 +100,13 @@ class _Placing:
         shares = self.before.shares if self.before else ()
         return all(share.path in kept and self.outlook.dial(share.path.region) for share in shares)
 
-    def _is_usable(self, one: Option, in_use: Collection[Option]) -> bool:
+    def _is_usable(self, one: Option, in_use: Collection[Option], proven: bool) -> bool:
         if one.state is Health.HEALTHY:
             return True
         if one.state is Health.UNHEALTHY or one not in in_use or self._was(PlacementReason.FAIL_OPEN):
             return False
         # what was taken on trust at the start waits for its verdict; if none can come, what is proven goes first
-        return one.state is Health.INITIAL or not self._was(PlacementReason.AWAITS_CHECKS)
+        return one.state is Health.INITIAL or not (proven and self._was(PlacementReason.AWAITS_CHECKS))
 
     def _best_tier(self, usable: Sequence[Option]) -> Sequence[Option]:
         """Return those that should get packets; with none of them the last resorts: weight 0, then dial 0."""

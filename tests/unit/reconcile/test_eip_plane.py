@@ -339,7 +339,7 @@ def test_a_best_tunnel_that_left_the_file_is_not_hidden_behind() -> None:
     config = world(modes={"eu": Mode.MASQUERADE})
     bench = Bench(config)
     bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
-    bench.plane.set_tunnels(orders("eu/b", "eu/a"))
+    bench.plane.set_tunnels(orders("eu/b", "eu/a"), 1.0)
     bench.settle()
     region = replace(config.regions[EU], tunnels=(TunnelId("eu/a"),))
     bench.plane.configure(replace(config, regions={**config.regions, EU: region}), view_of({}, config=config), 2.0)
