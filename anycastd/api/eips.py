@@ -34,6 +34,7 @@ def reads(eips: Eips, traffic: Traffic | None) -> list[web.RouteDef]:
     ]
     if traffic is not None:
         routes.append(web.get("/v1/eips/{eip}/traffic", _traffic(eips, traffic)))
+        routes.append(web.get("/v1/traffic", asked.understood(_overview(traffic))))
     return routes
 
 
@@ -89,13 +90,20 @@ def _one(eips: Eips) -> ask.Answer:
     return show
 
 
+def _overview(traffic: Traffic) -> ask.Answer:
+    async def show(request: web.Request) -> web.Response:
+        return ask.answer(traffic.overview())
+
+    return show
+
+
 def _traffic(eips: Eips, traffic: Traffic) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
         shown = eips.show(_name(request))
         if shown is None:
             return _unknown_eip(_name(request))
         try:
-            return await ask.long_answer(await traffic(shown, request.query))
+            return await ask.long_answer(await traffic.asked(shown, request.query))
         except ValueError as error:
             return ask.error(400, "bad_parameter", str(error))
 

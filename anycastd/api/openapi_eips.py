@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from anycastd.api import schema
 from anycastd.api import schema_eips as shapes
+from anycastd.api import schema_traffic as traffic
 from anycastd.api.listing import DEFAULT_LIMIT, FILTERS, MAX_LIMIT
 from anycastd.model.eip import EipStatus, TaskState
 
@@ -20,6 +21,8 @@ ANSWERS: tuple[type[BaseModel], ...] = (
     shapes.Changed,
     shapes.Quotas,
     shapes.DialedShape,
+    traffic.EipTrafficShape,
+    traffic.TrafficShape,
 )
 BODIES: tuple[type[BaseModel], ...] = (shapes.AllocateBody, shapes.ModifyBody, shapes.DialBody)
 """`AssociationShape` is asked for in the shape in which it is answered."""
@@ -135,6 +138,16 @@ def paths() -> dict[str, Any]:
         },
         "/v1/tasks": {"get": _tasks()},
         "/v1/tasks/{task}": {"get": _read("One task.", shapes.TaskShape, task, missing=True)},
+        "/v1/eips/{eip}/traffic": {
+            "get": _read(
+                "Traffic of one EIP: rates, totals, 95th percentile, and the curve.",
+                traffic.EipTrafficShape,
+                _EIP,
+                _parameter("span", "query", "How far back the curve goes: `90s`, `30m`, `1h` (the default), `7d`."),
+                missing=True,
+            )
+        },
+        "/v1/traffic": {"get": _read("The POP's traffic, and its busiest EIPs.", traffic.TrafficShape)},
         "/v1/quotas": {"get": _read("What is limited, and how much of it is used.", shapes.Quotas)},
         "/v1/regions/{region}": {"patch": _dial()},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -127,8 +127,16 @@ class Eips(Protocol):
         ...
 
 
-Traffic = Callable[[Shown, Mapping[str, str]], Awaitable[dict[str, Any]]]
-"""Return the traffic of an EIP for a request's query parameters; ValueError says which of them is wrong."""
+class Traffic(Protocol):
+    """The meter of traffic."""
+
+    async def asked(self, shown: Shown, query: Mapping[str, str], /) -> dict[str, Any]:
+        """Return the traffic of an EIP for a request's query parameters; ValueError says which of them is wrong."""
+        ...
+
+    def overview(self) -> dict[str, Any]:
+        """Return the POP's traffic and its busiest EIPs."""
+        ...
 
 
 class Daemon(Protocol):

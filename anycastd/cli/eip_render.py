@@ -47,6 +47,52 @@ def _rows(eips: Iterable[dict[str, Any]]) -> Iterable[Row]:
             yield "", "", way, "", ""
 
 
+STATUS_EIPS = 10
+
+
+def status_eip_lines(page: dict[str, Any], traffic: dict[str, Any], *, colour: bool) -> list[str]:
+    """Return the EIPs of the status page: the busiest first, and how many there are besides."""
+    by_address = {eip["address"]: eip for eip in page["eips"]}
+    rates = {busy["address"]: busy["rates"] for busy in traffic["busiest"]}
+    order = [address for address in rates if address in by_address]
+    order += [address for address in by_address if address not in rates]
+    rows: list[Row] = []
+    for address in order[:STATUS_EIPS]:
+        eip, rate = by_address[address], rates.get(address)
+        first, *others = ways_of(eip)
+        rows.append((address, eip["status"], first, *_speeds(rate), limits_of(eip), _fullness(rate)))
+        rows += [("", "", way, "", "", "", "") for way in others]
+    lines = table(
+        ("EIP", "STATUS", "TO", "IN", "OUT", "LIMIT (in/out)", ""), rows, colour=colour, right=frozenset({3, 4})
+    )
+    rest = max(traffic["eips"], len(order)) - min(len(order), STATUS_EIPS)
+    return [*lines, f"and {rest} more: anycastd eip list"] if rest > 0 else lines
+
+
+def _speeds(rate: dict[str, Any] | None) -> tuple[str, str]:
+    if rate is None:
+        return "0", "0"
+    return speed_text(rate["in"]["bps"]), speed_text(rate["out"]["bps"])
+
+
+def _fullness(rate: dict[str, Any] | None) -> str:
+    """Return which direction is near its limit."""
+    ways = ("in", "out") if rate else ()
+    used = [(way, rate[way]["utilisation_percent"]) for way in ways if rate is not None]
+    return ", ".join(f"{way} at {percent:.0f} %" for way, percent in used if percent is not None and percent >= NEARLY)
+
+
+NEARLY = 80.0
+
+
+def speed_text(bps: float) -> str:
+    """Return a measured rate with two or three digits: 41 Mbit/s."""
+    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bps >= size:
+            return f"{bps / size:.3g} {unit}" if bps < 1000 * size else f"{bps / size:.0f} {unit}"
+    return f"{bps:.0f} bit/s" if bps else "0"
+
+
 def list_lines(eips: Iterable[dict[str, Any]], *, colour: bool) -> list[str]:
     """Return the table of `anycastd eip list`."""
     return table(("EIP", "STATUS", "TO", "LIMIT (in/out)", "WHY"), _rows(eips), colour=colour)

@@ -148,8 +148,8 @@ def _neighbor_rows(status: dict[str, Any]) -> Iterable[Row]:
         yield entry["neighbor"], str(entry["asn"]), entry["state"], span(entry["age_s"]), told
 
 
-def status_lines(status: dict[str, Any], *, colour: bool) -> list[str]:
-    """Return the page that `anycastd status` shows."""
+def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = ()) -> list[str]:
+    """Return the page that `anycastd status` shows; `eips` are the lines of its EIPs."""
     tables = (
         table(("PREFIX", "STATE", "PREFERENCE", "NEIGHBORS", "SINCE", "WHY"), _prefix_rows(status), colour=colour),
         table(
@@ -158,6 +158,7 @@ def status_lines(status: dict[str, Any], *, colour: bool) -> list[str]:
             colour=colour,
             right=frozenset({4}),
         ),
+        eips,
         table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
     )
     lines = [_head(status, colour), *_alarms(status, colour)]

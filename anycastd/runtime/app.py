@@ -174,7 +174,7 @@ class App:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
         # its libraries are a fifth of all that a start imports, and no route waits for them
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter.asked)
+        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter)
         try:
             await asyncio.Future()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from heapq import nlargest
 from operator import add
 from typing import Any
 
@@ -28,6 +29,7 @@ from anycastd.traffic.slots import slot_of
 Json = dict[str, Any]
 _SPAN = re.compile(r"([0-9]{1,9})\s*([smhd])", re.ASCII)
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BUSIEST = 20
 RECENT_S = 3600.0
 """Spans up to this are answered by single readings as far as they reach back, longer ones by 5-minute points."""
 
@@ -63,6 +65,18 @@ def _rates(rates: Rates) -> Json:
         "in": {"bps": round(rates.in_bps), "pps": round(rates.in_pps, 1)},
         "out": {"bps": round(rates.out_bps), "pps": round(rates.out_pps, 1)},
     }
+
+
+def _limited_rates(traffic: EipTraffic) -> Json:
+    rates = _rates(traffic.rates)
+    limits = ((Direction.IN, traffic.standing.in_limit_bps), (Direction.OUT, traffic.standing.out_limit_bps))
+    for way, limit_bps in limits:
+        used = traffic.utilisation_percent(way)
+        rates[way.value] |= {
+            "limit_bps": limit_bps,
+            "utilisation_percent": None if used is None else round(used, 1),
+        }
+    return rates
 
 
 def _point(begin_unix_s: float, seconds: float, volume: Volume) -> Json:
@@ -134,21 +148,13 @@ def traffic_of(
 
     `frames` are of the span, and used up to RECENT_S. `missing` says why stored history is not part of it.
     """
-    rates = _rates(traffic.rates)
-    limits = ((Direction.IN, traffic.standing.in_limit_bps), (Direction.OUT, traffic.standing.out_limit_bps))
-    for way, limit_bps in limits:
-        used = traffic.utilisation_percent(way)
-        rates[way.value] |= {
-            "limit_bps": limit_bps,
-            "utilisation_percent": None if used is None else round(used, 1),
-        }
     shown = list(frames) if span_s <= RECENT_S else []
     return {
         "eip": traffic.standing.id,
         "address": str(address),
         "since": _iso(traffic.since_unix_s),
         "span_s": span_s,
-        "rates": rates,
+        "rates": _limited_rates(traffic),
         "totals": _totals(traffic.totals),
         "percentile_95": [_month(rate) for rate in months],
         "history_missing": missing,
@@ -157,7 +163,10 @@ def traffic_of(
 
 
 def traffic_overview(sample: Sample | None) -> Json:
-    """Return the POP's traffic: rates, totals, and the drops that belong to no EIP; `time` None before a reading."""
+    """Return the POP's traffic: rates, totals, the drops that belong to no EIP, and the busiest EIPs.
+
+    `time` is None before a reading.
+    """
     if sample is None:
         sample = Sample(0.0, 0.0, 0.0, {}, Totals(), Rates(), {})
     return {
@@ -166,4 +175,14 @@ def traffic_overview(sample: Sample | None) -> Json:
         "rates": _rates(sample.pop_rates),
         "totals": _totals(sample.pop),
         "dropped_of_no_eip": {name.value: _count(count) for name, count in sample.named.items()},
+        "busiest": [
+            {"eip": one.standing.id, "address": str(address), "rates": _limited_rates(one)}
+            for address, one in nlargest(BUSIEST, sample.eips.items(), key=_busy)
+            if _busy((address, one)) > 0
+        ],
     }
+
+
+def _busy(item: tuple[Address, EipTraffic]) -> float:
+    rates = item[1].rates
+    return rates.in_bps + rates.out_bps

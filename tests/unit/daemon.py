@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from anycastd.api.ports import ReloadOutcome
+from anycastd.api.ports import ReloadOutcome, Shown
 from anycastd.model.status import Status
+from anycastd.traffic.views import traffic_overview
+
+
+class Meter:
+    """Implements `api.ports.Traffic` of nothing."""
+
+    async def asked(self, shown: Shown, query: Mapping[str, str], /) -> dict[str, Any]:
+        """Return the traffic of an EIP."""
+        if "bad" in query:
+            message = "there is no query parameter 'bad'"
+            raise ValueError(message)
+        return {"eip": shown.view.eip.id}
+
+    def overview(self) -> dict[str, Any]:
+        """Return the POP's traffic."""
+        return traffic_overview(None)
 
 
 @dataclass

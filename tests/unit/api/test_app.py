@@ -28,7 +28,7 @@ from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
-from tests.unit.daemon import Daemon
+from tests.unit.daemon import Daemon, Meter
 from tests.unit.runtime.eip_world import ONE, World
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
@@ -57,7 +57,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     world = World(tmp_path / "anycastd.db")
     task = (await (await world.begin()).change(Request(command=Allocate(address=ONE)))).task  # type: ignore[union-attr]
     assert task is not None
-    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk)
+    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk, Meter())
     local = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
         yield Face(daemon, server, path, task.id, tcp, unix)

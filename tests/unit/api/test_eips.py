@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,15 +15,16 @@ import pytest_asyncio
 
 from anycastd.api import schema
 from anycastd.api import schema_eips as shapes
+from anycastd.api import schema_traffic as shapes_traffic
 from anycastd.api.app import Server, serve
 from anycastd.api.listing import BITE
-from anycastd.api.ports import Done, Request, Shown
+from anycastd.api.ports import Done, Request
 from anycastd.model.eip import Eip, EipId, Source
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
-from tests.unit.daemon import Daemon
+from tests.unit.daemon import Daemon, Meter
 from tests.unit.runtime.eip_world import ONE, TWO, World, bound_to, with_file
 
 WEB = {"targets": [{"backend": "eu-central/web-1"}]}
@@ -35,13 +36,6 @@ TWO_BACKENDS: dict[str, Any] = {
     ],
     "spread": "ordered", "affinity": "source", "when_unhealthy": "drop",
 }  # fmt: skip
-
-
-async def traffic(shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:
-    if "bad" in query:
-        message = "there is no query parameter 'bad'"
-        raise ValueError(message)
-    return {"eip": shown.view.eip.id}
 
 
 @dataclass
@@ -73,7 +67,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     world, path = World(tmp_path / "anycastd.db"), tmp_path / "api.sock"
     await world.begin()
     api = ApiConfig(port=0, socket=str(path))
-    server = await serve(Daemon(build.serving()), api, Metrics(), world.desk, traffic)
+    server = await serve(Daemon(build.serving()), api, Metrics(), world.desk, Meter())
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as unix:
         yield Face(world, server, unix)
     await server.close()
@@ -406,6 +400,8 @@ async def test_traffic_is_asked_of_who_knows(face: Face) -> None:
     assert await face.ask("GET", f"/v1/eips/{ONE}/traffic?hours=1") == {"eip": made.shown.view.eip.id}
     assert "'bad'" in (await face.ask("GET", f"/v1/eips/{ONE}/traffic?bad=1", status=400))["error"]["message"]
     await face.ask("GET", "/v1/eips/eip-1/traffic", status=404)
+    shapes_traffic.TrafficShape.model_validate(await face.ask("GET", "/v1/traffic"))
+    await face.ask("GET", "/v1/traffic?span=1h", status=400)
 
 
 async def test_requests_that_race_leave_one_eip(face: Face) -> None:
