@@ -88,8 +88,9 @@ NEARLY = 80.0
 def speed_text(bps: float) -> str:
     """Return a measured rate with two or three digits: 41 Mbit/s."""
     for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
-        if bps >= size:
-            return f"{bps / size:.3g} {unit}" if bps < 1000 * size else f"{bps / size:.0f} {unit}"
+        # from where three digits would round up to the next unit
+        if bps >= 0.9995 * size:
+            return f"{bps / size:.3g} {unit}"
     return f"{bps:.0f} bit/s" if bps else "0"
 
 

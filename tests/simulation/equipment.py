@@ -99,9 +99,10 @@ class Speaker:
             self.changed(None)
 
     def stray(self, prefix: Prefix) -> None:
-        """Hold a route that nobody asked for."""
+        """Hold a route that nobody asked for, beside others: alone it would be all that a daemon that starts finds,
+        which it then keeps as if its file had lost everything (I4)."""
         name = next(iter(self.rib))
-        if self.observed.routes is not None:
+        if self.observed.routes is not None and self.rib[name]:
             self.rib[name][prefix] = Route(prefix, "192.0.2.9", (64500,))
             self.routers[name].update(self._loop.time(), prefix, self.rib[name][prefix])
             self._dump(self._epoch)

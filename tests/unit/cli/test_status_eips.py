@@ -35,11 +35,11 @@ def test_the_busiest_come_first_with_their_rates_and_what_is_nearly_full() -> No
     }
     traffic = {"eips": 2, "busiest": [busy("203.0.113.10", 41_000_000, 188_000_000, 94.0)]}
     assert status_eip_lines(page, traffic, colour=False) == [
-        "EIP           STATUS  TO               IN         OUT  LIMIT (in/out)",
+        "EIP           STATUS  TO                     IN         OUT  LIMIT (in/out)",
         "203.0.113.10  BIND    eu/web-1 67 %   41 Mbit/s  188 Mbit/s  -/200mbit       out at 94 %",
         "                      eu/web-2 33 %",
         "203.0.113.9   BIND    eu/web-1 100 %          0           0  -",
-    ] or status_eip_lines(page, traffic, colour=False)[1].endswith("out at 94 %")
+    ]
 
 
 def test_many_are_counted() -> None:
@@ -55,4 +55,4 @@ def test_without_eips_there_is_no_table() -> None:
 
 def test_rates_are_told_in_their_unit() -> None:
     told = [speed_text(bps) for bps in (0, 640, 64_000, 1_500_000, 188_400_000, 999_600_000, 12_340_000_000)]
-    assert told == ["0", "640 bit/s", "64 kbit/s", "1.5 Mbit/s", "188 Mbit/s", "1e+03 Mbit/s", "12.3 Gbit/s"] or told
+    assert told == ["0", "640 bit/s", "64 kbit/s", "1.5 Mbit/s", "188 Mbit/s", "1 Gbit/s", "12.3 Gbit/s"]
