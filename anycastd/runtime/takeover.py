@@ -63,7 +63,8 @@ def adopted(
         routes = {n: (observed.routes or {}).get(n, {}).get(prefix) for n in spec.neighbors}
         levels = [level_of(config.neighbors[n], spec, route) for n, route in routes.items() if route is not None]
         if levels:
-            level = max(levels)
+            # what was decided, if a neighbor has it: another that has not was not told yet, or refused to be
+            level = old.level if old.level in levels else max(levels)
             since_s = old.level_since_s if level is old.level else now_s
             penalty = _charged(old, level, spec.timers.half_life_s, now_s)
             memories[prefix] = replace(old, level=level, level_since_s=since_s, was_announced=True, penalty=penalty)

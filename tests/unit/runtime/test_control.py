@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
-from anycastd.model.address import Family, RegionName
+from anycastd.model.address import Family, NeighborName, RegionName
 from anycastd.model.bgp import EndOfRib, SpeakerState, Withdraw
 from anycastd.model.decision import Level, Memory, Reason
 from anycastd.model.kernel import KernelObserved, RouteKind
@@ -369,3 +370,27 @@ def test_a_prefix_removed_and_added_again_still_has_its_penalty() -> None:
     assert world.control.memories[A].penalty.plain > 900.0
     world.answer("")
     assert world.speaker.holds(A) is not None, "announcing never asks the budget"
+
+
+def test_a_level_that_one_neighbor_was_not_told_yet_is_still_what_was_decided() -> None:
+    """A command was lost just before the daemon died: coming back at the other neighbor's level would be a flap."""
+    its_config = config(prefixes=(A,))
+    near = its_config.neighbors[UP]
+    other = replace(near, name=NeighborName("transit-b"), address=ip_address("192.0.2.5"), asn=64497)
+    spec = replace(its_config.prefixes[A], neighbors=(UP, other.name))
+    its_config = replace(its_config, neighbors={UP: near, other.name: other}, prefixes={A: spec})
+    told, not_told = route_for(near, spec, Level.DEPREF), route_for(other, spec, Level.NORMAL)
+    assert told is not None
+    assert not_told is not None
+    speaker = Speaker()
+    up = speaker.observed.sessions[UP]
+    speaker.observed = replace(
+        speaker.observed,
+        routes={UP: {A: told}, other.name: {A: not_told}},
+        sessions={UP: up, other.name: up},
+        eor_owed=frozenset(),
+    )
+    world = World(its_config, speaker=speaker, memories={A: Memory(level=Level.DEPREF, was_announced=True)})
+    assert world.control.levels == {A: Level.DEPREF}
+    assert (world.speaker.observed.routes or {})[other.name][A] == route_for(other, spec, Level.DEPREF)
+    assert (world.speaker.observed.routes or {})[UP][A] == told
