@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """A client of the lab: a request each few milliseconds, each on a new connection, one JSON line per result.
 
-    client.py [--every-ms 50] [--timeout-ms 400] [--count N | --seconds S] [--keep] [--path /] [--from-port P]
-              ADDRESS...
+    client.py [--every-ms 50] [--timeout-ms 400] [--count N | --seconds S] [--keep] [--path /] [--port 80]
+              [--from-port P] [--from-address A] ADDRESS...
 
 `sent_s` is CLOCK_MONOTONIC, the same clock for every node and test of one machine. Requests overlap: one that hangs
 does not hold up the next. Lines come in the order in which requests end. With --keep one connection per address
 carries all its requests, one after another, and its loss ends them: it shows whether connections live on.
-With --from-port request number n of an address is sent from port P + n.
+With --from-port request number n of an address is sent from port P + n; `port` of a result is the sender's.
 Standard library only.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import sys
 import time
 
@@ -35,7 +36,23 @@ async def ask(stream: Stream, address: str, path: str, keep: bool) -> tuple[int,
     return status, json.loads(body) if status == 200 and body.startswith(b"{") else {}
 
 
-def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], error: str | None) -> str:
+async def connected(address: str, options: argparse.Namespace, port: int = 0) -> Stream:
+    """Open a connection from a port of ours, 0 = any; it may have served a connection that ended just now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if port or options.from_address:
+            sock.bind((options.from_address or ("::" if ":" in address else "0.0.0.0"), port))
+        await asyncio.get_running_loop().sock_connect(sock, (address, options.port))
+        return await asyncio.open_connection(sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], error: str | None, port: int) -> str:
     """Word one result."""
     line: dict[str, object] = {
         "sent_s": round(sent_s, 6),
@@ -46,11 +63,12 @@ def outcome(address: str, sent_s: float, status: int, seen: dict[str, object], e
         "region": seen.get("region"),
         "backend": seen.get("backend"),
         "client": seen.get("client"),
+        "port": port or None,
     }
     return json.dumps({**line, "error": error})
 
 
-async def once(address: str, path: str, timeout_s: float, kept: Stream | None = None, port: int = 0) -> bool:
+async def once(address: str, options: argparse.Namespace, kept: Stream | None = None, port: int = 0) -> bool:
     """Make one request on a new or kept connection, print its result, tell whether it got an answer."""
     sent_s = time.monotonic()
     status = 0
@@ -58,10 +76,10 @@ async def once(address: str, path: str, timeout_s: float, kept: Stream | None = 
     error: str | None = None
     stream = kept
     try:
-        async with asyncio.timeout(timeout_s):
-            here = ("::" if ":" in address else "0.0.0.0", port) if port else None
-            stream = stream or await asyncio.open_connection(address, 80, local_addr=here)
-            status, seen = await ask(stream, address, path, kept is not None)
+        async with asyncio.timeout(options.timeout_ms / 1000):
+            stream = stream or await connected(address, options, port)
+            port = stream[1].get_extra_info("sockname")[1]
+            status, seen = await ask(stream, address, options.path, kept is not None)
     except TimeoutError:
         error = "timeout"
     except (OSError, asyncio.IncompleteReadError, ValueError, StopIteration) as problem:
@@ -69,7 +87,7 @@ async def once(address: str, path: str, timeout_s: float, kept: Stream | None = 
     finally:
         if stream and not kept:
             stream[1].close()
-    sys.stdout.write(f"{outcome(address, sent_s, status, seen, error)}\n")
+    sys.stdout.write(f"{outcome(address, sent_s, status, seen, error, port)}\n")
     sys.stdout.flush()
     return error is None
 
@@ -80,7 +98,7 @@ async def on_new_connections(address: str, options: argparse.Namespace) -> bool:
     tasks: list[asyncio.Task[bool]] = []
     while more(options, begin_s, number):
         port = options.from_port + number if options.from_port else 0
-        tasks.append(asyncio.create_task(once(address, options.path, options.timeout_ms / 1000, port=port)))
+        tasks.append(asyncio.create_task(once(address, options, port=port)))
         number += 1
         await asyncio.sleep(max(0.0, begin_s + number * options.every_ms / 1000 - time.monotonic()))
     return all(await asyncio.gather(*tasks))
@@ -89,9 +107,9 @@ async def on_new_connections(address: str, options: argparse.Namespace) -> bool:
 async def on_one_connection(address: str, options: argparse.Namespace) -> bool:
     """Ask on one connection until enough was asked or the connection is lost."""
     begin_s, number = time.monotonic(), 0
-    stream = await asyncio.wait_for(asyncio.open_connection(address, 80), options.timeout_ms / 1000)
+    stream = await asyncio.wait_for(connected(address, options, options.from_port), options.timeout_ms / 1000)
     while more(options, begin_s, number):
-        if not await once(address, options.path, options.timeout_ms / 1000, stream):
+        if not await once(address, options, stream):
             return False
         number += 1
         await asyncio.sleep(options.every_ms / 1000)
@@ -122,7 +140,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--path", default="/")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--from-port", type=int, default=0)
+    parser.add_argument("--from-address", default="")
     return asyncio.run(run(parser.parse_args()))
 
 

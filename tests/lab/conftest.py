@@ -10,6 +10,7 @@ import pytest
 
 from anycastd.lab import runner
 from anycastd.lab.running import Lab
+from tests.lab.eip_stage import Stage, on_stage
 from tests.lab.fleet import Fleet
 from tests.lab.measured import Measured
 from tests.lab.topology_facts import GLOBAL, SITES, TWO_POPS
@@ -51,6 +52,20 @@ def world(world_lab: Lab) -> Iterator[Fleet]:
     fleet.wait_quiet()
     yield fleet
     fleet.heal()
+
+
+@pytest.fixture(scope="session")
+def calm(world_lab: Lab) -> Fleet:
+    """The world, once waited for: what the tests of EIPs do moves no route, so that they need not wait each time."""
+    fleet = Fleet(world_lab, tuple(SITES.values()))
+    fleet.wait_normal()
+    return fleet
+
+
+@pytest.fixture
+def stage(calm: Fleet) -> Iterator[Stage]:
+    """EIPs of the world; they are released after the test."""
+    yield from on_stage(calm)
 
 
 @pytest.fixture(scope="session")

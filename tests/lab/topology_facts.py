@@ -215,6 +215,7 @@ class Answer:
     region: str | None
     backend: str | None
     client: str | None
+    port: int | None
     error: str | None
 
 

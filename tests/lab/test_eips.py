@@ -1,0 +1,166 @@
+"""EIPs in the world: where the client's connections go, by the kernel's maps and by what backends saw."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from tests.lab.eip_stage import BOTH, MODES, POP, USER, USER_AT, Answers, Stage, cleaned, echo_requests
+from tests.lab.topology_facts import answers, asking, make_backend
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+CONNECTIONS = 2000
+
+
+def test_an_eip_is_allocated_bound_by_weight_and_unbound(stage: Stage) -> None:
+    eips = [stage.fresh(version) for version in BOTH]
+    stage.made += eips
+    for address in eips:
+        assert "UNBIND" in stage.cli("eip", "allocate", address)
+    assert not any(one.ok for one in stage.ask(*eips, count=2, options=("--timeout-ms", "300")).rows)
+    for address, last in zip(eips, ("", "-6"), strict=True):
+        assert "BIND" in stage.cli("eip", "associate", address, f"eu/b1{last}:100", f"eu/b2{last}:50")
+    got = stage.ask(*eips, count=CONNECTIONS, every_ms=2, options=("--from-port", "20000")).all_ok()
+    maps = stage.maps()
+    for address in eips:
+        of_one = got.of(address)
+        wrong = [one for one in of_one.rows if f"{one.region}/{one.backend}" != maps.by_ports(address, one.port or 0)]
+        assert not wrong, (len(wrong), wrong[:3])
+        assert len({one.port for one in of_one.rows}) == CONNECTIONS
+        assert of_one.share("eu/b1") == pytest.approx(100 * 100 / 150, abs=5)
+    assert "unbound" in stage.cli("eip", "disassociate", eips[0])
+    now = stage.ask(*eips, count=3, options=("--timeout-ms", "300"))
+    assert not any(one.ok for one in now.of(eips[0]).rows), "dropped from the moment that the verb ended"
+    now.of(eips[1]).all_ok()
+    assert "released" in stage.cli("eip", "release", eips[0])
+    assert "OFFLINING" in stage.cli("eip", "show", eips[0])
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_shows_the_backend_the_client_it_says(stage: Stage, mode: str, version: int) -> None:
+    address = stage.bound(version, "eu/b1", mode=mode)
+    got = stage.ask(address, count=5).all_ok()
+    assert got.by() == {"eu/b1": 5}
+    ours = {f"10.200.1{n}1.1" if version == 4 else f"fd00:200:1{n}1::1" for n in (1, 2)}
+    assert got.seen <= (ours if mode == "masquerade" else {USER_AT[version]})
+
+
+def test_weight_zero_gets_nothing_while_another_is_well(stage: Stage) -> None:
+    address = stage.allocate(4)
+    stage.bind(address, "eu/b1:0", "eu/b2:1")
+    assert stage.ask(address, count=100, every_ms=2).all_ok().by() == {"eu/b2": 100}
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_the_dial_moves_its_share_to_the_next_region(stage: Stage, version: int) -> None:
+    address = stage.allocate(version)
+    stage.bind(address, "eu/b1", "us/b1")
+    stage.world.undo.append(partial(reset_dials, stage))
+    for percent in (50, 0, 100):
+        stage.cli("region", "dial", "eu", str(percent))
+        wait_until(f"dial {percent}", 5, partial(is_near, stage, address, percent))
+        assert shares(stage, address, 600) == pytest.approx(percent, abs=7)
+
+
+def reset_dials(stage: Stage) -> None:
+    for region in ("eu", "us"):
+        stage.cli("region", "dial", region, "--reset")
+
+
+def is_near(stage: Stage, address: str, percent: int) -> bool:
+    return abs(shares(stage, address, 100) - percent) < 15
+
+
+def shares(stage: Stage, address: str, count: int) -> float:
+    return stage.ask(address, count=count, every_ms=2).all_ok().share("eu")
+
+
+def test_the_dial_is_honoured_in_failover(stage: Stage) -> None:
+    address = stage.allocate(4)
+    stage.bind(address, "eu/b1", "eu/b2", "us/b1")
+    stage.world.undo.append(partial(reset_dials, stage))
+    stage.cli("region", "dial", "eu", "50")
+    stage.world.hurt(
+        lambda: make_backend(stage.lab, "eu-b1", "refuse"), lambda: make_backend(stage.lab, "eu-b1", "normal")
+    )
+    wait_until("eu/b1 is left", 5, lambda: "eu/b1" not in stage.ask(address, count=60).all_ok().by())
+    got = stage.ask(address, count=400, every_ms=2).all_ok()
+    assert set(got.by()) == {"eu/b2", "us/b1"}
+    assert got.share("eu") == pytest.approx(50, abs=7)
+    stage.cli("region", "dial", "us", "0")
+    wait_until("us is drained", 5, lambda: stage.ask(address, count=30).all_ok().by() == {"eu/b2": 30})
+    make_backend(stage.lab, "eu-b2", "refuse")
+    stage.world.undo.append(lambda: make_backend(stage.lab, "eu-b2", "normal"))
+    wait_until("the drained region is the last resort", 5, lambda: stage.ask(address).all_ok().by() == {"us/b1": 10})
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_affinity_by_source_keeps_each_client_at_one_backend(stage: Stage, version: int) -> None:
+    address = stage.allocate(version)
+    stage.bind(address, "eu/b1", "eu/b2", affinity="source")
+    maps, used = stage.maps(), set()
+    base, size = ("10.80.1.", 24) if version == 4 else ("fd00:80:1::", 64)
+    for last in range(11, 19):
+        source = f"{base}{last}"
+        nodad = ("nodad",) if version == 6 else ()
+        cleaned(stage.world.undo, stage.lab, USER, "ip", "addr", "add", f"{source}/{size}", "dev", "eth1", *nodad)
+        by = stage.ask(address, count=6, every_ms=1, options=("--from-address", source)).all_ok().by()
+        assert by == {maps.by_source(address, source): 6}
+        used |= set(by)
+    assert used == {"eu/b1", "eu/b2"}
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_replace_makes_before_it_breaks(stage: Stage, version: int) -> None:
+    address = stage.bound(version, "eu/b1")
+    last = "-6" if version == 6 else ""
+    steady = ("--seconds", "2.5", "--every-ms", "10", "--timeout-ms", "3000")
+    kept = asking(stage.lab, USER, address, options=("--keep", *steady))
+    fresh = asking(stage.lab, USER, address, options=steady)
+    for one in (kept, fresh):
+        assert one.stdout is not None
+        assert '"backend": "b1"' in one.stdout.readline()
+    stage.cli("eip", "associate", "--replace", address, f"eu/b2{last}")
+    assert stage.ask(address).all_ok().by() == {"eu/b2": 10}
+    by = {name: Answers(answers(one.communicate(timeout=20)[0])) for name, one in (("kept", kept), ("fresh", fresh))}
+    assert set(by["fresh"].all_ok().by()) == {"eu/b1", "eu/b2"}
+    assert set(by["kept"].all_ok().by()) == {"eu/b1"}, "a connection that stands stays where it is"
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("mode", ["dnat", "masquerade"])
+def test_a_mapped_port_leads_to_the_backends_own(stage: Stage, mode: str, version: int) -> None:
+    address = stage.allocate(version)
+    last = "-6" if version == 6 else ""
+    stage.cli("eip", "associate", address, f"eu/b2{last}", "--mode", mode, "--port", "tcp/8080:80")
+    assert stage.ask(address, count=5, options=("--port", "8080")).all_ok().by() == {"eu/b2": 5}
+    assert stage.ask(address, count=2).all_ok().by() == {"eu/b2": 2}, "other ports are as they were"
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_ping_is_answered_by_whom_it_should_be(stage: Stage, version: int) -> None:
+    address = stage.bound(version, "eu/b1")
+    count = 3
+
+    def pinged() -> dict[str, int]:
+        before = {node: echo_requests(stage.lab, node, version) for node in (POP, "eu-b1")}
+        said = stage.lab.exec(USER, "ping", "-c", str(count), "-i", "0.02", address, check=True).stdout
+        assert f" {count} received" in said
+        return {node: echo_requests(stage.lab, node, version) - before[node] for node in before}
+
+    assert pinged() == {POP: 0, "eu-b1": count}
+    stage.cli("eip", "modify", address, "--ping", "pop")
+    assert pinged() == {POP: count, "eu-b1": 0}
+    stage.ask(address).all_ok()
+
+
+def test_a_blocked_eip_carries_nothing_and_its_connections_stop(stage: Stage) -> None:
+    address = stage.bound(4, "eu/b1")
+    stage.cli("eip", "modify", address, "--block", "abuse")
+    assert not any(one.ok for one in stage.ask(address, count=2, options=("--timeout-ms", "300")).rows)
+    stage.cli("eip", "modify", address, "--unblock")
+    stage.ask(address).all_ok()
