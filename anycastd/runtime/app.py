@@ -114,7 +114,7 @@ class App:
         await self.kernel.start()
         self.nft = NftTable(
             nft_settings(self.config, self.devices.mtus),
-            on_change=self._kernel_changed,
+            on_change=self._filter_changed,
             on_refused=self._filter_refused,
         )
         await self.nft.start()
@@ -203,6 +203,11 @@ class App:
         self._soon.ask()
 
     def _kernel_changed(self) -> None:
+        self._soon.ask()
+
+    def _filter_changed(self) -> None:
+        if self._started:
+            self.eips.desk.on_read_back()
         self._soon.ask()
 
     def _clamp_anew(self) -> None:

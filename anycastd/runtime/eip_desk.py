@@ -29,6 +29,8 @@ from anycastd.runtime.eip_book import BITE, Complain, EipBook, write_of
 from anycastd.store.port import Compacted, Store, StoreUnavailable, Write
 
 AGAIN_AFTER_S = 1.0
+JUDGED_AT_ONCE = 32
+"""Running tasks judged after each transaction: 1 ms. More wait for the next look of the loop at everything."""
 
 T = TypeVar("T")
 
@@ -150,6 +152,11 @@ class EipDesk:
     def on_observed(self) -> None:
         """End the tasks whose EIP was read back from the kernel as wanted."""
         self._book.tasks.judge(self.records.get, self._view, self.clocks().wall_s)
+
+    def on_read_back(self, at_most: int = JUDGED_AT_ONCE) -> None:
+        """Do the same at once after one transaction, where it costs little: who waits for a task waits for this."""
+        if self._book.tasks.running <= at_most:
+            self.on_observed()
 
     def on_refused(self, address: Address, detail: str | None) -> None:
         """Take in that the kernel refuses an EIP, or (None) no longer does."""

@@ -21,6 +21,11 @@ class TaskBook:
         self._waited: dict[TaskId, asyncio.Future[Task]] = {}
         self.unsaved: dict[TaskId, Task] = {}
 
+    @property
+    def running(self) -> int:
+        """Return how many tasks have not ended."""
+        return len(self._running)
+
     def load(self, tasks: Iterable[Task]) -> None:
         """Take over what the store has; those that still run are judged as if they had begun now."""
         for task in sorted(tasks, key=lambda task: (task.created_unix_s, task.generation)):

@@ -90,7 +90,11 @@ class SqliteFile:
 
     def since(self, prefix: str, after_revision: int) -> Snapshot:
         """Return what changed after a revision, oldest first, deletions too."""
-        query = "SELECT key, value, revision FROM items WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision"
+        query = (
+            # by its own choice SQLite looks at every key: 3 ms with 10,000 EIPs, after each commit
+            "SELECT key, value, revision FROM items INDEXED BY items_by_revision "
+            "WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision"
+        )
         with self._connected() as db, _transaction(db, "BEGIN"):
             revision = _number(db, "revision")
             if after_revision < _number(db, "compacted"):

@@ -389,3 +389,16 @@ def bytes_of(path: Path) -> bytes:
 
 def put_bytes(path: Path, data: bytes) -> None:
     path.write_bytes(data)
+
+
+async def test_a_few_tasks_end_as_soon_as_the_kernel_was_read_back_and_many_at_the_next_look(world: World) -> None:
+    await world.done(Allocate(address=ONE))
+    await world.done(Allocate(address=TWO))
+    world.plane.held = True
+    tasks = [(await world.done(Associate(str(one), EU))).task for one in (ONE, TWO)]
+    world.plane.held = False
+    world.plane.act()
+    world.desk.on_read_back(at_most=1)
+    assert [world.desk.task(task.id).state for task in tasks] == [TaskState.RUNNING] * 2  # type: ignore[union-attr]
+    world.desk.on_read_back(at_most=2)
+    assert [world.desk.task(task.id).state for task in tasks] == [TaskState.SUCCESS] * 2  # type: ignore[union-attr]

@@ -258,3 +258,24 @@ async def test_two_processes_share_the_file(store: SqliteStore, path: Path) -> N
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Conflict", "int"]
     assert len((await other.snapshot("/")).items) == 20
     await other.close()
+
+
+async def test_what_changed_is_found_by_its_revision_and_not_by_looking_at_every_key(
+    store: SqliteStore, path: Path
+) -> None:
+    await store.commit([Write(f"/eips/{number}", "x" * 200) for number in range(500)], {})
+    revision = await store.commit([Write("/eips/7", "y")], {})
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    file = sqlite_file.SqliteFile(path)
+    file.snapshot("/")
+    assert file._open is not None
+    file._open.set_progress_handler(count, 100)
+    assert list(file.since("/", revision - 1).items) == ["/eips/7"]
+    file.close()
+    assert steps < 10, "every 100 steps of SQLite's machine; 500 keys take at least 20 times as many"
