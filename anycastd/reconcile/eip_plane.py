@@ -16,6 +16,7 @@ from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView, FlushConnections, Placement, Tracking
 from anycastd.model.health import HealthView
 from anycastd.model.nft import Elements, NftChange, NftObserved, NftSet
+from anycastd.model.shaping import MINORS, Shaped
 from anycastd.model.topology import Config
 from anycastd.policy.elements import Wanted, is_shaped, of_eip
 from anycastd.policy.numbering import Numbering
@@ -25,9 +26,6 @@ from anycastd.reconcile.eip_view import leaving_view, status_of, view_of
 from anycastd.reconcile.nft import ElementKey
 from anycastd.reconcile.own_prefixes import OwnPrefixes
 from anycastd.reconcile.wanted import WantedElements
-
-MINORS = range(0x100, 0xFF00)
-"""Minor numbers of EIPs' HTB classes."""
 
 
 @dataclass(slots=True)
@@ -55,6 +53,9 @@ class EipPlane:
         self._entries: dict[Address, _Entry] = {}
         self._gone: dict[Address, _Entry] = {}
         self._minors: Numbering[Address] = Numbering(_minor, str)
+        self._shaped: dict[Address, Shaped] = {}
+        self.shaped_version = 0
+        """Counts on whenever `shaped` changes."""
         self._flushes: list[FlushConnections] = []
         self._taken_over = False
         self._now_s = now_s
@@ -78,6 +79,11 @@ class EipPlane:
     def minors(self) -> Mapping[Address, int]:
         """Return the minor numbers of the HTB classes of EIPs that are shaped."""
         return {address: self._minors[address] for address in self._minors}
+
+    @property
+    def shaped(self) -> Mapping[Address, Shaped]:
+        """Return the EIPs that are shaped, with their classes and rates: a live view."""
+        return self._shaped
 
     def configure(self, config: Config, health: HealthView, now_s: float) -> tuple[Moved, ...]:
         """Take a configuration and what is believed under it; return what moved."""
@@ -111,6 +117,7 @@ class EipPlane:
             self._flushes.append(FlushConnections(0, 0, address))
             self._pools.leave(address, entry.pool)
         self._number(entry.eip, is_there=False)
+        self._shape(address, None)
         self._wanted.change(entry.elements, {})
         self._follow()
 
@@ -270,6 +277,17 @@ class EipPlane:
     def _write(self, entry: _Entry) -> None:
         eip, pool = entry.eip, entry.pool
         number, is_dark = (pool.number, pool.is_dark) if pool else (None, False)
-        elements = of_eip(eip, number, dark=is_dark, minor=self._minors.find(eip.address))
+        minor, out_bps = self._minors.find(eip.address), eip.bandwidth.out_bps
+        self._shape(eip.address, None if minor is None or out_bps is None else Shaped(minor, out_bps))
+        elements = of_eip(eip, number, dark=is_dark, minor=minor)
         self._wanted.change(entry.elements, elements)
         entry.elements = elements
+
+    def _shape(self, address: Address, shaped: Shaped | None) -> None:
+        if self._shaped.get(address) == shaped:
+            return
+        self.shaped_version += 1
+        if shaped is None:
+            del self._shaped[address]
+        else:
+            self._shaped[address] = shaped

@@ -14,11 +14,12 @@ from typing import Any
 from anycastd.actuators.nft.layout import LAYOUTS, Field
 from anycastd.model.address import Address, Prefix
 from anycastd.model.nft import Count, Key, Limit, NftSet, Value
+from anycastd.model.shaping import MAJOR
 
 LIMIT = struct.Struct(">QQIII")
 """Rate, unit in seconds, burst, what is counted, flags (NFTA_LIMIT_*, linux/netfilter/nf_tables.h)."""
 PER_SECOND, OF_BYTES, OVER = 1, 1, 1
-CLASS_MAJOR = 0xA001 << 16
+CLASS_MAJOR = MAJOR << 16
 CLASS_MAPS = frozenset({NftSet.CLASS4, NftSet.CLASS6})
 HOST_ORDER = frozenset({Field.MARK, Field.CLASS})
 ADDRESSES: dict[Field, type[IPv4Address] | type[IPv6Address]] = {Field.IPV4: IPv4Address, Field.IPV6: IPv6Address}
