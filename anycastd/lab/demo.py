@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ from anycastd.lab.running import Lab
 
 TOPOLOGY = Path(__file__).parents[2] / "containerlab" / "global.clab.yml"
 POPS = ("fra", "sin", "iad")
-SERVICE = "203.0.113.10"
+SERVICE, ANOTHER = "203.0.113.10", "203.0.113.20"
 PREFIX, STAYING = "203.0.113.0/24", "198.51.100.0/24"
 UNDERLAYS = ("eth2", "eth3")
+EU_TABLE = "1001"
 READY_WITHIN_S = 60.0
 
 BOLD, DIM, RED, GREEN, PLAIN = (
@@ -103,6 +105,14 @@ def traffic(lab: Lab, seconds: float) -> Iterator[None]:
         )
 
 
+def answered_by(lab: Lab, address: str) -> str:
+    """Let the client beside fra make 90 connections; return which backend answered how many."""
+    argv = ("python3", "-S", "/lab/client.py", "--count", "90", "--every-ms", "5", address)
+    rows = [json.loads(line) for line in lab.exec("c-fra", *argv).stdout.splitlines()]
+    counts = Counter(f"{row['region']}/{row['backend']}" for row in rows if row["ok"])
+    return ", ".join(f"{backend} {count}" for backend, count in sorted(counts.items()))
+
+
 def is_serving(lab: Lab, pop: str) -> bool:
     """Return whether a POP announces both prefixes at normal preference."""
     try:
@@ -126,16 +136,30 @@ def tour(lab: Lab) -> None:
     with traffic(lab, 2):
         pass
 
-    title(4, "Break: the tunnel fra -> eu over underlay a is cut silently")
+    title(4, "Bind: another address, at run time, two parts to eu/b1 and one to eu/b2")
+    for argv in (("allocate", ANOTHER), ("associate", ANOTHER, "eu/b1:200", "eu/b2:100", "us/b1@2")):
+        say(f"   {DIM}fra# anycastd eip {' '.join(argv)}{PLAIN}")
+        indented(anycastd(lab, "fra", "eip", *argv))
+    say(f"   c-fra: 90 connections to {ANOTHER} were answered by {answered_by(lab, ANOTHER)}")
+
+    title(5, "Break: the backend eu/b1 answers with errors")
+    with traffic(lab, 4):
+        time.sleep(1)
+        lab.exec("eu-b1", "backendctl", "error500")
+    say(f"   {DIM}its EIPs' packets go to its neighbor; no router heard of it:{PLAIN}")
+    indented(anycastd(lab, "fra", "eip", "list"))
+    lab.exec("eu-b1", "backendctl", "normal")
+
+    title(6, "Break: the tunnel fra -> eu over underlay a is cut silently")
     with traffic(lab, 5):
         time.sleep(1)
         lab.cut("fra", "eth2", "10.100.0.11")
-    indented(lab.exec("fra", "ip", "route", "get", SERVICE).stdout, 1)
-    say(f"   {DIM}packets ride the other tunnel; no router heard of it:{PLAIN}")
+    indented(lab.exec("fra", "ip", "route", "show", "table", EU_TABLE).stdout, 2)
+    say(f"   {DIM}eu's packets ride the other tunnel; no router heard of it:{PLAIN}")
     show_router(lab)
     lab.heal("fra", "eth2")
 
-    title(5, "Break: fra loses its whole backbone")
+    title(7, "Break: fra loses its whole backbone")
     with traffic(lab, 8):
         time.sleep(1)
         for device in UNDERLAYS:
@@ -144,7 +168,7 @@ def tour(lab: Lab) -> None:
     say(f"   {DIM}{PREFIX} says last_resort: withdraw; {STAYING} stays, depreferenced. Why:{PLAIN}")
     indented(anycastd(lab, "fra", "explain", STAYING))
 
-    title(6, "Heal")
+    title(8, "Heal")
     for device in UNDERLAYS:
         lab.heal("fra", device)
     took_s = wait_for("fra is back", lambda: is_serving(lab, "fra"))
@@ -157,6 +181,8 @@ Look around (as root, in another terminal):
    .venv/bin/anycastd lab list
    .venv/bin/anycastd lab exec global fra -- {command} status
    .venv/bin/anycastd lab exec global fra -- {command} explain 203.0.113.0/24
+   .venv/bin/anycastd lab exec global fra -- {command} eip list          (allocate, associate, show: docs/eips.md)
+   .venv/bin/anycastd lab exec global fra -- nft list table inet anycastd
    .venv/bin/anycastd lab exec global t-fra -- vtysh -c 'show bgp ipv4 unicast'
    .venv/bin/anycastd lab exec global t-sin -- birdc show route
    .venv/bin/anycastd lab exec global eu-b1 -- backendctl error500     (make a backend ill; normal = well)
