@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import click
 
 from anycastd.cli.asking import socket_of, told, where_options
-from anycastd.cli.client import ask
+from anycastd.cli.client import EX_USAGE, AskError, ask
+from anycastd.cli.eip_render import show_lines
 from anycastd.cli.render import explain_lines, wants_colour
 
 
@@ -17,11 +19,28 @@ from anycastd.cli.render import explain_lines, wants_colour
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
 @where_options
 def explain(prefix: str, as_json: bool, socket_path: str | None, config_file: str | None) -> None:
-    """Say why PREFIX (or the prefix of an address) is announced as it is, and what would change it."""
+    """Say why PREFIX (or the prefix of an address) is announced as it is, and what would change it.
+
+    Of an address that is an EIP it is said first where its packets go, and why.
+    """
     with told():
-        body = ask(socket_of(socket_path, config_file), f"/v1/explain?prefix={quote(prefix, safe='')}")
+        path = socket_of(socket_path, config_file)
+        body = ask(path, f"/v1/explain?prefix={quote(prefix, safe='')}")
+        eip = None if as_json or "/" in prefix else _eip(path, prefix)
     if as_json:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         return
     colour = wants_colour()
-    click.echo("\n".join(explain_lines(body, colour=colour)), color=colour)
+    lines = [] if eip is None else [*show_lines(eip, colour=colour), ""]
+    click.echo("\n".join([*lines, *explain_lines(body, colour=colour)]), color=colour)
+
+
+def _eip(path: str, address: str) -> dict[str, Any] | None:
+    """Return the EIP of an address, None if there is none."""
+    try:
+        found: dict[str, Any] = ask(path, f"/v1/eips/{quote(address, safe='')}")
+    except AskError as error:
+        if error.exit_code == EX_USAGE:
+            return None
+        raise
+    return found
