@@ -145,8 +145,9 @@ class EipShape(Shape):
     blocked: bool
     blocked_reason: str
     description: str
-    created_at: Moment
-    changed_at: Moment
+    created_at: Moment | None
+    changed_at: Moment | None
+    """Null of an EIP of the file: it is as old as its line there."""
     released_at: Moment | None
     restorable_until: Moment | None
     last_error: str

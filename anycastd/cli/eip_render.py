@@ -128,7 +128,8 @@ def show_lines(eip: dict[str, Any], *, colour: bool) -> list[str]:
     facts += [("error", eip["last_error"])] * bool(eip["last_error"])
     facts += [("note", note) for note in eip["notes"]]
     facts += [("about", eip["description"])] * bool(eip["description"])
-    facts.append(("changed", f"{eip['changed_at']} (allocated {eip['created_at']})"))
+    if eip["changed_at"]:
+        facts.append(("changed", f"{eip['changed_at']} (allocated {eip['created_at']})"))
     return [eip["address"], *(f"  {name:<9} {text}" for name, text in facts)]
 
 
