@@ -1,0 +1,159 @@
+"""Faults under EIPs with traffic: how long a client that sends every 10 ms goes unserved, and what goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from functools import partial
+
+import pytest
+
+from tests.lab.eip_load import dripping, each_mode, loaded, row
+from tests.lab.eip_stage import BOTH, POP, Answers, Stage
+from tests.lab.measured import Measured, Row
+from tests.lab.topology_facts import (
+    PREFIX_A4,
+    PREFIX_A6,
+    SERVICE,
+    UNDERLAY_DEVICE,
+    cut_tunnel,
+    heal_tunnels,
+    make_backend,
+)
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+
+def best_of(stage: Stage) -> str:
+    """Return the device by which packets leave for eu."""
+    return wait_until("a device", 5, lambda: stage.world.path_device(POP, PREFIX_A4))
+
+
+def test_a_silently_cut_tunnel_is_left_and_connections_of_all_modes_go_on(stage: Stage, measured: Measured) -> None:
+    eips = each_mode(stage, *BOTH)
+    present = best_of(stage)
+    with loaded(stage, [eips[1]], eips, seconds=3) as load:
+        underlay = present[-1]
+        at_s = stage.world.hurt(
+            partial(cut_tunnel, stage.lab, POP, "eu", underlay), partial(heal_tunnels, stage.lab, POP, underlay)
+        )
+        wait_until("the other tunnel", 5, lambda: stage.world.path_device(POP, PREFIX_A4) != present)
+        moved_ms = (time.time() - at_s) * 1000
+    for address in eips:
+        rows = load.kept.of(address).all_ok()
+        assert set(rows.by()) == {"eu/b1"}
+        assert max(one.took_ms for one in rows.rows) > 100, "the cut was felt, or nothing was shown"
+    measured.add(row(load, eips[1], "EIP: tunnel cut silently", "its packets to the twin, connections go on", moved_ms))
+    assert load.gap_ms(eips[1]) < 1500
+
+
+def test_a_tunnel_device_that_goes_down_costs_almost_nothing(stage: Stage, measured: Measured) -> None:
+    eips = each_mode(stage, *BOTH)
+    present = best_of(stage)
+    set_link = partial(stage.lab.exec, POP, "ip", "link", "set", present)
+    with loaded(stage, [eips[1]], eips, seconds=2.5) as load:
+        stage.world.hurt(partial(set_link, "down", check=True), partial(set_link, "up"))
+        wait_until("the other tunnel", 3, lambda: stage.world.path_device(POP, PREFIX_A6) not in (present, None))
+    for address in eips:
+        assert set(load.kept.of(address).all_ok().by()) == {"eu/b1"}
+    measured.add(row(load, eips[1], "EIP: tunnel device down", "its packets to the twin, connections go on"))
+    assert load.lost(eips[1]) <= 2
+
+
+def serve_again(stage: Stage, node: str) -> None:
+    """Start a backend's server again."""
+    region, name = node.split("-")
+    command = f"python3 -S /lab/backend.py serve {region} {name} < /dev/null > /dev/null 2>&1 &"
+    stage.lab.exec(node, "sh", "-c", command, check=True)
+
+
+def kill_server(stage: Stage, node: str) -> None:
+    """Kill a backend's server."""
+    (pid,) = [int(one) for one in stage.lab.exec(node, "pgrep", "-f", "^python3 -S /lab/backend.py").stdout.split()]
+    stage.lab.kill(node, pid, signal.SIGKILL)
+    stage.world.undo.append(partial(serve_again, stage, node))
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_a_killed_backend_costs_its_share_until_its_checks_fail(stage: Stage, measured: Measured, version: int) -> None:
+    address = stage.bound(version, "eu/b1", "eu/b2", "us/b1@2")
+    with loaded(stage, [address], [], seconds=2.5) as load:
+        kill_server(stage, "eu-b1")
+    rows = load.fresh.rows
+    assert set(Answers(rows[-20:]).all_ok().by()) == {"eu/b2"}
+    failed = [one.sent_s for one in rows if not one.ok]
+    took_ms = (failed[-1] - failed[0]) * 1000
+    measured.add(row(load, address, f"EIP: backend killed, IPv{version}", "all its packets to the other", took_ms))
+    assert took_ms < 1500
+    assert load.gap_ms(address) < 500, "the other backend serves its share all the while"
+
+
+def test_a_killed_region_is_left_for_the_other(stage: Stage, measured: Measured) -> None:
+    eips = [stage.bound(version, "eu/b1", "eu/b2", "us/b1", "us/b2") for version in BOTH]
+    with loaded(stage, eips, [], seconds=3) as load:
+        for underlay in UNDERLAY_DEVICE:
+            stage.world.hurt(
+                partial(cut_tunnel, stage.lab, POP, "eu", underlay), partial(heal_tunnels, stage.lab, POP, underlay)
+            )
+    for address in eips:
+        assert Answers(load.fresh.of(address).rows[-20:]).all_ok().share("us") == 100
+        measured.add(row(load, address, "EIP: region cut off silently", f"{address}: all to the other region"))
+        assert load.gap_ms(address) < 2000
+
+
+def kill_pop(stage: Stage) -> None:
+    """Kill all that runs at the POP, and its routers."""
+    stage.lab.exec(POP, "touch", "/run/no-restart", check=True)
+    found = stage.lab.exec(POP, "pgrep", "-f", "anycastd run -c|exabgp server|bridge.py").stdout.split()
+    stage.lab.exec(POP, "kill", "-9", *found, check=True)
+
+
+def revive_pop(stage: Stage) -> None:
+    stage.lab.exec(POP, "rm", "-f", "/run/no-restart", check=True)
+
+
+@pytest.mark.parametrize("light", ["lost", "kept"])
+def test_a_dead_pop_is_replaced_by_another(stage: Stage, measured: Measured, light: str) -> None:
+    # EIPs of the file stand at every POP
+    eips = [SERVICE[PREFIX_A4], SERVICE[PREFIX_A6]]
+    with loaded(stage, eips, [], seconds=6 if light == "lost" else 14) as load:
+        if light == "lost":
+            stage.world.hurt(lambda: stage.lab.link_down("t-fra", "eth1"), lambda: stage.lab.link_up("t-fra", "eth1"))
+        else:
+            for device in ("eth1", "eth2", "eth3"):
+                stage.world.hurt(partial(stage.lab.cut, POP, device), partial(stage.lab.heal, POP, device))
+        # after its links: a machine without power closes no session
+        stage.world.hurt(partial(kill_pop, stage), partial(revive_pop, stage))
+    for address in eips:
+        assert Answers(load.fresh.of(address).rows[-20:]).all_ok()
+        changed = "served by another POP once the router sees it"
+        measured.add(row(load, address, f"EIP: POP killed, light {light}, {address}", changed))
+        # the hold time is 9 s
+        assert load.gap_ms(address) < (4000 if light == "lost" else 12000)
+    stage.world.heal()
+    stage.world.wait_normal()
+
+
+def test_connections_of_a_bad_backend_are_reset_at_once_and_no_others(stage: Stage, measured: Measured) -> None:
+    eips = [
+        *(stage.bound(version, "eu/b1", "eu/b2", mode=mode) for version in BOTH for mode in ("dnat", "masquerade")),
+        *(stage.bound(version, "eu/b1", "us/b1", mode="routed") for version in BOTH),
+    ]
+    one = dripping(stage, *eips, seconds=4)
+    at_s = time.monotonic()
+    # the server goes on to take bytes, and its machine would never reset anything: only its checks fail
+    stage.world.hurt(
+        lambda: make_backend(stage.lab, "eu-b1", "silent"), lambda: make_backend(stage.lab, "eu-b1", "normal")
+    )
+    said = [json.loads(line) for line in one.communicate(timeout=30)[0].splitlines()]
+    assert len(said) == 8 * len(eips)
+    ill, well = ([row for row in said if (row["backend"] == "eu/b1") is bad] for bad in (True, False))
+    assert {row["to"] for row in ill} == set(eips), "connections of every mode and family are among them"
+    assert not [row for row in well if row["reset_s"] is not None], "none of the other backend's"
+    assert not [row for row in ill if row["reset_s"] is None], "none is left hanging"
+    resets_ms = sorted((row["reset_s"] - at_s) * 1000 for row in ill)
+    measured.add(Row("EIP: backend hangs", f"its {len(ill)} connections are reset", resets_ms[-1], None, 0, 0))
+    assert resets_ms[-1] < 2500
+    assert resets_ms[-1] - resets_ms[0] < 300, "all at once"
