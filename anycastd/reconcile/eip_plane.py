@@ -71,6 +71,11 @@ class EipPlane:
         return self._wanted.missing
 
     @property
+    def waiting(self) -> int:
+        """Return how many elements were changed here and not found as wanted by `changes` yet."""
+        return len(self._wanted.dirty)
+
+    @property
     def let_go(self) -> Collection[ElementKey]:
         """Return the elements that were wanted and are not any more, until they were read back as gone."""
         return self._wanted.let_go

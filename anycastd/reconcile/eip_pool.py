@@ -37,6 +37,8 @@ class Pool:
     worn: set[Path] = field(default_factory=set)
     """Of `known`, those that may have connections: packets went over them, and they were not found bad since."""
     is_new: bool = True
+    written: tuple[int, tuple[Share, ...]] | None = None
+    """The number and shares that `elements` say."""
 
     @property
     def is_dark(self) -> bool:

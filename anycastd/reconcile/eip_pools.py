@@ -17,7 +17,7 @@ from anycastd.model.nft import Elements
 from anycastd.model.topology import Config
 from anycastd.policy.elements import PoolKey, Wanted, of_pool, pool_key, pool_numbering
 from anycastd.policy.numbering import Renumbered
-from anycastd.policy.outlook import Outlook, outlook_of, region_outlook
+from anycastd.policy.outlook import Outlook, RegionOutlook, outlook_of, region_outlook
 from anycastd.policy.paths import path_of, path_text
 from anycastd.policy.placement import place_in
 from anycastd.reconcile.eip_paths import EipPaths
@@ -117,11 +117,21 @@ class EipPools:
                 view = region_outlook(self._config, name, version, health, self.paths.best.get((name, version)))
                 if view != outlook.regions[name]:
                     changed[name] = view
-                    affected |= self._by_region.get((name, version), {})
+                    affected |= self._affected(name, version, outlook.regions[name], view)
             if changed or suspect != was_suspect:
                 views = {**outlook.regions, **changed}
                 self._outlooks[version] = replace(outlook, regions=views, suspect=suspect)
         return self._settle_all(affected if suspect == was_suspect else self._pools.values(), now_s)
+
+    def _affected(
+        self, name: RegionName, version: int, before: RegionOutlook, after: RegionOutlook
+    ) -> dict[Pool, None]:
+        """Return the pools that may be placed otherwise: those with a backend of which something else is believed."""
+        pools = self._by_region.get((name, version), {})
+        if replace(before, backends=after.backends) != after:
+            return pools
+        news = {one for one, state in after.backends.items() if before.backends.get(one) is not state}
+        return {pool: None for pool in pools if not news.isdisjoint(path.backend for path in pool.known if path)}
 
     def set_dials(self, dials: Mapping[RegionName, int], now_s: float) -> list[Moved]:
         """Take the dials that operators set at run time, in percent; other regions have the configured one."""
@@ -207,7 +217,7 @@ class EipPools:
             pool = self._pools[key]
             before |= pool.elements
             pool.number = self._numbers[key]
-            pool.elements = of_pool(pool.number, pool.placement)
+            pool.elements, pool.written = of_pool(pool.number, pool.placement), (pool.number, pool.placement.shares)
             after |= pool.elements
             self.touched[pool] = None
         self._wanted.change(before, after)
@@ -222,7 +232,8 @@ class EipPools:
         outlook, before = self._outlooks[pool.version], pool.placement
         after = pool.placement = place_in(outlook, pool.binding, pool.paths, last, now_s)
         self._look_for_bad(pool, outlook)
-        self._write(pool)
+        if (pool.number, after.shares) != pool.written:
+            self._write(pool)
         if before.shares != after.shares or before.reason is not after.reason:
             return [Moved(pool.number, tuple(pool.addresses), before, after)]
         return []
@@ -243,7 +254,7 @@ class EipPools:
             self.touched[pool] = None
         elements = of_pool(pool.number, pool.placement)
         self._wanted.change(pool.elements, elements)
-        pool.elements = elements
+        pool.elements, pool.written = elements, (pool.number, pool.placement.shares)
 
     def _flush_left(self) -> None:
         """End the connections to bad backends that packets have left; those of EIPs that stay there go on."""

@@ -78,6 +78,7 @@ class EipDesk:
         self.config, self._facts = config, facts_of(config)
         self._book = EipBook(store, config.eips, complain)
         self._errors: dict[Address, str] = {}
+        self._filled = self._filling = False
         self._writing, self._review_due = asyncio.Lock(), True
         self._under_way: set[asyncio.Task[object]] = set()
 
@@ -88,8 +89,13 @@ class EipDesk:
 
     @property
     def complete(self) -> bool:
-        """Return whether everything in the store is known."""
-        return self._book.complete
+        """Return whether everything in the store is known, to the plane too."""
+        return self._book.complete and not self._filling
+
+    @property
+    def filled(self) -> bool:
+        """Return whether the plane has what could be read at the start."""
+        return self._filled
 
     @property
     def records(self) -> Records:
@@ -105,18 +111,23 @@ class EipDesk:
         """Put everything in force into the plane, and act once; `tick` tries a store again that cannot be read."""
         if not await self._load():
             await self._put_all()
+            self._filled = True
             self._act()
 
     async def _load(self) -> bool:
         async with self._writing:
-            gone = await self._book.load()
-            if gone is None:
-                return False
-            for address in gone:
-                self._apply(address)
-            await self._put_all()
+            self._filling = True
+            try:
+                gone = await self._book.load()
+                if gone is None:
+                    return False
+                for address in gone:
+                    self._apply(address)
+                await self._put_all()
+            finally:
+                self._filling = False
             self._plane.set_dials(self.dials, self.clocks().now_s)
-        self._review_due = True
+        self._filled = self._review_due = True
         self._act()
         self.on_observed()
         return True

@@ -52,6 +52,7 @@ class Eips:
             clocks=clocks,
         )
         steering.is_complete = lambda: self.desk.complete
+        steering.is_filled = lambda: self.desk.filled
         standings = _Standings(self.desk)
         self.meter = TrafficMeter(
             nft.counters,

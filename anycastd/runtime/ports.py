@@ -63,6 +63,11 @@ class NftPort(Protocol):
         """Return what was read back, as of now; the same object until something changes."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Return whether something that was taken in is still to be done; when it is done, the loop looks again."""
+        ...
+
     def apply(self, changes: Sequence[NftChange], /) -> None:
         """Take the changes in, in this order; what becomes of them shows in `observed`."""
         ...

@@ -19,18 +19,24 @@ Signature = tuple[tuple[Health, ...], tuple[tuple[Health, ...], ...], bool]
 OF_ADDRESSES = frozenset(name for name in NftSet if name[-1] in "46" and name[:3] not in ("nat", "por", "hid"))
 """Sets whose keys are addresses or prefixes of ours; what the other keys stand for cannot be told from them."""
 
+TOLD_ANEW = 2000
+"""So many changes are told anew, in order with what came to them, while the packet filter is still at it: 10 ms. More
+wait until it has done what it was told: at a start each first verdict would have cost 60 ms (measured)."""
+
 
 class Steering:
     """Keeps the plane of EIPs up to date with health and configuration, and the packet filter as the plane wants it.
 
     Prefixes that left the configuration keep carrying packets for their linger time (I5, S21), and with them the
     EIPs inside. What a daemon before us left is touched only when it is known whose it is: not while the store could
-    not be read (`is_complete`), nor inside prefixes that no file names any more.
+    not be read (`is_complete`), nor inside prefixes that no file names any more. Nothing is changed before the EIPs of
+    a start are here (`is_filled`).
     """
 
     def __init__(self, nft: NftPort, moved: Callable[[Moved], None]) -> None:
         self._nft, self._moved = nft, moved
         self.is_complete: Callable[[], bool] = lambda: True
+        self.is_filled: Callable[[], bool] = lambda: True
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
@@ -99,6 +105,11 @@ class Steering:
             self._tell(self.plane.on_health(health, changed, now_s))
         self._tell(self.plane.set_tunnels(orders, now_s))
         self._tell(self.plane.take_over(self._nft.observed, now_s))
+        if not self.is_filled():
+            # our prefixes alone would be ready to be announced, and their packets be dropped as nobody's
+            return
+        if self._nft.busy and self.plane.waiting > TOLD_ANEW:
+            return
         changes = self.plane.changes(self._nft.observed)
         if self._lost or not self.is_complete():
             changes = tuple(change for change in changes if not self._is_somebodys(change))

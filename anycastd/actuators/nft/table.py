@@ -173,6 +173,8 @@ class NftTable:
                 else:
                     await self._change(part)
             self._acting = False
+            # the loop may have kept something back while we were busy
+            self._on_change()
 
     async def _change(self, changes: Sequence[NftChange]) -> None:
         try:

@@ -30,7 +30,7 @@ from anycastd.resources.commands import (
 from anycastd.resources.refusal import Refused
 from anycastd.store import sqlite_file
 from anycastd.store.port import Write
-from tests.unit.runtime.eip_world import ONE, SIX, TWO, World, bound_to, said, with_file
+from tests.unit.runtime.eip_world import ONE, SIX, TWO, Plane, World, bound_to, said, with_file
 
 EU = bound_to("eu-central/web-1")
 US = bound_to("us-east/web-1")
@@ -402,3 +402,20 @@ async def test_a_few_tasks_end_as_soon_as_the_kernel_was_read_back_and_many_at_t
     assert [world.desk.task(task.id).state for task in tasks] == [TaskState.RUNNING] * 2  # type: ignore[union-attr]
     world.desk.on_read_back(at_most=2)
     assert [world.desk.task(task.id).state for task in tasks] == [TaskState.SUCCESS] * 2  # type: ignore[union-attr]
+
+
+async def test_what_the_store_has_is_known_only_when_the_plane_has_it_too(world: World) -> None:
+    for address in (ONE, TWO):
+        await world.done(Allocate(address=address))
+    await world.end()
+    known: list[tuple[bool, bool]] = []
+
+    class Watching(Plane):
+        def put(self, eip: Eip, now_s: float) -> None:
+            super().put(eip, now_s)
+            known.append((world.desk.complete, world.desk.filled))
+
+    world.make_plane = lambda config, fuse: Watching(fuse)
+    desk = await world.begin()
+    assert known == [(False, False)] * 2, "what is in the kernel and not put yet would be dropped"
+    assert (desk.complete, desk.filled) == (True, True)

@@ -251,6 +251,7 @@ class Nft:
     flushed: list[FlushConnections] = field(default_factory=list)
     resync: int = 1
     rules: bool = True
+    busy: bool = False
 
     @property
     def observed(self) -> NftObserved:
