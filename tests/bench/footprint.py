@@ -36,7 +36,8 @@ def use_of(pids: list[int]) -> Use:
     return Use(cpu_s, rss_bytes)
 
 
-def _pids(made: World) -> list[int]:
+def pids_of(made: World) -> list[int]:
+    """Return the processes of the POP."""
     said = subprocess.run(["ip", "netns", "pids", made.pop], check=True, capture_output=True, text=True, timeout=10)
     return [int(pid) for pid in said.stdout.split()]
 
@@ -59,7 +60,7 @@ def run() -> list[Figure]:
         daemon = made.daemon()
         wait_until("ready", 40, lambda: made.ask("/readyz") is not None)
         _wait(5.0)
-        pids = _pids(made)
+        pids = pids_of(made)
         before, begun_s = use_of(pids), time.monotonic()
         own_before = use_of([daemon.pid])
         _wait(WATCHED_S)
