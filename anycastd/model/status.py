@@ -39,6 +39,7 @@ class Alarm(StrEnum):
     TRAFFIC_NOT_SAVED = "traffic_not_saved"
     CONNTRACK_FULL = "conntrack_full"
     TUNNEL_DEVICE = "tunnel_device"
+    SHAPING_REFUSED = "shaping_refused"
     EIP_FAIL_OPEN = "eip_fail_open"
     EIP_NO_PATH = "eip_no_path"
 

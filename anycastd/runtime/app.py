@@ -144,6 +144,7 @@ class App:
         self.supervisor.start("store", self.eips.follow)
         self.supervisor.start("traffic", self.eips.measure)
         self.supervisor.start("devices", self.devices.run)
+        self.supervisor.start("shaping", self.eips.shaping.run)
         self._garbage.begin()
         sys.setswitchinterval(GIL_S)
         log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
@@ -218,6 +219,8 @@ class App:
     def _links_changed(self, names: frozenset[str]) -> None:
         self.engine.link_changed(names)
         self.devices.look()
+        if self._started:
+            self.eips.shaping.links_changed(names)
         self._soon.ask()
 
     def _follow(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
+from anycastd.actuators.dataplane.shaping import Shaper
 from anycastd.actuators.nft.table import NftTable
 from anycastd.api.ports import Clocks
 from anycastd.errors import ActuatorTransient
@@ -19,6 +20,7 @@ from anycastd.model.traffic import EipStanding
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.eip_desk import EipDesk
 from anycastd.runtime.memory_file import BOOT_ID
+from anycastd.runtime.shaping import Shaping, Sources
 from anycastd.runtime.steering import Steering
 from anycastd.runtime.traffic_meter import TrafficMeter
 from anycastd.store.sqlite import SqliteStore
@@ -62,17 +64,22 @@ class Eips:
             lambda trouble: self._report(Alarm.TRAFFIC_NOT_SAVED, TRAFFIC, trouble or None),
             BOOT_ID.read_text(encoding="ascii").strip(),
         )
+        sources = Sources(lambda: steering.plane.shaped, lambda: steering.observed)
+        self.shaping = Shaping(config.eip, sources, reported, Shaper())
+        steering.on_shaped = self.shaping.look
         self._conntrack: ConntrackStats | None = None
 
     async def start(self) -> None:
-        """Put every EIP into the plane."""
+        """Put every EIP into the plane, and make the classes of those that are shaped."""
         await self.desk.start()
+        await self.shaping.start()
 
     def configure(self, config: Config) -> None:
         """Take a new configuration, after the control loop has."""
         self._config = config
         self.meter.set_config(config.eip)
         self.desk.configure(config)
+        self.shaping.configure(config.eip)
 
     async def tick(self) -> None:
         """Do what has time, for ever."""
@@ -91,7 +98,8 @@ class Eips:
 
     def traffic_facts(self) -> TrafficFacts:
         """Return what a scrape tells of EIPs."""
-        return TrafficFacts(self.meter.sample, _Views(self._steering, self.desk), self._conntrack)
+        views = _Views(self._steering, self.desk)
+        return TrafficFacts(self.meter.sample, views, self._conntrack, self.shaping.dropped)
 
     async def _look_at_connections(self) -> None:
         try:
@@ -125,6 +133,7 @@ class Eips:
         """Wait for the changes under way, write what was metered, and let go of the files."""
         await self.meter.stop()
         await self.desk.close()
+        await self.shaping.close()
 
 
 class _Standings(Mapping[Address, EipStanding]):

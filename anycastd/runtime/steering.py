@@ -37,6 +37,9 @@ class Steering:
         self._nft, self._moved = nft, moved
         self.is_complete: Callable[[], bool] = lambda: True
         self.is_filled: Callable[[], bool] = lambda: True
+        self.on_shaped: Callable[[], None] = lambda: None
+        """Called when an EIP is shaped, not any more, or otherwise."""
+        self._shaped_version = 0
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
@@ -111,6 +114,9 @@ class Steering:
         if self._nft.busy and self.plane.waiting > TOLD_ANEW:
             return
         changes = self.plane.changes(self._nft.observed)
+        if self.plane.shaped_version != self._shaped_version:
+            self._shaped_version = self.plane.shaped_version
+            self.on_shaped()
         if self._lost or not self.is_complete():
             changes = tuple(change for change in changes if not self._is_somebodys(change))
         if changes:

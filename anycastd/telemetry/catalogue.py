@@ -151,6 +151,12 @@ EIP_DROPPED_PACKETS = _counter(
 )
 EIP_LIMIT = _gauge("eip_limit_bits_per_second", "The bandwidth limit; absent without one.", "eip", "direction",
                    values="in, out")  # fmt: skip
+EIP_SHAPED_DROPPED = _counter(
+    "eip_shaped_dropped_packets",
+    "Packets to clients that the queue of an EIP with `shaping: htb` dropped, of all uplinks; begins anew with the "
+    "queue. A large segment (offload) is one.",
+    "eip",
+)
 EIP_STATUS = _gauge(
     "eip_status", "1 for the EIP's status; the others are absent.", "eip", "status",
     values="CREATING, UNBIND, BINDING, BIND, UNBINDING, OFFLINING",
@@ -180,7 +186,8 @@ CONNTRACK_DROP = _counter("conntrack_drop", "New connections that found the tabl
 CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections forgotten to make room for new ones.")
 
 TRAFFIC: tuple[Spec, ...] = (
-    EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_STATUS, EIP_PLACEMENT,
+    EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_SHAPED_DROPPED,
+    EIP_STATUS, EIP_PLACEMENT,
     POP_BYTES, POP_PACKETS, POP_DROPPED_BYTES, POP_DROPPED_PACKETS,
     CONNTRACK_ENTRIES, CONNTRACK_LIMIT, CONNTRACK_INSERT_FAILED, CONNTRACK_DROP, CONNTRACK_EARLY_DROP,
 )  # fmt: skip

@@ -232,6 +232,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "A tunnel's device is not as configured: it could not be made, is another's, or its MTU does not fit.",
         "The detail says what and why; `ip -d link show DEVICE`, docs/tunnels.md.",
     ),
+    Alarm.SHAPING_REFUSED: Meaning(
+        "EIPs with `shaping: htb` are not shaped on a device to the clients: what leaves by it has no limit, or an "
+        "earlier one.",
+        "The detail says why; `tc qdisc show dev DEVICE`, docs/eips.md. Until then `--shaping police` limits the EIP.",
+    ),
     Alarm.EIP_FAIL_OPEN: Meaning(
         "No backend of these EIPs is usable anywhere: their packets go to the least bad one.",
         "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",

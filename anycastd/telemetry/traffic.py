@@ -26,11 +26,15 @@ _LIMIT, _UNBOUND, _NO_PATH = (f',cause="{cause.value}"' for cause in DropCause)
 
 @dataclass(frozen=True, slots=True)
 class TrafficFacts:
-    """What a scrape tells: the last reading, the EIPs as they stand, and connection tracking if it was read."""
+    """What a scrape tells: the last reading, the EIPs as they stand, and connection tracking if it was read.
+
+    `shaped_dropped`: packets that the queues of shaped EIPs dropped.
+    """
 
     sample: Sample | None = None
     views: Mapping[Address, EipView] = field(default_factory=dict)
     conntrack: ConntrackStats | None = None
+    shaped_dropped: Mapping[Address, int] = field(default_factory=dict)
 
 
 def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
@@ -49,6 +53,8 @@ def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
 def _families(facts: TrafficFacts, eips: list[tuple[str, EipTraffic]]) -> Iterator[tuple[c.Spec, Lines]]:
     for spec, line in _OF_EIP:
         yield spec, (line(f'{spec.name}{{eip="{address}', traffic) for address, traffic in eips)
+    spec = c.EIP_SHAPED_DROPPED
+    yield spec, _labelled(spec, "eip", ((str(address), count) for address, count in facts.shaped_dropped.items()))
     # asked for view by view, twice: all of 10,000 at once would hold the loop
     yield (
         c.EIP_STATUS,

@@ -25,6 +25,7 @@ from anycastd.model.eip import (
 )
 from anycastd.model.health import HealthView
 from anycastd.model.nft import BUCKETS, Key, Limit, NftObserved, NftSet, Value
+from anycastd.model.shaping import Shaped
 from anycastd.model.topology import Config, PrefixSpec, ReturnPath
 from anycastd.policy.elements import (
     Wanted,
@@ -284,6 +285,8 @@ class History:
             placement = views[address].placement
             number = numbers[keys[address]] if address in keys else None
             minor = self.plane.minors[address] if is_shaped(one) else None
+            shaped = self.plane.shaped.get(address)
+            assert shaped == (None if minor is None else Shaped(minor, one.bandwidth.out_bps or 0))
             found |= of_eip(one, number, dark=placement is not None and not placement.shares, minor=minor)
             if number is not None and placement is not None:
                 found |= of_pool(number, placement)

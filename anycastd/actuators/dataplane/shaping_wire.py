@@ -40,7 +40,10 @@ _DUMP = a.NLM_F_REQUEST | a.NLM_F_DUMP
 
 
 class QdiscFacts(NamedTuple):
-    """One qdisc as read. `device` is its index, `parent` TC_H_ROOT or its class; `limit_bytes` of a kind of ours."""
+    """One qdisc as read. `device` is its index, `parent` is TC_H_ROOT or the class that it is in.
+
+    `limit_bytes` of a kind that we make.
+    """
 
     device: int
     handle: int

@@ -21,6 +21,7 @@ from anycastd.model.eip import (
 )
 from anycastd.model.health import Health
 from anycastd.model.nft import DropElement, NftObserved, NftSet, PutElement, Value
+from anycastd.model.shaping import Shaped
 from anycastd.model.topology import Config, PrefixSpec, ReturnPath
 from anycastd.policy import elements, paths
 from anycastd.policy.paths import path_of
@@ -169,6 +170,25 @@ def test_shaped_eips_have_classes_of_their_own() -> None:
     bench.plane.put(eip(1, BOTH), 2.0)
     bench.plane.drop(TWO, 2.0)
     assert bench.plane.minors.keys() == minors.keys() - {ONE, TWO}
+
+
+def test_what_is_shaped_is_told_with_its_rate_and_counts_each_change() -> None:
+    bench = Bench()
+
+    def put(bandwidth: Bandwidth) -> int:
+        bench.plane.put(eip(1, BOTH, bandwidth=bandwidth), 1.0)
+        return bench.plane.shaped_version
+
+    first = put(Bandwidth(out_bps=8_000_000, shaping=Shaping.HTB))
+    assert bench.plane.shaped == {ONE: Shaped(bench.plane.minors[ONE], 8_000_000)}
+    assert put(Bandwidth(in_bps=64_000, out_bps=8_000_000, shaping=Shaping.HTB)) == first, "nothing of it changed"
+    faster = put(Bandwidth(out_bps=9_000_000, shaping=Shaping.HTB))
+    assert (bench.plane.shaped[ONE].out_bps, faster > first) == (9_000_000, True)
+    policed = put(Bandwidth(out_bps=9_000_000))
+    assert (dict(bench.plane.shaped), policed > faster) == ({}, True)
+    again = put(Bandwidth(out_bps=9_000_000, shaping=Shaping.HTB))
+    bench.plane.drop(ONE, 2.0)
+    assert (dict(bench.plane.shaped), bench.plane.shaped_version > again) == ({}, True)
 
 
 # what health does

@@ -42,7 +42,7 @@ def facts() -> TrafficFacts:
     named = {name: Count(20 + number, 1000 + number) for number, name in enumerate(NamedCounter)}
     sample = Sample(0.0, 0.0, 5.0, eips, totals, Rates(), named)
     views = {A: view(A, ("eu-central/web-1", 16), ("eu-central/web-1", 16), ("us-east/web-2", 32)), SIX: view(SIX)}
-    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3))
+    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3), {A: 21})
 
 
 def samples(given: TrafficFacts) -> dict[tuple[str, ...], float]:
@@ -71,6 +71,8 @@ def test_an_eip_is_told_by_direction_and_cause() -> None:
     assert [found["eip_dropped_bytes_total", a, *cause] for cause in causes] == [6, 8, 10, 12]
     assert found["eip_limit_bits_per_second", a, "in"] == 8_000_000
     assert ("eip_limit_bits_per_second", a, "out") not in found
+    assert found["eip_shaped_dropped_packets_total", a] == 21
+    assert ("eip_shaped_dropped_packets_total", six) not in found
     assert ("eip_limit_bits_per_second", six, "in") not in found
 
 
