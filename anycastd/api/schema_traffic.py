@@ -91,6 +91,7 @@ class EipTrafficShape(Shape):
     span_s: float
     rates: LimitedRatesShape
     totals: TotalsShape
+    connections: int | None = Field(description="Tracked now; null = not counted yet, or a stateless EIP.")
     percentile_95: list[MonthShape]
     history_missing: str
     points: list[PointShape]

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import click
 
 from anycastd.cli.asking import socket_of, told, where_options
-from anycastd.cli.client import EX_TEMPFAIL, TIMEOUT_S, AskError, ask
+from anycastd.cli.client import EX_TEMPFAIL, EX_USAGE, TIMEOUT_S, AskError, ask
 from anycastd.cli.eip_render import list_lines, show_lines, summary_of
 from anycastd.cli.eip_words import port_of, rate_of, target_of
 from anycastd.cli.render import wants_colour
@@ -305,12 +305,25 @@ def list_(as_json: bool, socket_path: str | None, config_file: str | None, **fil
 def show(name: str, as_json: bool, socket_path: str | None, config_file: str | None) -> None:
     """Show everything about EIP."""
     with told():
-        body = ask(socket_of(socket_path, config_file), _path(name))
+        path = socket_of(socket_path, config_file)
+        body = ask(path, _path(name))
+        connections = None if as_json else _connections(path, name)
     if as_json:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         return
     colour = wants_colour()
-    click.echo("\n".join(show_lines(body, colour=colour)), color=colour)
+    click.echo("\n".join(show_lines(body, connections, colour=colour)), color=colour)
+
+
+def _connections(path: str, name: str) -> int | None:
+    try:
+        found: int | None = ask(path, f"{_path(name)}/traffic?span=1m").get("connections")
+    except AskError as error:
+        # it is gone by now, or the daemon knows of no traffic
+        if error.exit_code == EX_USAGE:
+            return None
+        raise
+    return found
 
 
 @eip.command("watch")

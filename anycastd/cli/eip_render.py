@@ -99,8 +99,8 @@ def list_lines(eips: Iterable[dict[str, Any]], *, colour: bool) -> list[str]:
     return table(("EIP", "STATUS", "TO", "LIMIT (in/out)", "WHY"), _rows(eips), colour=colour)
 
 
-def show_lines(eip: dict[str, Any], *, colour: bool) -> list[str]:
-    """Return the page of `anycastd eip show`."""
+def show_lines(eip: dict[str, Any], connections: int | None = None, *, colour: bool) -> list[str]:
+    """Return the page of `anycastd eip show`; `connections` None: they were not counted."""
     association = eip["association"]
     facts: list[tuple[str, str]] = [
         ("status", f"{painted(eip['status'], colour)}  {eip['reason'].replace('_', ' ')}: {eip['detail']}"),
@@ -122,6 +122,8 @@ def show_lines(eip: dict[str, Any], *, colour: bool) -> list[str]:
     if eip["placement"] is not None:
         facts += [("goes to", way) for way in ways_of(eip)]
         facts.append(("since", f"{eip['placement']['since']}: {eip['placement']['detail']}"))
+    if connections is not None:
+        facts.append(("carries", f"{connections} connection{'s' * (connections != 1)}"))
     facts += [("blocked", eip["blocked_reason"])] * eip["blocked"]
     if eip["released_at"]:
         facts.append(("released", f"{eip['released_at']}, restorable until {eip['restorable_until']}"))

@@ -91,4 +91,6 @@ def eip_config(section: EipSettings) -> EipConfig:
         max_eips=section.max_eips,
         max_targets=section.max_targets,
         conntrack_alarm_percent=section.conntrack_alarm,
+        conntrack_max=section.conntrack_max,
+        conntrack_liberal=section.conntrack_liberal,
     )

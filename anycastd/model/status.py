@@ -38,6 +38,7 @@ class Alarm(StrEnum):
     STORE_TROUBLE = "store_trouble"
     TRAFFIC_NOT_SAVED = "traffic_not_saved"
     CONNTRACK_FULL = "conntrack_full"
+    CONNTRACK_SIZE = "conntrack_size"
     TUNNEL_DEVICE = "tunnel_device"
     SHAPING_REFUSED = "shaping_refused"
     EIP_FAIL_OPEN = "eip_fail_open"

@@ -287,6 +287,10 @@ class EipConfig:
     max_eips: int = 20000
     max_targets: int = 32
     conntrack_alarm_percent: int = 80
+    conntrack_max: int | None = None
+    """How many connections the kernel may track; None: as it is."""
+    conntrack_liberal: bool = True
+    """Take TCP packets outside the window for part of their connection: another POP may have seen the ones between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,10 @@ class EipPaths:
         """Return the path with its final number."""
         return numbered(path, self._numbers[path])
 
+    def by_mark(self) -> dict[int, Path]:
+        """Return the paths by their marks."""
+        return {path.mark: path for path in map(self.__getitem__, self._uses)}
+
     def elements(self, path: Path) -> Wanted:
         """Return the elements of a path."""
         return self._elements[path]

@@ -13,7 +13,7 @@ from zlib import crc32
 
 from anycastd.model.address import Address, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
-from anycastd.model.eip import Eip, EipView, FlushConnections, Placement, Tracking
+from anycastd.model.eip import Eip, EipView, FlushConnections, Path, Placement, Tracking
 from anycastd.model.health import HealthView
 from anycastd.model.nft import Elements, NftChange, NftObserved, NftSet
 from anycastd.model.shaping import MINORS, Shaped
@@ -225,6 +225,10 @@ class EipPlane:
             known[pool] = self._pools.is_there(pool, observed)
         status = status_of(entry.eip, entry.elements, observed, pool is None or known[pool])
         return view_of(entry.eip, pool, status)
+
+    def paths(self) -> Mapping[int, Path]:
+        """Return the paths that bindings may use, by their marks."""
+        return self._pools.paths.by_mark()
 
     def placements(self) -> Iterator[tuple[Placement, Collection[Address]]]:
         """Yield where packets go now, with the EIPs that share it."""

@@ -143,6 +143,8 @@ class App:
         self.supervisor.start("eips", self.eips.tick)
         self.supervisor.start("store", self.eips.follow)
         self.supervisor.start("traffic", self.eips.measure)
+        self.supervisor.start("connections", self.eips.connections.run)
+        self.supervisor.start("conntrack", self.eips.tracking.run)
         self.supervisor.start("devices", self.devices.run)
         self.supervisor.start("shaping", self.eips.shaping.run)
         self._garbage.begin()

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from anycastd.actuators.dataplane.shaping import Shaper
+from anycastd.actuators.nft.connections import ConnectionReader
 from anycastd.actuators.nft.table import NftTable
 from anycastd.api.ports import Clocks
 from anycastd.errors import ActuatorTransient
@@ -18,6 +19,8 @@ from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.model.traffic import EipStanding
 from anycastd.runtime.alarms import Reported
+from anycastd.runtime.connection_meter import ConnectionMeter
+from anycastd.runtime.connection_tracking import ConnectionTracking
 from anycastd.runtime.eip_desk import EipDesk
 from anycastd.runtime.memory_file import BOOT_ID
 from anycastd.runtime.shaping import Shaping, Sources
@@ -56,6 +59,10 @@ class Eips:
         steering.is_complete = lambda: self.desk.complete
         steering.is_filled = lambda: self.desk.filled
         standings = _Standings(self.desk)
+        self.tracking = ConnectionTracking(config.eip, reported)
+        self.connections = ConnectionMeter(
+            ConnectionReader(), config, lambda address: self.desk.records.get(address), lambda: steering.plane.paths()
+        )
         self.meter = TrafficMeter(
             nft.counters,
             lambda: standings,
@@ -63,6 +70,7 @@ class Eips:
             config.eip,
             lambda trouble: self._report(Alarm.TRAFFIC_NOT_SAVED, TRAFFIC, trouble or None),
             BOOT_ID.read_text(encoding="ascii").strip(),
+            connections=self.connections.of,
         )
         sources = Sources(lambda: steering.plane.shaped, lambda: steering.observed)
         self.shaping = Shaping(config.eip, sources, reported, Shaper())
@@ -78,6 +86,8 @@ class Eips:
         """Take a new configuration, after the control loop has."""
         self._config = config
         self.meter.set_config(config.eip)
+        self.connections.set_config(config)
+        self.tracking.configure(config.eip)
         self.desk.configure(config)
         self.shaping.configure(config.eip)
 
@@ -98,8 +108,15 @@ class Eips:
 
     def traffic_facts(self) -> TrafficFacts:
         """Return what a scrape tells of EIPs."""
-        views = _Views(self._steering, self.desk)
-        return TrafficFacts(self.meter.sample, views, self._conntrack, self.shaping.dropped)
+        counts = self.connections.counts
+        return TrafficFacts(
+            self.meter.sample,
+            _Views(self._steering, self.desk),
+            self._conntrack,
+            self.shaping.dropped,
+            counts.by_eip if counts else {},
+            self.connections.by_path(),
+        )
 
     async def _look_at_connections(self) -> None:
         try:
@@ -131,6 +148,7 @@ class Eips:
 
     async def close(self) -> None:
         """Wait for the changes under way, write what was metered, and let go of the files."""
+        self.connections.close()
         await self.meter.stop()
         await self.desk.close()
         await self.shaping.close()

@@ -42,6 +42,7 @@ class TrafficMeter:
 
     `read` gives one reading of the counters (ActuatorTransient: passed over), `eips` what is allocated now,
     `troubled` is told what is wrong with the file, and "" when it is well again. `boot` is the kernel's boot id.
+    `connections` says how many connections an EIP has, None when nobody counted them.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class TrafficMeter:
         troubled: Callable[[str], None],
         boot: str,
         wall: Callable[[], float] = time.time,
+        connections: Callable[[Address], int | None] = lambda _: None,
     ) -> None:
+        self._connections = connections
         self._read, self._eips, self._troubled, self._boot, self._wall = read, eips, troubled, boot, wall
         self._config = config
         self._file = TrafficFile(path, history_s=config.history_s)
@@ -152,7 +155,7 @@ class TrafficMeter:
         if traffic is None or traffic.standing.id != standing.id:
             # allocated since the last reading
             fresh = EipTraffic(standing, 0, now_s, Totals(), Rates())
-            return traffic_of(address, fresh, within_s)
+            return traffic_of(address, fresh, within_s, connections=self._connections(address))
         history, missing = History(), ""
         try:
             history = await self._on_disk(self._file.history, traffic.number, traffic.since_unix_s, within_s, now_s)
@@ -162,7 +165,7 @@ class TrafficMeter:
         # thousands of points: 10 ms of the loop
         return await asyncio.to_thread(
             traffic_of, address, traffic, within_s, points=history.points, times=history.times, frames=frames,
-            months=history.months, missing=missing,
+            months=history.months, connections=self._connections(address), missing=missing,
         )  # fmt: skip
 
     async def asked(self, shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:

@@ -164,6 +164,11 @@ EIP_STATUS = _gauge(
 EIP_PLACEMENT = _gauge(
     "eip_placement", "Share of the EIP's new connections that goes to the backend, 0 to 1.", "eip", "region", "backend"
 )
+EIP_CONNECTIONS = _gauge("eip_connections", "Connections tracked; of EIPs that have some.", "eip")
+PATH_CONNECTIONS = _gauge(
+    "path_connections", "Connections that are pinned to the backend.", "region", "backend", "mode",
+    values="mode: routed, dnat, masquerade; backend and mode are empty when no EIP is bound by that path any more",
+)  # fmt: skip
 POP_BYTES = _counter("pop_bytes", "L3 bytes of all EIPs let through, those gone included.", "direction",
                      values="in, out")  # fmt: skip
 POP_PACKETS = _counter("pop_packets", "Packets of all EIPs let through.", "direction", values="in, out")
@@ -187,7 +192,7 @@ CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections forgotten t
 
 TRAFFIC: tuple[Spec, ...] = (
     EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_SHAPED_DROPPED,
-    EIP_STATUS, EIP_PLACEMENT,
+    EIP_STATUS, EIP_PLACEMENT, EIP_CONNECTIONS, PATH_CONNECTIONS,
     POP_BYTES, POP_PACKETS, POP_DROPPED_BYTES, POP_DROPPED_PACKETS,
     CONNTRACK_ENTRIES, CONNTRACK_LIMIT, CONNTRACK_INSERT_FAILED, CONNTRACK_DROP, CONNTRACK_EARLY_DROP,
 )  # fmt: skip

@@ -226,7 +226,14 @@ ALARMS: Mapping[Alarm, Meaning] = {
     Alarm.CONNTRACK_FULL: Meaning(
         "The kernel's table of tracked connections is nearly full, or had no room for a new connection: new "
         "connections to EIPs are then lost.",
-        "Raise `net.netfilter.nf_conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md).",
+        "Raise `eip.conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md).",
+    ),
+    Alarm.CONNTRACK_SIZE: Meaning(
+        "Connection tracking is not as `eip.conntrack_max` and `eip.conntrack_liberal` want it (the subject is the "
+        "sysctl). Its size is that of the whole machine and can be set in the initial network namespace only, never "
+        "below the number of connections that are tracked.",
+        "Run the `sysctl` that the detail names on the host, and write it to /etc/sysctl.d/; or leave "
+        "`eip.conntrack_max` out.",
     ),
     Alarm.TUNNEL_DEVICE: Meaning(
         "A tunnel's device is not as configured: it could not be made, is another's, or its MTU does not fit.",

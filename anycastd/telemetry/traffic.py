@@ -6,12 +6,12 @@ here, some hundred lines at a time, between which the caller gives the loop back
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from anycastd.model.address import Address
-from anycastd.model.conntrack import ConntrackStats
+from anycastd.model.conntrack import ConntrackStats, PathConnections
 from anycastd.model.eip import EipView
 from anycastd.model.nft import BUCKETS
 from anycastd.model.traffic import Direction, DropCause, EipTraffic, Sample, Totals
@@ -26,15 +26,17 @@ _LIMIT, _UNBOUND, _NO_PATH = (f',cause="{cause.value}"' for cause in DropCause)
 
 @dataclass(frozen=True, slots=True)
 class TrafficFacts:
-    """What a scrape tells: the last reading, the EIPs as they stand, and connection tracking if it was read.
+    """What a scrape tells: the last reading, the EIPs as they stand, and of connections what was read.
 
-    `shaped_dropped`: packets that the queues of shaped EIPs dropped.
+    `shaped_dropped`: packets that the queues of shaped EIPs dropped. `connections`: of the EIPs that have some.
     """
 
     sample: Sample | None = None
     views: Mapping[Address, EipView] = field(default_factory=dict)
     conntrack: ConntrackStats | None = None
     shaped_dropped: Mapping[Address, int] = field(default_factory=dict)
+    connections: Mapping[Address, int] = field(default_factory=dict)
+    by_path: Sequence[PathConnections] = ()
 
 
 def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
@@ -61,6 +63,9 @@ def _families(facts: TrafficFacts, eips: list[tuple[str, EipTraffic]]) -> Iterat
         (f'{c.EIP_STATUS.name}{{eip="{at}",status="{view.status.value}"}} 1\n' for at, view in facts.views.items()),
     )
     yield c.EIP_PLACEMENT, (_placement(address, view) for address, view in facts.views.items())
+    connections = ((str(address), count) for address, count in facts.connections.items())
+    yield c.EIP_CONNECTIONS, _labelled(c.EIP_CONNECTIONS, "eip", connections)
+    yield c.PATH_CONNECTIONS, (_pinned(path) for path in facts.by_path)
     yield from _of_pop(facts.sample)
     yield from _of_conntrack(facts.conntrack)
 
@@ -121,6 +126,11 @@ def _placement(address: Address, view: EipView) -> str:
         f"{buckets / BUCKETS:g}\n"
         for (region, backend), buckets in shares.items()
     )
+
+
+def _pinned(path: PathConnections) -> str:
+    labels = f'region="{_escaped(path.region)}",backend="{_escaped(path.backend)}",mode="{path.mode}"'
+    return f"{c.PATH_CONNECTIONS.name}{{{labels}}} {path.count}\n"
 
 
 def _of_pop(sample: Sample | None) -> Iterator[tuple[c.Spec, Lines]]:

@@ -142,11 +142,13 @@ def traffic_of(
     times: Iterable[SlotTime] = (),
     frames: Iterable[Frame] = (),
     months: Iterable[MonthlyRate] = (),
+    connections: int | None = None,
     missing: str = "",
 ) -> Json:
     """Return `/v1/eips/{id}/traffic`: rates, totals, monthly 95th percentiles and the curve of the last `span_s`.
 
-    `frames` are of the span, and used up to RECENT_S. `missing` says why stored history is not part of it.
+    `frames` are of the span, and used up to RECENT_S. `connections` None: nobody counted them. `missing` says why
+    stored history is not part of it.
     """
     shown = list(frames) if span_s <= RECENT_S else []
     return {
@@ -156,6 +158,7 @@ def traffic_of(
         "span_s": span_s,
         "rates": _limited_rates(traffic),
         "totals": _totals(traffic.totals),
+        "connections": connections,
         "percentile_95": [_month(rate) for rate in months],
         "history_missing": missing,
         "points": list(points_of(points, times, shown, traffic.since_unix_s)),

@@ -129,6 +129,16 @@ class EipSettings(Section):
         default=_DEFAULT.conntrack_alarm_percent,
         description="How full the kernel's table of connections may be before there is an alarm.",
     )
+    conntrack_max: Annotated[int, whole(16384, 16777216)] | None = Field(
+        default=_DEFAULT.conntrack_max,
+        description="How many connections the kernel may track (nf_conntrack_max; 0.4 KiB each), never set below the "
+        "present number; default: as it is.",
+    )
+    conntrack_liberal: Flag = Field(
+        default=_DEFAULT.conntrack_liberal,
+        description="Sets nf_conntrack_tcp_be_liberal=1: a connection that went through another POP for a while goes "
+        "on here. `false`: as it is.",
+    )
 
 
 Eips = dict[AddressField, EipSection]

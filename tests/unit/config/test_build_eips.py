@@ -95,7 +95,8 @@ def test_stateless_in_a_routed_region(tmp_path: Path) -> None:
 def test_settings(tmp_path: Path) -> None:
     text = (
         "eip: {region_hysteresis_ms: 2.5, seed: 7, uplinks: [eth0, eth1], keep_released: 1h, traffic_interval: 10s, "
-        "history: 2d, max_eips: 5, max_targets: 6, conntrack_alarm: 50}\n"
+        "history: 2d, max_eips: 5, max_targets: 6, conntrack_alarm: 50, "
+        "conntrack_max: 1048576, conntrack_liberal: false}\n"
     )
     assert load_text(f"{SMALLEST}\n{text}", tmp_path).eip == EipConfig(
         region_hysteresis_ms=2.5,
@@ -107,6 +108,8 @@ def test_settings(tmp_path: Path) -> None:
         max_eips=5,
         max_targets=6,
         conntrack_alarm_percent=50,
+        conntrack_max=1_048_576,
+        conntrack_liberal=False,
     )
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from prometheus_client.parser import text_string_to_metric_families
 
 from anycastd.model.address import Address, BackendId, RegionName
-from anycastd.model.conntrack import ConntrackStats
+from anycastd.model.conntrack import ConntrackStats, PathConnections
 from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Mode, Path, Placement, PlacementReason, Share
 from anycastd.model.nft import Count, NamedCounter
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
@@ -42,7 +42,8 @@ def facts() -> TrafficFacts:
     named = {name: Count(20 + number, 1000 + number) for number, name in enumerate(NamedCounter)}
     sample = Sample(0.0, 0.0, 5.0, eips, totals, Rates(), named)
     views = {A: view(A, ("eu-central/web-1", 16), ("eu-central/web-1", 16), ("us-east/web-2", 32)), SIX: view(SIX)}
-    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3), {A: 21})
+    pinned = [PathConnections("eu-central", "web-1", "dnat", 40), PathConnections("us-east", "", "", 2)]
+    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3), {A: 21}, {A: 42}, pinned)
 
 
 def samples(given: TrafficFacts) -> dict[tuple[str, ...], float]:
@@ -98,6 +99,15 @@ def test_the_pop_and_connection_tracking() -> None:
     assert found["conntrack_entries",] == 100
     assert found["conntrack_limit",] == 262_144
     assert [found[f"conntrack_{name}_total",] for name in ("insert_failed", "drop", "early_drop")] == [3, 2, 1]
+
+
+def test_connections_by_eip_and_by_path() -> None:
+    found = samples(facts())
+    assert {key[1:]: value for key, value in found.items() if key[0] == "eip_connections"} == {(str(A),): 42.0}
+    assert {key[1:]: value for key, value in found.items() if key[0] == "path_connections"} == {
+        ("eu-central", "web-1", "dnat"): 40.0,
+        ("us-east", "", ""): 2.0,
+    }
 
 
 def test_before_the_first_reading_nothing_is_told() -> None:

@@ -36,7 +36,7 @@ def test_what_is_no_span_is_refused(text: str) -> None:
 
 
 def test_an_eip_has_rates_limits_totals_drops_and_months() -> None:
-    found = traffic_of(A, sample().eips[A], 3600.0, months=(MonthlyRate("2026-08", 8928, 5, 7, True),))
+    found = traffic_of(A, sample().eips[A], 3600.0, months=(MonthlyRate("2026-08", 8928, 5, 7, True),), connections=7)
     assert found["address"] == "203.0.113.10"
     assert found["since"] == "2026-09-21T14:15:00.000Z"
     assert found["rates"] == {
@@ -55,6 +55,7 @@ def test_an_eip_has_rates_limits_totals_drops_and_months() -> None:
     assert found["percentile_95"] == [
         {"month": "2026-08", "points": 8928, "complete": True, "in_bps": 5, "out_bps": 7, "larger_bps": 7}
     ]
+    assert found["connections"] == 7
     json.dumps(found, allow_nan=False)
 
 
