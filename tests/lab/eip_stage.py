@@ -86,6 +86,15 @@ class Stage:
         """Ask the API for something."""
         return ask(self.api, target)
 
+    def text(self, target: str) -> str:
+        """Ask the API for something that is no JSON."""
+        connection = UnixConnection(self.api, 15)
+        connection.request("GET", target)
+        try:
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def change(self, method: str, target: str, body: Any = None) -> Any:
         """Make a change by the API and wait until the task has ended well."""
         said = ask(self.api, f"{target}{'&' if '?' in target else '?'}wait=10s", method=method, body=body, timeout_s=15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -164,3 +165,25 @@ def test_a_blocked_eip_carries_nothing_and_its_connections_stop(stage: Stage) ->
     assert not any(one.ok for one in stage.ask(address, count=2, options=("--timeout-ms", "300")).rows)
     stage.cli("eip", "modify", address, "--unblock")
     stage.ask(address).all_ok()
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_its_connections_are_counted_by_eip_and_by_path(stage: Stage, version: int) -> None:
+    address = stage.bound(version, "eu/b1", mode="dnat")
+    count = 7
+    stage.ask(address, count=count).all_ok()
+
+    def counted(number: int) -> bool:
+        return bool(stage.get(f"/v1/eips/{address}/traffic")["connections"] == number)
+
+    wait_until(f"{count} connections are counted", 15, partial(counted, count))
+    assert f"carries   {count} connections" in stage.cli("eip", "show", address)
+    metrics = stage.text("/metrics")
+    assert f'anycastd_eip_connections{{eip="{address}"}} {count}\n' in metrics
+    pinned = re.search(r'path_connections\{region="eu",backend="b1(?:-6)?",mode="dnat"\} (\d+)\n', metrics)
+    assert pinned
+    assert int(pinned[1]) >= count
+    stage.cli("eip", "disassociate", address)
+    wait_until("they are forgotten with the binding", 15, partial(counted, 0))
+    liberal = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal"
+    assert stage.lab.exec(POP, "cat", liberal, check=True).stdout == "1\n"
