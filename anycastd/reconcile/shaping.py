@@ -92,7 +92,7 @@ def diff(
     idle: set[str] = set()
     leaving = False
     if wanted and not uplinks:
-        detail = f"{_unlimited(wanted)}: eip.uplinks names no device to the clients"
+        detail = f"{unlimited(wanted)}: eip.uplinks names no device to the clients"
         problems.append(ShapingProblem("eip.uplinks", ShapingFault.NO_UPLINKS, detail))
     for name in dict.fromkeys(uplinks):
         if wanted:
@@ -117,14 +117,14 @@ def _puts(
     name: str, view: UplinkView | None, wanted: Mapping[int, int], kind: QueueKind, problems: list[ShapingProblem]
 ) -> Iterator[ShapingAction]:
     if view is None:
-        detail = f"{_unlimited(wanted)} over {name}: there is no such device"
+        detail = f"{unlimited(wanted)} over {name}: there is no such device"
         problems.append(ShapingProblem(name, ShapingFault.MISSING, detail))
     elif view.is_ours:
         for minor, bps in wanted.items():
             yield from _put(view, minor, view.classes.get(minor), bucket_of(bps), queue_of(bps, kind))
     elif view.major:
         detail = (
-            f"{_unlimited(wanted)} over {name}: its root qdisc is a {view.root} {view.major:x}: that anycastd did not "
+            f"{unlimited(wanted)} over {name}: its root qdisc is a {view.root} {view.major:x}: that anycastd did not "
             f"make; it is not touched: `tc qdisc del dev {name} root`, or limit these EIPs by `police`"
         )
         problems.append(ShapingProblem(name, ShapingFault.FOREIGN, detail))
@@ -141,6 +141,7 @@ def _put(
         yield SetQueue(view.name, view.index, minor, queue)
 
 
-def _unlimited(wanted: Mapping[int, int]) -> str:
+def unlimited(wanted: Mapping[int, int]) -> str:
+    """Return how many EIPs have no limit, as the begin of a sentence."""
     count = len(wanted)
     return f"{count} EIP{'' if count == 1 else 's'} with `htb` ha{'s' if count == 1 else 've'} no limit to clients"

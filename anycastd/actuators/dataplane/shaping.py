@@ -32,7 +32,7 @@ from anycastd.model.shaping import (
     ShapingProblem,
     UplinkView,
 )
-from anycastd.reconcile.shaping import Plan, diff
+from anycastd.reconcile.shaping import Plan, diff, unlimited
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +106,18 @@ class Shaper:
     ) -> tuple[ShapingProblem, ...]:
         failed: dict[ShapingAction, RefusedError] = {}
         for _ in range(ROUNDS):
-            self._observe()
+            try:
+                self._observe()
+            except RefusedError as error:
+                detail = f"{unlimited(wanted)}: this kernel does not tell of its qdiscs: {error}"
+                return (ShapingProblem("kernel", ShapingFault.UNSUPPORTED, detail),) if wanted else ()
             plan = self._plan(wanted, uplinks, kept, now_s, linger_s)
             todo = [action for action in plan.actions if action not in failed]
             if not todo:
                 break
             for action in todo:
-                if (error := self._tried(action)) is not None:
-                    failed[action] = error
+                if (refusal := self._tried(action)) is not None:
+                    failed[action] = refusal
         self._leaving = plan.leaving
         return (*plan.problems, *_problems(plan, failed))
 
