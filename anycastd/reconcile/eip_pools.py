@@ -62,6 +62,8 @@ class EipPools:
         elif before is not None:
             pool.worn |= before.worn.intersection(pool.known)
         pool.addresses[address] = None
+        # what was noted of this pool is of no use, and of no known path, once the pool has ended
+        self._flush_left()
         return pool
 
     def leave(self, address: Address, pool: Pool) -> None:

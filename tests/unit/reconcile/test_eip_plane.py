@@ -309,6 +309,18 @@ def test_a_new_binding_ends_only_connections_to_backends_that_are_not_well() -> 
     assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-2"), address=ONE),)
 
 
+def test_two_new_bindings_in_a_row_leave_nothing_behind_that_the_next_verdict_stumbles_over() -> None:
+    bench = Bench(states={"eu/web-1": BAD})
+    bench.plane.put(eip(1, bound("eu/web-1")), 1.0)
+    bench.settle()
+    bench.plane.put(eip(1, bound("eu/web-1", "us/web-1")), 2.0)
+    bench.plane.put(eip(1, bound("us/web-1")), 3.0)
+    bench.settle()
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1"), address=ONE),)
+    assert bench.believe({"eu/web-1": BAD, "us/web-1": BAD})
+    assert bench.plane.take_flushes() == ()
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_connections_left_by_a_new_binding_end_when_their_backend_turns_bad_if_it_is_still_bound(there: bool) -> None:
     bench = Bench()
