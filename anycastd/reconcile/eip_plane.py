@@ -81,6 +81,15 @@ class EipPlane:
         return self._wanted.let_go
 
     @property
+    def pool_numbers(self) -> frozenset[int]:
+        """Return the numbers of the pools that there are."""
+        return frozenset(pool.number for pool in self._pools.all())
+
+    def knows(self, address: Address) -> bool:
+        """Return whether an EIP is wanted, so that all elements of its address are ours to judge."""
+        return address in self._entries
+
+    @property
     def minors(self) -> Mapping[Address, int]:
         """Return the minor numbers of the HTB classes of EIPs that are shaped."""
         return {address: self._minors[address] for address in self._minors}

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
-from anycastd.model.address import Address, Prefix, RegionName
+from anycastd.model.address import Address, Family, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView
 from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import DropElement, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config, PrefixTimers
+from anycastd.policy.condition import carries
 from anycastd.reconcile.eip_plane import EipPlane
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.ports import NftPort
 
 Signature = tuple[tuple[Health, ...], tuple[tuple[Health, ...], ...], bool]
+Latencies = tuple[float | None, float | None]
 OF_ADDRESSES = frozenset(name for name in NftSet if name[-1] in "46" and name[:3] not in ("nat", "por", "hid"))
 """Sets whose keys are addresses or prefixes of ours; what the other keys stand for cannot be told from them."""
 
@@ -29,8 +31,8 @@ class Steering:
 
     Prefixes that left the configuration keep carrying packets for their linger time (I5, S21), and with them the
     EIPs inside. What a daemon before us left is touched only when it is known whose it is: not while the store could
-    not be read (`is_complete`), nor inside prefixes that no file names any more. Nothing is changed before the EIPs of
-    a start are here (`is_filled`).
+    not be read (`is_complete`), nor inside prefixes that no file names any more; what stands in the way of an EIP or a
+    prefix that is known is no such thing. Nothing is changed before the EIPs of a start are here (`is_filled`).
     """
 
     def __init__(self, nft: NftPort, moved: Callable[[Moved], None]) -> None:
@@ -43,9 +45,9 @@ class Steering:
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
-        self._gone: set[Address] = set()
+        self._gone: dict[Address, float] = {}
         self._seen: dict[RegionName, Signature] = {}
-        self._latency_ms: dict[RegionName, float | None] = {}
+        self._latency_ms: dict[RegionName, Latencies] = {}
         self._is_first = True
 
     @property
@@ -65,7 +67,7 @@ class Steering:
         else:
             self._tell(self.plane.configure(config, health, now_s))
         self._seen = {name: _signature(health, config, name) for name in config.regions}
-        self._latency_ms = {name: _latency_ms(health, config, name) for name in config.regions}
+        self._latency_ms = {name: _latencies_ms(health, config, name) for name in config.regions}
 
     def _found(self) -> set[Prefix]:
         elements = self._nft.observed.elements or {}
@@ -82,13 +84,14 @@ class Steering:
 
     def put(self, eip: Eip, now_s: float) -> None:
         """Take an EIP in, new or changed."""
-        self._gone.discard(eip.address)
+        self._gone.pop(eip.address, None)
         self.plane.put(eip, now_s)
 
     def drop(self, address: Address, now_s: float) -> None:
-        """Take an EIP out; while its prefix lingers, only when that is over."""
-        if any(address in prefix for prefix in self._until_s if prefix.version == address.version):
-            self._gone.add(address)
+        """Take an EIP out; while its prefix lingers, when that is over, also if the prefix comes back meanwhile."""
+        ends_s = [end for prefix, end in self._until_s.items() if _is_in(address, prefix)]
+        if ends_s:
+            self._gone[address] = max(ends_s)
         else:
             self.plane.drop(address, now_s)
 
@@ -103,14 +106,25 @@ class Steering:
     def act(self, health: HealthView, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> None:
         """Follow health and the tunnels, and say what differs from what the packet filter holds."""
         self._wake(now_s)
-        changed = frozenset(name for name in self._config.regions if self._news_of(health, name))
-        if changed:
-            self._tell(self.plane.on_health(health, changed, now_s))
-        self._tell(self.plane.set_tunnels(orders, now_s))
-        self._tell(self.plane.take_over(self._nft.observed, now_s))
-        if not self.is_filled():
-            # our prefixes alone would be ready to be announced, and their packets be dropped as nobody's
-            return
+        moved = [*self._follow_health(health, now_s), *self.plane.set_tunnels(orders, now_s)]
+        # our prefixes alone would be ready to be announced, and their packets be dropped as nobody's; and a pool that
+        # comes after the taking over would not go on where the kernel is
+        if self.is_filled():
+            moved += self.plane.take_over(self._nft.observed, now_s)
+            self._say()
+        # thousands of pools may have moved: packets do not wait for the log
+        self._tell(moved)
+
+    def _follow_health(self, health: HealthView, now_s: float) -> Iterable[Moved]:
+        news = {name: self._look_of(health, name) for name in self._config.regions if self._is_news(health, name)}
+        if not news:
+            return ()
+        moved = self.plane.on_health(health, frozenset(news), now_s)
+        for name, (signature, latencies_ms) in news.items():
+            self._seen[name], self._latency_ms[name] = signature, latencies_ms
+        return moved
+
+    def _say(self) -> None:
         if self._nft.busy and self.plane.waiting > TOLD_ANEW:
             return
         changes = self.plane.changes(self._nft.observed)
@@ -118,61 +132,72 @@ class Steering:
             self._shaped_version = self.plane.shaped_version
             self.on_shaped()
         if self._lost or not self.is_complete():
-            changes = tuple(change for change in changes if not self._is_somebodys(change))
+            numbers = self.plane.pool_numbers
+            changes = tuple(change for change in changes if not self._is_somebodys(change, numbers))
         if changes:
             self._nft.apply(changes)
         if flushes := self.plane.take_flushes():
             self._nft.flush(flushes)
 
-    def _is_somebodys(self, change: NftChange) -> bool:
-        """Return whether a change would take away what we never wanted, and another may still need."""
+    def _is_somebodys(self, change: NftChange, numbers: Container[int]) -> bool:
+        """Return whether a change would take away what we never wanted, and another may still need.
+
+        `numbers` are those of the pools that are known.
+        """
         if not isinstance(change, DropElement) or (change.set, change.key) in self.plane.let_go:
             return False
-        if not self.is_complete() or change.set not in OF_ADDRESSES:
-            return True
         key = change.key
         if isinstance(key, IPv4Network | IPv6Network):
-            return key in self._lost
-        return not isinstance(key, int | tuple) and any(key in p for p in self._lost if p.version == key.version)
+            # inside a wider one of ours, which the kernel takes only without it
+            return not self._is_ours(_wider(key)) and (key in self._lost or not self.is_complete())
+        if change.set in (NftSet.POOL, NftSet.SLOT):
+            # a single path goes before the buckets: it would be used for ever though the pool has several now
+            return (key[0] if isinstance(key, tuple) else key) not in numbers
+        if change.set not in OF_ADDRESSES or isinstance(key, int | tuple):
+            return True
+        if self.plane.knows(key):
+            return False
+        return not self.is_complete() or any(_is_in(key, prefix) for prefix in self._lost)
+
+    def _is_ours(self, prefixes: Iterable[Prefix]) -> bool:
+        own = self.plane.wanted
+        return any(prefix in own[NftSet.OWN4 if prefix.version == 4 else NftSet.OWN6] for prefix in prefixes)
 
     def _wake(self, now_s: float) -> None:
         self.plane.wake(now_s)
         self._lost = {prefix: end for prefix, end in self._lost.items() if end > now_s}
-        over = {prefix for prefix, end in self._until_s.items() if end <= now_s}
-        if over:
-            self._until_s = {prefix: end for prefix, end in self._until_s.items() if prefix not in over}
-            for address in [a for a in self._gone if any(a in p for p in over if p.version == a.version)]:
-                self._gone.discard(address)
-                self.plane.drop(address, now_s)
+        self._until_s = {prefix: end for prefix, end in self._until_s.items() if end > now_s}
+        for address in [address for address, end in self._gone.items() if end <= now_s]:
+            del self._gone[address]
+            self.plane.drop(address, now_s)
 
     def keep(self, prefixes: Iterable[Prefix], now_s: float) -> None:
         """Go on with prefixes that are announced and not configured."""
         until_s = now_s + PrefixTimers().linger_s
-        self._lost |= {prefix: until_s for prefix in prefixes if prefix not in self._config.prefixes}
-        self.plane.keep(self._lost, now_s)
+        kept = {prefix: until_s for prefix in prefixes if prefix not in self._config.prefixes}
+        self._lost |= kept
+        self.plane.keep(kept, now_s)
 
-    def _news_of(self, health: HealthView, name: RegionName) -> bool:
+    def _look_of(self, health: HealthView, name: RegionName) -> tuple[Signature, Latencies]:
+        return _signature(health, self._config, name), _latencies_ms(health, self._config, name)
+
+    def _is_news(self, health: HealthView, name: RegionName) -> bool:
         """Return whether a region looks different than when it was last considered; small changes of latency do not."""
-        signature, latency_ms = _signature(health, self._config, name), _latency_ms(health, self._config, name)
-        before_ms = self._latency_ms.get(name)
-        far = latency_ms is not before_ms and (
-            latency_ms is None
-            or before_ms is None
-            or abs(latency_ms - before_ms) > self._config.eip.region_hysteresis_ms / 2
+        signature, latencies_ms = self._look_of(health, name)
+        before_ms, limit_ms = self._latency_ms.get(name, (None, None)), self._config.eip.region_hysteresis_ms / 2
+        return signature != self._seen.get(name) or any(
+            _is_far(was_ms, now_ms, limit_ms) for was_ms, now_ms in zip(before_ms, latencies_ms, strict=True)
         )
-        if signature == self._seen.get(name) and not far:
-            return False
-        self._seen[name], self._latency_ms[name] = signature, latency_ms
-        return True
 
     def carries(self, prefix: Prefix) -> bool:
         """Return whether the rules stand and the prefix was read back as ours: its packets are judged, none leaks."""
-        within = {prefix, *(prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen))}
-        return self._nft.observed.rules and not within.isdisjoint(self._found())
+        elements = self._nft.observed.elements or {}
+        own = elements.get(NftSet.OWN4 if prefix.version == 4 else NftSet.OWN6, {})
+        return self._nft.observed.rules and (prefix in own or any(wider in own for wider in _wider(prefix)))
 
     def next_s(self) -> float | None:
         """Return when something falls due by itself."""
-        due = (*self._until_s.values(), *self._lost.values(), self.plane.next_s())
+        due = (*self._until_s.values(), *self._gone.values(), *self._lost.values(), self.plane.next_s())
         return min((at_s for at_s in due if at_s is not None), default=None)
 
 
@@ -184,8 +209,29 @@ def _signature(health: HealthView, config: Config, name: RegionName) -> Signatur
     return tunnels, tuple((view.health, *view.paths.values()) for view in backends), suspect
 
 
-def _latency_ms(health: HealthView, config: Config, name: RegionName) -> float | None:
-    """Return the latency of a region's quickest healthy tunnel."""
-    views = (health.tunnels[id_] for id_ in config.regions[name].tunnels)
+def _latencies_ms(health: HealthView, config: Config, name: RegionName) -> Latencies:
+    """Return the latency of a region's quickest healthy tunnel, for IPv4 and IPv6."""
+    return _latency_ms(health, config, name, Family.IPV4_UNICAST), _latency_ms(
+        health, config, name, Family.IPV6_UNICAST
+    )
+
+
+def _latency_ms(health: HealthView, config: Config, name: RegionName, family: Family) -> float | None:
+    ids = [id_ for id_ in config.regions[name].tunnels if carries(config.tunnels[id_], family)]
+    views = (health.tunnels[id_] for id_ in ids)
     known = [v.latency_ms for v in views if v.health is Health.HEALTHY and v.latency_ms is not None]
     return min(known, default=None)
+
+
+def _is_far(was_ms: float | None, now_ms: float | None, limit_ms: float) -> bool:
+    if was_ms is None or now_ms is None:
+        return was_ms is not now_ms
+    return abs(now_ms - was_ms) > limit_ms
+
+
+def _is_in(address: Address, prefix: Prefix) -> bool:
+    return address.version == prefix.version and address in prefix
+
+
+def _wider(prefix: Prefix) -> Iterable[Prefix]:
+    return (prefix.supernet(new_prefix=length) for length in range(prefix.prefixlen))
