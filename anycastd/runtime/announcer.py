@@ -42,6 +42,8 @@ class Announcer:
         restart_s = [n.graceful_restart_s for n in config.neighbors.values() if n.graceful_restart_s]
         self._eor_overdue_s = now_s + max(min(restart_s, default=0) - 10.0, 0.0)
         old, known = self._wanted, config.prefixes
+        # what came back into the file follows health again: held for ever it could not be withdrawn
+        self.spared = self.spared.difference(known)
         self._wanted = {n: {p: r for p, r in old.get(n, {}).items() if p in known} for n in config.neighbors}
 
     @property

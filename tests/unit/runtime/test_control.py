@@ -361,6 +361,20 @@ def test_a_restart_with_a_file_that_lost_most_prefixes_withdraws_none_of_them() 
     assert world.speaker.holds(A) is None
 
 
+def test_a_spared_prefix_that_comes_back_into_the_file_is_one_like_any_other() -> None:
+    world = healthy_world()
+    again = World(config(prefixes=()), speaker=world.speaker, kernel=world.kernel, nft=world.nft, now_s=world.now_s)
+    assert again.control.announcer.spared == {A, B}
+    again.configure(config(prefixes=(A,)))
+    again.answer("")
+    assert again.control.announcer.spared == {B}
+    assert again.control.levels == {A: Level.NORMAL}
+    again.answer("backend/", Why.REFUSED)
+    again.wait(3.0)
+    assert again.speaker.holds(A) is None, "A may be withdrawn"
+    assert again.speaker.holds(B) is not None
+
+
 def test_a_prefix_removed_and_added_again_still_has_its_penalty() -> None:
     world = healthy_world()
     world.configure(config(prefixes=(B,)))
