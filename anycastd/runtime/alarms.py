@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from anycastd.model.address import Prefix
+from anycastd.model.address import Address, Prefix
 from anycastd.model.bgp import BgpObserved, SessionState, SpeakerState
 from anycastd.model.decision import PrefixState
 from anycastd.model.eip import PlacementReason
@@ -17,6 +17,7 @@ from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.steering import Steering
 
 LOOP_LATE_MS = 200.0
+CAUSES_NAMED = 20
 LONGER_THAN_S = 3.0
 """A difference shorter than this is work under way, not an alarm."""
 
@@ -38,6 +39,7 @@ class Reported:
 
 
 Raised = tuple[Alarm, str, str]
+_OF_REASON = {PlacementReason.FAIL_OPEN: Alarm.EIP_FAIL_OPEN, PlacementReason.NO_PATH: Alarm.EIP_NO_PATH}
 
 
 def standing(
@@ -88,16 +90,24 @@ def _of_filter(config: Config, steering: Steering) -> Iterator[Raised]:
         yield Alarm.FILTER_NOT_AS_WANTED, config.pop.name, "the rules of table inet anycastd do not stand"
     elif steering.plane.missing:
         yield Alarm.FILTER_NOT_AS_WANTED, config.pop.name, f"{steering.plane.missing} elements are not as wanted"
-    for alarm, reason in (
-        (Alarm.EIP_FAIL_OPEN, PlacementReason.FAIL_OPEN),
-        (Alarm.EIP_NO_PATH, PlacementReason.NO_PATH),
-    ):
-        found = [(placement, eips) for placement, eips in steering.plane.placements() if placement.reason is reason]
-        # named by the backends that are to blame, not by each of ten thousand EIPs
-        for detail in dict.fromkeys(placement.detail for placement, _ in found):
-            eips = [eip for placement, these in found if placement.detail == detail for eip in these]
-            first, rest = min(eips, key=int), len(eips) - 1
-            yield alarm, f"{first}{f' and {rest} more' if rest else ''}", detail
+    yield from _of_placements(steering)
+
+
+def _of_placements(steering: Steering) -> Iterator[Raised]:
+    """Name what is to blame, not each of ten thousand EIPs; the subject stays while EIPs come and go."""
+    found: dict[tuple[Alarm, str], list[Address]] = {}
+    for placement, eips in steering.plane.placements():
+        if (alarm := _OF_REASON.get(placement.reason)) is not None:
+            found.setdefault((alarm, placement.detail), []).extend(eips)
+    for alarm in _OF_REASON.values():
+        causes = [(detail, eips) for (of, detail), eips in found.items() if of is alarm]
+        causes.sort(key=lambda cause: len(cause[1]), reverse=True)
+        for detail, eips in causes[:CAUSES_NAMED]:
+            rest = f"; {len(eips) - 1} more EIPs like it" if len(eips) > 1 else ""
+            yield alarm, str(min(eips, key=int)), f"{detail}{rest}"
+        if more := causes[CAUSES_NAMED:]:
+            count = sum(len(eips) for _, eips in more)
+            yield alarm, "others", f"{count} more EIPs, {len(more)} more causes: anycastd eip list"
 
 
 def _of_speaker(config: Config, bgp: BgpObserved) -> Iterator[Raised]:

@@ -11,12 +11,13 @@ import pytest
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import SessionState, SessionView, SpeakerState
 from anycastd.model.checks import ProbeSpec
-from anycastd.model.eip import WhenUnhealthy
+from anycastd.model.eip import EipId, WhenUnhealthy
 from anycastd.model.kernel import KernelObserved, RouteKind
 from anycastd.model.nft import NftSet
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm, AlarmView, LoopView, Status
 from anycastd.model.topology import SelfTest
+from anycastd.runtime import alarms as words_of_alarms
 from anycastd.runtime.alarms import LONGER_THAN_S, LOOP_LATE_MS, Alarms, Reported
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.state import Circumstances, build
@@ -137,7 +138,7 @@ CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
     (suspect, Alarm.CHECKER_SUSPECT, "fra", "self/gateway/path"),
     (no_filter, Alarm.FILTER_NOT_AS_WANTED, "fra", "8 elements"),
     (no_filter_rules, Alarm.FILTER_NOT_AS_WANTED, "fra", "rules"),
-    (fails_open, Alarm.EIP_FAIL_OPEN, f"{eip_of(B)} and 1 more", "eu/web-1"),
+    (fails_open, Alarm.EIP_FAIL_OPEN, str(eip_of(B)), "1 more EIPs like it"),
     (no_path, Alarm.EIP_NO_PATH, str(eip_of(B)), "eu/web-1"),
     (late, Alarm.LOOP_LATE, "fra", "201 ms"),
 ]
@@ -224,3 +225,24 @@ def test_reported_conditions_are_renewed_and_cleared_one_or_all() -> None:
     watched.reported.clear(Alarm.KERNEL_REFUSED)
     watched.reported.clear(Alarm.STATE_NOT_SAVED)
     assert watched.shown() == {}
+
+
+def test_an_alarm_of_eips_stands_while_others_come_and_few_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words_of_alarms, "CAUSES_NAMED", 1)
+    watched = Watched()
+    fails_open(watched)
+    steering, now_s = watched.world.control.forwarder.steering, watched.world.now_s
+    watched.status()
+    some = next(iter(watched.world.control.config.eips.values()))
+    assert some.binding is not None
+    single = replace(some.binding, targets=some.binding.targets[:1])
+    for number in range(20, 26):
+        binding = some.binding if number % 2 else single
+        steering.put(replace(some, address=A[number], id=EipId(f"eip-{number:08x}"), binding=binding), now_s)
+    watched.world.now_s += 1.0
+    watched.status()
+    watched.world.now_s += LONGER_THAN_S
+    first, others = (view for view in watched.status().alarms if view.alarm is Alarm.EIP_FAIL_OPEN)
+    assert (first.subject, first.since_s) == (str(eip_of(B)), now_s)
+    assert "4 more EIPs like it" in first.detail
+    assert (others.subject, others.detail) == ("others", "3 more EIPs, 1 more causes: anycastd eip list")
