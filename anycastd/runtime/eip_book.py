@@ -66,6 +66,7 @@ class EipBook:
         self.loaded = self.complete = False
         self.revision = 0
         self._revisions: dict[str, int] = {}
+        self._unreadable: dict[str, str] = {}
 
     async def load(self) -> frozenset[Address] | None:
         """Read everything; return the addresses that were known and are gone, or None if it cannot be read."""
@@ -94,11 +95,14 @@ class EipBook:
         self.tasks.load(contents.tasks)
         self.revision = snapshot.revision
         self._revisions = revisions
-        self.loaded, self.complete = True, not unreadable
-        self._tell_unreadable(unreadable)
+        self.loaded, self._unreadable = True, unreadable
+        self._tell_unreadable()
         return frozenset(gone)
 
-    def _tell_unreadable(self, unreadable: Mapping[str, str]) -> None:
+    def _tell_unreadable(self) -> None:
+        """Tell of what cannot be read; an EIP among it may be any that the kernel has."""
+        unreadable = self._unreadable
+        self.complete = self.loaded and not any(key.startswith(codec.EIPS) for key in unreadable)
         if not unreadable:
             self._complain(UNREADABLE, None)
             return
@@ -162,8 +166,10 @@ class EipBook:
         self.revision = batch.revision
         addresses, dials = set[Address](), False
         for key, item in batch.items.items():
-            known = self._revisions.get(key, ABSENT)
-            if item.revision <= known or (item.value is None and known == ABSENT):
+            known, mended = self._revisions.get(key, ABSENT), self._unreadable.pop(key, None) is not None
+            if mended:
+                self._tell_unreadable()
+            if item.revision <= known or (item.value is None and known == ABSENT and not mended):
                 continue
             self._note(key, item.value, item.revision)
             if key.startswith(codec.DIALS):
@@ -181,16 +187,17 @@ class EipBook:
         try:
             self.records.put(codec.decode_eip(item.value))
         except ValueError as error:
-            self.complete = False
             self._revisions.pop(key, None)
-            self._tell_unreadable({key: str(error)})
+            self._unreadable[key] = str(error)
+            self._tell_unreadable()
 
     def _adopt_dial(self, region: RegionName, item: Item) -> None:
         dials = {name: value for name, value in self.dials.items() if name != region}
         try:
             self.dials = dials if item.value is None else dials | {region: codec.decode_dial(item.value)}
         except ValueError as error:
-            self._tell_unreadable({codec.DIALS + region: str(error)})
+            self._unreadable[codec.DIALS + region] = str(error)
+            self._tell_unreadable()
 
 
 def write_of(task: Task) -> Write:

@@ -350,6 +350,29 @@ async def test_a_record_that_cannot_be_read_is_told_kept_and_in_nobodys_way(tmp_
     await world.end()
 
 
+@pytest.mark.parametrize("mended", [True, False])
+async def test_a_record_that_another_mends_or_removes_is_complained_of_no_longer(world: World, mended: bool) -> None:
+    await world.done(Allocate(address=ONE))
+    key = f"/eips/{ONE}"
+    good = (await world.store.snapshot(key)).items[key].value
+    following = asyncio.ensure_future(world.desk.follow())
+    await world.store.commit([Write(key, "{"), Write("/dials/us-east", "{")], {})
+    await until(lambda: not world.desk.complete)
+    assert "2 in the store cannot be read" in world.complaints["records"]
+    assert ONE in world.plane.kernel
+    await world.store.commit([Write(key, good if mended else None), Write("/dials/us-east", None)], {})
+    await until(lambda: world.desk.complete and not world.complaints)
+    await until(lambda: (ONE in world.plane.kernel) is mended)
+    following.cancel()
+
+
+async def test_what_is_not_an_eip_and_cannot_be_read_keeps_nothing_from_being_tidied_up(world: World) -> None:
+    await world.store.commit([Write("/answers/k-1", "{"), Write("/tasks/task-1", "{")], {})
+    await world.restart()
+    assert "2 in the store cannot be read" in world.complaints["records"]
+    assert world.desk.complete
+
+
 async def test_a_locked_store_is_told_and_the_loop_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.done(Allocate(address=ONE))
     monkeypatch.setattr(sqlite_file, "BUSY_WITHIN_S", 0.05)
