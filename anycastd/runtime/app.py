@@ -101,7 +101,7 @@ class App:
         self._reloading = asyncio.Lock()
         self._saved: dict[Prefix, Memory] = {}
         self._stages: tuple[DeadManStage, ...] = ()
-        self._started = False
+        self._started = self._reload_asked = False
         self._touched = Touched()
         self.control: Control
         self.nft: NftTable
@@ -150,22 +150,32 @@ class App:
         self._garbage.begin()
         sys.setswitchinterval(GIL_S)
         log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
+        if self._reload_asked:
+            self._reload_soon()
         end: End = await self._ending
         log_event(log, "ending", how=end.value)
         if end is End.LEAVE:
             await self._leave()
         await self.supervisor.stop()
         self.engine.close()
-        if end is End.HAND_OVER:
-            await self.speaker.hand_over()
-        else:
-            await self.speaker.stop(withdraw=True)
+        try:
+            if end is End.HAND_OVER:
+                await self.speaker.hand_over()
+            else:
+                await self.speaker.stop(withdraw=True)
+        finally:
+            await self._close()
+        return end
+
+    async def _close(self) -> None:
+        """Save what must outlive us and let go of the kernel, of which everything stays."""
         await self._save()
         await self.eips.close()
+        # what is still heard of must not be acted upon with what is closed
+        self._started = False
         await self.nft.close()
         await self.devices.close()
         await self.kernel.close()
-        return end
 
     def _take_signals(self) -> None:
         """Take signals before anything else: the default action of SIGHUP would end us in the middle of a start."""
@@ -215,8 +225,16 @@ class App:
 
     def _clamp_anew(self) -> None:
         if self._started:
-            settings = nft_settings(self.config, self.devices.mtus)
-            self._clamping = self.loop.create_task(self.nft.set_settings(settings))
+            self.supervisor.once("nft settings", self._set_filter())
+
+    async def _set_filter(self) -> None:
+        """Have the packet filter's rules follow configuration and devices; what fails is tried again at each tick."""
+        try:
+            await self.nft.set_settings(nft_settings(self.config, self.devices.mtus))
+        except AnycastdError as error:
+            self.reported.raise_(Alarm.FILTER_REFUSED, "settings", f"the rules stay as they were: {error}")
+        else:
+            self.reported.clear(Alarm.FILTER_REFUSED, "settings")
 
     def _links_changed(self, names: frozenset[str]) -> None:
         self.engine.link_changed(names)
@@ -250,6 +268,10 @@ class App:
             self.reported.raise_(Alarm.KERNEL_REFUSED, subject, detail)
 
     def _filter_refused(self, subject: str, detail: str | None) -> None:
+        if detail is None:
+            self.reported.clear(Alarm.FILTER_REFUSED, subject)
+        else:
+            self.reported.raise_(Alarm.FILTER_REFUSED, subject, detail)
         if self._started:
             self.eips.filter_refused(subject, detail)
 
@@ -266,9 +288,14 @@ class App:
         """Look at everything anew, whether or not something was heard of."""
         while True:
             await asyncio.sleep(min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s))
-            await self.kernel.refresh()
-            await self.nft.refresh()
-            self.control.step(self.loop.time())
+            try:
+                await self.kernel.refresh()
+                await self.nft.refresh()
+            finally:
+                # one that cannot be read keeps nothing else from being put right
+                self.control.step(self.loop.time())
+            await self._set_filter()
+            self.eips.look_at_refusals()
 
     async def _watch(self) -> None:
         """Raise, clear and log alarms; save what must outlive us."""
@@ -314,7 +341,9 @@ class App:
 
     def _reload_soon(self) -> None:
         if self._started:
-            self._reload_task = self.loop.create_task(self.reload())
+            self.supervisor.once("reload", self.reload())
+        else:
+            self._reload_asked = True
 
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration again and apply the difference, or refuse it whole."""
@@ -338,7 +367,7 @@ class App:
             self.control.configure(new, self.loop.time())
             self.eips.configure(new)
             self.devices.configure(new)
-            await self.nft.set_settings(nft_settings(new, self.devices.mtus))
+            await self._set_filter()
             self._set_dead_man()
             self.circumstances.config_loaded_s = self.loop.time()
             self._soon.ask()

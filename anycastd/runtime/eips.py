@@ -131,14 +131,18 @@ class Eips:
         self._report(Alarm.CONNTRACK_FULL, "conntrack", detail if full or lost else None)
 
     def filter_refused(self, subject: str, detail: str | None) -> None:
-        """Take in that the packet filter refuses a change, or (None) no longer does."""
-        self._report(Alarm.FILTER_REFUSED, subject, detail)
+        """Let the EIP of a change know that the packet filter refuses it, or (None) no longer does."""
         try:
             address = ip_address(subject.rpartition(" ")[2])
         except ValueError:
             # of the rules, or of an element that belongs to no single EIP
             return
         self.desk.on_refused(address, detail)
+
+    def look_at_refusals(self) -> None:
+        """Let go of what was refused when nothing is left to be done: nobody wants it any more."""
+        if not self._steering.plane.waiting:
+            self._nft.settled()
 
     def _report(self, alarm: Alarm, subject: str, detail: str | None) -> None:
         if detail is None:

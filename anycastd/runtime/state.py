@@ -108,4 +108,5 @@ def build(
         timers=followed.timers,
         loop=circumstances.loop,
         stopping=control.stopping,
+        dials=control.forwarder.steering.dials,
     )

@@ -42,6 +42,7 @@ class Steering:
         self.on_shaped: Callable[[], None] = lambda: None
         """Called when an EIP is shaped, not any more, or otherwise."""
         self._shaped_version = 0
+        self.dials: Mapping[RegionName, int] = {}
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
@@ -97,6 +98,7 @@ class Steering:
 
     def set_dials(self, dials: Mapping[RegionName, int], now_s: float) -> None:
         """Take the traffic dials of the regions."""
+        self.dials = dict(dials)
         self._tell(self.plane.set_dials(dials, now_s))
 
     def view(self, address: Address, observed: NftObserved) -> EipView | None:

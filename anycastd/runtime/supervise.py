@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 FIRST_DELAY_S = 0.2
 MAX_DELAY_S = 10.0
@@ -19,11 +19,23 @@ class Supervisor:
     def __init__(self, failed: Callable[[str, str], None], recovered: Callable[[str], None]) -> None:
         self._failed, self._recovered = failed, recovered
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._once: set[asyncio.Task[object]] = set()
         self._calm: asyncio.TimerHandle | None = None
 
     def start(self, name: str, stage: Callable[[], Awaitable[None]]) -> None:
         """Start a stage; it is started again when it ends or fails, unless it was cancelled."""
         self._tasks[name] = asyncio.get_running_loop().create_task(self._keep(name, stage), name=name)
+
+    def once(self, name: str, work: Coroutine[object, object, object]) -> None:
+        """Run something once that nobody waits for; a failure is reported as one of the loop."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._once.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._once.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.loop_failed(task.get_loop(), {"message": f"{task.get_name()} failed", "exception": error})
 
     async def _keep(self, name: str, stage: Callable[[], Awaitable[None]]) -> None:
         loop, delay_s = asyncio.get_running_loop(), FIRST_DELAY_S
@@ -61,8 +73,8 @@ class Supervisor:
         self._calm = loop.call_later(CALM_AFTER_S, self._recovered, "loop")
 
     async def stop(self) -> None:
-        """Cancel every stage and wait until all have ended."""
-        tasks = list(self._tasks.values())
+        """Cancel every stage and all that runs once, and wait until all have ended."""
+        tasks = [*self._tasks.values(), *self._once]
         if self._calm is not None:
             self._calm.cancel()
         for task in tasks:

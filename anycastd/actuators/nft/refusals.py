@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from anycastd.actuators.nft import codec
 from anycastd.actuators.nft.layout import LAYOUTS
@@ -48,3 +48,8 @@ class Refusals:
         """Tell that nothing is wrong with a subject any more, if something was."""
         if self._standing.pop(subject, None) is not None:
             self._told(subject, None)
+
+    def all_over(self, but: Container[str]) -> None:
+        """Tell of every subject, but these, that nothing is wrong with it any more."""
+        for subject in [subject for subject in self._standing if subject not in but]:
+            self.over(subject)

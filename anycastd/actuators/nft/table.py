@@ -108,6 +108,10 @@ class NftTable:
             self._queue.flush(flushes)
             self._work.set()
 
+    def settled(self) -> None:
+        """Take in that all elements are as wanted: one that was refused and is wanted no more is refused no more."""
+        self._refusals.all_over(but=(RULES, CONNECTIONS))
+
     async def refresh(self) -> None:
         """Read rules and elements anew and put the rules right; ActuatorTransient or ActuatorRejected if that fails."""
         await self._verify(elements=True)
@@ -121,9 +125,10 @@ class NftTable:
         return await self._thread.ask(conntrack.stats)
 
     async def set_settings(self, settings: NftSettings) -> None:
-        """Render the rules from other settings and install them if they differ; ActuatorRejected if nft refuses them.
+        """Render the rules from other settings and install them if they differ; the table's name cannot change.
 
-        The table's name cannot change.
+        ActuatorRejected if nft refuses them, ActuatorTransient if it does not answer: then they are as before, and may
+        be set again.
         """
         if settings.table != self._table:
             message = "the name of the nft table changes only by a restart"
@@ -135,7 +140,7 @@ class NftTable:
             self._rules.settings = settings
             try:
                 await self._rules.install()
-            except ActuatorRejected:
+            except (ActuatorRejected, ActuatorTransient):
                 self._rules.settings = before
                 raise
 

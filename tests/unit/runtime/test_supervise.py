@@ -171,3 +171,27 @@ def test_a_callback_that_raises_is_an_alarm_for_a_minute_after_the_last() -> Non
     assert [name for name, _ in told.failed] == ["loop"] * 3
     assert "in a callback" in told.failed[0][1]
     assert told.recovered == ["loop"]
+
+
+def test_what_runs_once_and_fails_is_reported_and_what_still_runs_ends_with_the_rest() -> None:
+    told = Told()
+    ended: list[str] = []
+
+    async def fails() -> None:
+        raise ZeroDivisionError("of all things")
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Future()
+        finally:
+            ended.append("it")
+
+    async def main() -> None:
+        told.supervisor.once("reload", fails())
+        told.supervisor.once("other", goes_on())
+        await asyncio.sleep(1.0)
+        await told.supervisor.stop()
+
+    run(main())
+    assert told.failed == [("loop", "reload failed: ZeroDivisionError('of all things')")]
+    assert ended == ["it"]

@@ -140,6 +140,17 @@ def test_refusals_are_told_once_and_their_end_too() -> None:
     assert len(told) == 2 + REMEMBERED
 
 
+def test_refusals_of_what_nobody_wants_any_more_are_over_and_may_be_told_again() -> None:
+    told: list[tuple[str, str | None]] = []
+    found = Refusals(lambda subject, detail: told.append((subject, detail)))
+    found.failed(pool(1), "x")
+    found.say("rules", "y")
+    found.all_over(but=("rules",))
+    found.all_over(but=("rules",))
+    found.failed(pool(1), "x")
+    assert told == [("pool 0x1", "refused: x"), ("rules", "y"), ("pool 0x1", None), ("pool 0x1", "refused: x")]
+
+
 SETTINGS = NftSettings(mss4=1300, mss6=1200, seed=0xABC, outer_udp_ports=(4789, 51820))
 
 
