@@ -38,7 +38,9 @@ class Queue:
     def sort_in(self) -> Iterator[None]:
         """Let each new change take the place of an earlier one of its element, at its own place in the order.
 
-        Yields now and then, so that the caller can let others run. Exhaust it before `next`.
+        Flushes that wait then go behind it: connections that are forgotten before their pool has changed would be
+        tracked to the old path again. Yields now and then, so that the caller can let others run. Exhaust it before
+        `next`.
         """
         while self._new:
             part = self._new.popleft()
@@ -46,10 +48,21 @@ class Queue:
                 self._parts.append(part)
                 continue
             self._parts.append(deque(part))
+            is_again = False
             for count, change in enumerate(part):
-                self._last[change.set][change.key] = change
+                last = self._last[change.set]
+                is_again = is_again or change.key in last
+                last[change.key] = change
                 if count % BITE == BITE - 1:
                     yield
+            if is_again:
+                self._put_flushes_last()
+
+    def _put_flushes_last(self) -> None:
+        flushes = [part for part in self._parts if isinstance(part, FlushConnections)]
+        if flushes:
+            self._parts = deque(part for part in self._parts if not isinstance(part, FlushConnections))
+            self._parts.extend(dict.fromkeys(flushes))
 
     def next(self) -> list[NftChange] | FlushConnections:
         """Take the next transaction (perhaps an empty one) or flush out."""

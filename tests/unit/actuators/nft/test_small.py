@@ -68,6 +68,14 @@ def test_a_flush_waits_for_the_changes_before_it() -> None:
     assert drained(queue) == [[pool(1)], flush, [pool(2)]]
 
 
+def test_a_flush_waits_also_for_a_change_before_it_that_is_asked_again() -> None:
+    queue, flush = Queue(), FlushConnections(7)
+    queue.put([pool(1, 20)])
+    queue.flush([flush])
+    queue.put([pool(1, 20), pool(2)])
+    assert drained(queue) == [[pool(1, 20), pool(2)], flush]
+
+
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=8), max_size=6), st.integers(1, 5))
 def test_the_queue_ends_in_what_its_changes_say(calls: list[list[tuple[int, int]]], limit: int) -> None:
     queue, wanted = Queue(limit), dict[int, int]()
