@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from anycastd.lab.inside import NodeProcess
 from tests.lab.eip_stage import MODES, USER, Answers, Stage
 from tests.lab.measured import Row
-from tests.lab.topology_facts import answers, asking, longest_gap_s
+from tests.lab.topology_facts import CLIENT, answers, longest_gap_s
+from tests.wait import wait_until
 
 EVERY_MS = 10
 
@@ -38,22 +42,33 @@ def loaded(stage: Stage, fresh: list[str], kept: list[str], seconds: float, pati
     `patience_ms` is how long one waits on a new connection: less than TCP takes to send a lost first packet again,
     where losses are to be counted.
     """
-    load, running = Load(), {}
-    for name, addresses, how in (
-        ("fresh", fresh, ("--every-ms", str(EVERY_MS), "--timeout-ms", str(patience_ms))),
-        ("kept", kept, ("--keep", "--every-ms", str(EVERY_MS * len(kept)), "--timeout-ms", "6000")),
-    ):
-        if addresses:
-            options = ("--seconds", str(seconds), *how)
-            running[name] = asking(stage.lab, USER, *addresses, options=options)
-    for one in running.values():
-        assert one.stdout is not None
-        assert '"ok": true' in one.stdout.readline(), "all goes well before anything happens"
-    try:
-        yield load
-    finally:
-        for name, one in running.items():
-            setattr(load, name, Answers(answers(one.communicate(timeout=60)[0])))
+    load = Load()
+    with ExitStack() as stack:
+        running = {}
+        for name, addresses, how in (
+            ("fresh", fresh, ("--every-ms", str(EVERY_MS), "--timeout-ms", str(patience_ms))),
+            ("kept", kept, ("--keep", "--every-ms", str(EVERY_MS * len(kept)), "--timeout-ms", "6000")),
+        ):
+            if addresses:
+                # a pipe that nobody empties would stop the client
+                said = stack.enter_context(NamedTemporaryFile("w+", encoding="utf-8"))
+                words = (*CLIENT, "--seconds", str(seconds), *how, *addresses)
+                running[name] = stage.lab.popen(USER, *words, stdout=said.file), Path(said.name)
+        for _, path in running.values():
+            wait_until("all goes well before anything happens", 5, partial(is_well, path))
+        try:
+            yield load
+        finally:
+            for name, (process, path) in running.items():
+                process.wait(60)
+                setattr(load, name, Answers(answers(path.read_text(encoding="utf-8"))))
+
+
+def is_well(path: Path) -> bool:
+    """Return whether a client has got an answer, and no failure."""
+    text = path.read_text(encoding="utf-8")
+    assert '"ok": false' not in text
+    return '"ok": true' in text
 
 
 def each_mode(stage: Stage, *versions: int) -> list[str]:

@@ -152,8 +152,10 @@ def test_connections_of_a_bad_backend_are_reset_at_once_and_no_others(stage: Sta
     ill, well = ([row for row in said if (row["backend"] == "eu/b1") is bad] for bad in (True, False))
     assert {row["to"] for row in ill} == set(eips), "connections of every mode and family are among them"
     assert not [row for row in well if row["reset_s"] is not None], "none of the other backend's"
-    assert not [row for row in ill if row["reset_s"] is None], "none is left hanging"
-    resets_ms = sorted((row["reset_s"] - at_s) * 1000 for row in ill)
-    measured.add(Row("EIP: backend hangs", f"its {len(ill)} connections are reset", resets_ms[-1], None, 0, 0))
-    assert resets_ms[-1] < 2500
-    assert resets_ms[-1] - resets_ms[0] < 300, "all at once"
+    hang = [row for row in ill if row["reset_s"] is None]
+    assert not hang, f"{len(hang)} are left hanging"
+    resets_ms = {to: sorted((row["reset_s"] - at_s) * 1000 for row in ill if row["to"] == to) for to in eips}
+    last_ms = max(times[-1] for times in resets_ms.values())
+    measured.add(Row("EIP: backend hangs", f"its {len(ill)} connections are reset", last_ms, None, 0, 0))
+    assert last_ms < 2500
+    assert all(times[-1] - times[0] < 300 for times in resets_ms.values()), "all at once"
