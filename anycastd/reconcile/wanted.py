@@ -8,13 +8,20 @@ from anycastd.model.nft import Elements, Key, NftChange, NftObserved, NftSet, Va
 from anycastd.policy.elements import Wanted
 from anycastd.reconcile.nft import ElementKey, differing, ordered
 
+_NOTHING = object()
+
 
 class WantedElements:
-    """Elements that should be there. A key is dirty from its change until it was read back as wanted."""
+    """Elements that should be there. A key is dirty from its change until it was read back as wanted.
+
+    What is wanted back before the change that led away from it was read back is asked for all the same: that change
+    may still be on its way, and nobody would look again.
+    """
 
     def __init__(self) -> None:
         self._sets: dict[NftSet, dict[Key, Value]] = {name: {} for name in NftSet}
         self._dirty: dict[ElementKey, None] = {}
+        self._asked: dict[ElementKey, object] = {}
         self._seen: int | None = None
         self._reassigned: set[int] = set()
         self._let_go: set[ElementKey] = set()
@@ -67,10 +74,17 @@ class WantedElements:
         keys = self._dirty if observed.resync == self._seen else None
         self._seen = observed.resync
         self._dirty = dict.fromkeys(differing(self._sets, observed.elements, keys))
+        for key, asked in self._asked.items():
+            if asked != self._value(key):
+                self._dirty[key] = None
+        self._asked = {key: self._value(key) for key in self._dirty}
         self._let_go &= self._dirty.keys()
         if not self._dirty:
             self._reassigned.clear()
         return ordered(self._sets, observed.elements, self._dirty, frozenset(self._reassigned))
+
+    def _value(self, key: ElementKey) -> object:
+        return self._sets[key[0]].get(key[1], _NOTHING)
 
 
 def are_there(wanted: Wanted, observed: Elements) -> bool:
