@@ -1,0 +1,193 @@
+"""Limits of EIPs by real iperf3: L3 bytes that reach the receiver, by a counter of its own kernel."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from anycastd.lab.inside import NodeProcess
+from tests.lab.eip_stage import BOTH, USER, Stage, version_of
+from tests.wait import wait_until
+
+pytestmark = pytest.mark.lab
+
+MBIT = 1_000_000
+BACKEND = "eu-b1"
+PORT = 5201
+UDP_RANGE, TCP_RANGE = (0.95, 1.05), (0.85, 1.05)
+PAYLOAD = 1350
+"""Of a datagram; with both headers less than a tunnel takes."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One direction of one EIP, and the rate that is offered (None: TCP, as much as it takes)."""
+
+    address: str
+    way: str
+    offered_bps: int | None
+    port: int
+
+    @property
+    def receiver(self) -> str:
+        """The node that receives."""
+        return BACKEND if self.way == "in" else USER
+
+    def command(self, seconds: float) -> tuple[str, ...]:
+        """Return iperf3's words."""
+        words = ["iperf3", "-c", self.address, "-p", str(self.port), "-t", f"{seconds:.0f}", "-J"]
+        if self.offered_bps is not None:
+            words += ["-u", "-b", str(self.offered_bps), "-l", str(PAYLOAD)]
+        return (*words, *(["-R"] if self.way == "out" else []))
+
+    def rule(self) -> str:
+        """Return the rule that counts what the receiver gets."""
+        end = "dport" if self.way == "in" else "sport"
+        proto = "tcp" if self.offered_bps is None else "udp"
+        family = "ipv4" if version_of(self.address) == 4 else "ipv6"
+        return f"meta nfproto {family} {proto} {end} {self.port} counter name {self.name}"
+
+    @property
+    def name(self) -> str:
+        """Name the counter."""
+        return f"p{self.port}"
+
+
+@contextmanager
+def servers(stage: Stage, flows: Sequence[Flow]) -> Iterator[None]:
+    """Run an iperf3 for each flow at the backend, and count what arrives at both ends."""
+    running: list[NodeProcess] = []
+    try:
+        for flow in flows:
+            running.append(stage.lab.popen(BACKEND, "iperf3", "-s", "-p", str(flow.port)))
+        for node in (BACKEND, USER):
+            mine = [flow for flow in flows if flow.receiver == node]
+            counters = "\n".join(f"counter {flow.name} {{ }}" for flow in mine)
+            rules = "\n".join(flow.rule() for flow in mine)
+            chain = f"chain c {{ type filter hook prerouting priority -400; policy accept;\n{rules}\n}}"
+            text = (
+                f"table inet lab_iperf\ndelete table inet lab_iperf\ntable inet lab_iperf {{\n{counters}\n{chain}\n}}\n"
+            )
+            stage.lab.exec(node, "nft", "-f", "-", text=text, check=True)
+        listening = [f":{flow.port} " for flow in flows]
+        wait_until(
+            "all listen", 5, lambda: all(one in stage.lab.exec(BACKEND, "ss", "-ltn").stdout for one in listening)
+        )
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.communicate()
+        for node in (BACKEND, USER):
+            stage.lab.exec(node, "nft", "delete", "table", "inet", "lab_iperf")
+
+
+def counted(stage: Stage, flows: Sequence[Flow]) -> dict[int, tuple[int, float]]:
+    """Return the bytes that each receiver has got, by port, and when they were read."""
+    found = {}
+    for node in {flow.receiver for flow in flows}:
+        said = json.loads(stage.lab.exec(node, "nft", "-j", "list", "counters", "table", "inet", "lab_iperf").stdout)
+        now_s = time.monotonic()
+        for one in said["nftables"]:
+            if "counter" in one:
+                found[int(one["counter"]["name"][1:])] = (one["counter"]["bytes"], now_s)
+    return found
+
+
+def measure(stage: Stage, flows: Sequence[Flow], from_s: float, to_s: float) -> dict[int, float]:
+    """Run all flows at once; return bits per second of L3 that arrived between two moments after the start."""
+    with servers(stage, flows):
+        clients = [stage.lab.popen(USER, *flow.command(to_s + 2)) for flow in flows]
+        begun_s = time.monotonic()
+        looks = []
+        for at_s in (from_s, to_s):
+            wait_until("it is time", at_s + 5, lambda at=at_s: time.monotonic() >= begun_s + at)
+            looks.append(counted(stage, flows))
+        for one in clients:
+            one.kill()
+            one.communicate()
+    rates = {}
+    for port, (first, first_s) in looks[0].items():
+        last, last_s = looks[1][port]
+        rates[port] = 8 * (last - first) / (last_s - first_s)
+    return rates
+
+
+def flows_of(stage: Stage, rate_bps: int, offered_bps: int | None) -> list[Flow]:
+    """Return a flow for each direction and family, each to an EIP of its own with a limit in that direction."""
+    flows = []
+    for version in BOTH:
+        for way in ("in", "out"):
+            limits = {"in_bps": None, "out_bps": None, "shaping": "police", f"{way}_bps": rate_bps}
+            address = stage.bound(version, "eu/b1", bandwidth=limits)
+            flows.append(Flow(address, way, offered_bps, PORT + len(flows)))
+    return flows
+
+
+def check(
+    what: str, rates: dict[int, float], flows: Sequence[Flow], rate_bps: int, within: tuple[float, float]
+) -> None:
+    ratios = {f"{flow.way} IPv{version_of(flow.address)}": rates[flow.port] / rate_bps for flow in flows}
+    print(
+        f"\nmeasured: limit {rate_bps / MBIT:.0f} Mbit/s, {what}: "
+        + ", ".join(f"{k} {v:.3f}" for k, v in ratios.items())
+    )
+    assert all(within[0] <= ratio <= within[1] for ratio in ratios.values()), ratios
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+def test_a_limit_is_kept_in_both_directions_and_families(stage: Stage, protocol: str) -> None:
+    rate_bps = 10 * MBIT
+    flows = flows_of(stage, rate_bps, rate_bps * 3 // 2 if protocol == "UDP" else None)
+    rates = measure(stage, flows, 1.5, 5)
+    check(protocol, rates, flows, rate_bps, (0.93, 1.07) if protocol == "UDP" else (0.8, 1.1))
+
+
+@pytest.mark.timeout(60)
+def test_a_limit_changes_live_without_disturbing_the_connection(stage: Stage) -> None:
+    address = stage.bound(4, "eu/b1", bandwidth={"in_bps": 5 * MBIT, "out_bps": None, "shaping": "police"})
+    flow = Flow(address, "in", 30 * MBIT, PORT)
+    with servers(stage, [flow]):
+        client = stage.lab.popen(USER, *flow.command(20))
+        rates = {}
+        for limit in ("5mbit", "20mbit", "none"):
+            stage.cli("eip", "modify", address, "--in", limit)
+            looks = []
+            for after_s in (1.0, 2.5):
+                begun_s = looks[0][PORT][1] if looks else time.monotonic()
+                wait_until("it is time", 5, lambda end=begun_s + after_s: time.monotonic() >= end)
+                looks.append(counted(stage, [flow]))
+            (first, first_s), (last, last_s) = (look[PORT] for look in looks)
+            rates[limit] = 8 * (last - first) / (last_s - first_s) / MBIT
+        client.kill()
+        client.communicate()
+    assert rates["5mbit"] == pytest.approx(5, rel=0.1)
+    assert rates["20mbit"] == pytest.approx(20, rel=0.1)
+    assert rates["none"] > 28
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
+def test_the_accuracy_of_limits(stage: Stage, mbit: int) -> None:
+    rate_bps = mbit * MBIT
+    if mbit == 1000:
+        free = [Flow(stage.bound(4, "eu/b1"), "in", None, PORT)]
+        plain_bps = measure(stage, free, 2, 6)[PORT]
+        print(f"\nmeasured: without a limit {plain_bps / MBIT:.0f} Mbit/s")
+        if plain_bps < 1300 * MBIT:
+            pytest.skip(f"this machine forwards {plain_bps / MBIT:.0f} Mbit/s")
+    for protocol, offered_bps, within in (("UDP", rate_bps * 3 // 2, UDP_RANGE), ("TCP", None, TCP_RANGE)):
+        flows = flows_of(stage, rate_bps, offered_bps)
+        # four slow ones at once, fast ones one after another: they share two processors
+        groups = [flows] if mbit <= 10 else [[flow] for flow in flows]
+        rates = {}
+        for group in groups:
+            rates |= measure(stage, group, 5, 25)
+        check(protocol, rates, flows, rate_bps, within)
