@@ -72,7 +72,7 @@ def run(starts: int = STARTS, file_starts: int = FILE_STARTS) -> list[Figure]:
         made.sink()
         database, kept = made.directory / "state" / "anycastd.db", made.directory / "filled.db"
         made.write_config(eip_document())
-        fill_store(made, MANY)
+        fill_store(made, range(MANY))
         database.rename(kept)
         for _ in range(starts):
             database.unlink(missing_ok=True)

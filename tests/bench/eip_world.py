@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -47,18 +47,21 @@ def backend(region: int, number: int) -> str:
     return f"10.30.{region}.{number + 1}"
 
 
-def eip_document(regions: int = 2, **settings: Any) -> Document:
-    """Return a configuration with the EIPs' prefix and, in each region, a tunnel and all backends (mode dnat)."""
+def tunnel(device: str, network: int, check: Document | None = None) -> Document:
+    """Return a tunnel over a device."""
+    ends = {"local": f"10.100.{network}.1", "far_end": f"10.100.{network}.2"}
+    return {"device": device, **ends, "checks": [check or ICMP]}
+
+
+def eip_document(tunnels: list[Document] | None = None, **settings: Any) -> Document:
+    """Return a configuration with the EIPs' prefix and, in each region, a tunnel and all backends (mode dnat).
+
+    Without `tunnels` there are the two regions of `world(2)`.
+    """
     made = {}
-    for region in range(regions):
-        tunnel = {
-            "device": f"tun{region}",
-            "local": f"10.100.{region}.1",
-            "far_end": f"10.100.{region}.2",
-            "checks": [ICMP],
-        }
+    for region, its_tunnel in enumerate(tunnels or [tunnel("tun0", 0), tunnel("tun1", 1)]):
         backends = {f"b{n}": {"address": backend(region, n), "checks": [ICMP]} for n in range(BACKENDS)}
-        made[f"r{region}"] = {"mode": "dnat", "number": region + 1, "tunnels": {"t": tunnel}, "backends": backends}
+        made[f"r{region}"] = {"mode": "dnat", "number": region + 1, "tunnels": {"t": its_tunnel}, "backends": backends}
     whole = document(made, {PREFIX: {"announce_when": {"tunnels": "any"}, "timers": AT_ONCE}})
     return whole | {"eip": settings}
 
@@ -88,12 +91,12 @@ def stored(number: int) -> Eip:
     return replace(bound, binding=binding(number % BINDINGS), bandwidth=limits)
 
 
-def fill_store(made: World, count: int) -> None:
-    """Put the first EIPs into the store of a daemon that does not run."""
+def fill_store(made: World, numbers: Sequence[int]) -> None:
+    """Put EIPs into the store of a daemon that does not run."""
     file = SqliteFile(made.directory / "state" / "anycastd.db")
     file.snapshot(codec.ROOT)
-    for first in range(0, count, STORED_AT_ONCE):
-        eips = [stored(number) for number in range(first, min(first + STORED_AT_ONCE, count))]
+    for first in range(0, len(numbers), STORED_AT_ONCE):
+        eips = [stored(number) for number in numbers[first : first + STORED_AT_ONCE]]
         file.commit([Write(codec.key_of(one.address), codec.encode_eip(one)) for one in eips], {})
     file.tidy()
     file.close()
@@ -230,7 +233,7 @@ def loaded(made: World, count: int, whole: Document) -> Iterator[Loaded]:
     """Start the daemon with so many EIPs in its store, and wait until they are in the kernel and backends are well."""
     made.write_config(whole)
     give_addresses(made)
-    fill_store(made, count)
+    fill_store(made, range(count))
     made.sink()
     daemon = made.daemon()
     with filter_of(made.pop) as kernel:

@@ -25,15 +25,28 @@ POP_ADDRESS, ROUTER, ROUTER_ASN = "10.9.0.1", "10.9.0.2", 64496
 
 GUARD = """
 cat > /dev/null
-for name in "$1" "$2"; do
+rm -rf "$1"
+shift
+for name in "$@"; do
   for pid in $(ip netns pids "$name"); do kill -9 "$pid"; done
   ip netns del "$name"
 done
-rm -rf "$3"
 """
 """Cleans up when its standard input closes: at the end of the bench, and also when we are killed."""
 
 Row = dict[str, Any]
+
+
+def run(*argv: str, text: str | None = None) -> str:
+    """Run a command and return what it says; raise OSError when it fails."""
+    try:
+        done = subprocess.run(argv, check=False, input=text, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(str(error)[:300]) from error
+    if done.returncode:
+        message = f"{' '.join(argv)[:200]}: {done.stderr[:300]}"
+        raise OSError(message)
+    return done.stdout
 
 
 class Rows:
@@ -87,8 +100,12 @@ class World:
     programs: list[Program] = field(default_factory=list)
 
     def run(self, *argv: str, text: str | None = None) -> None:
-        """Run a command; raise CalledProcessError when it fails."""
-        subprocess.run(argv, check=True, input=text, capture_output=True, text=True, timeout=30)
+        """Run a command; raise OSError when it fails."""
+        run(*argv, text=text)
+
+    def read(self, *argv: str) -> str:
+        """Run a command and return what it says; raise OSError when it fails."""
+        return run(*argv)
 
     def spawn(self, name: str, argv: Sequence[str], out: str) -> subprocess.Popen[bytes]:
         """Start a program in a namespace; its output goes to a file of the directory."""
@@ -173,28 +190,38 @@ class World:
 
 
 @contextmanager
-def world(tunnels: int) -> Iterator[World]:
-    """Make both namespaces, the BGP link and the tunnels; leave nothing behind."""
+def namespaces(*roles: str) -> Iterator[tuple[Path, list[str]]]:
+    """Make a directory, and a namespace for each role; they and all processes in them are gone at the end."""
     tag = f"bn{os.getpid()}-{time.monotonic_ns() % 100000}"
-    made = World(f"{tag}p", f"{tag}f", Path(tempfile.mkdtemp(prefix="anycastd-bench-")))
-    made.directory.chmod(0o755)
+    names, directory = [f"{tag}{role}" for role in roles], Path(tempfile.mkdtemp(prefix="anycastd-bench-"))
+    directory.chmod(0o755)
     guard = subprocess.Popen(
-        ["sh", "-c", GUARD, "guard", made.pop, made.far, str(made.directory)],
+        ["sh", "-c", GUARD, "guard", directory, *names],
         stdin=subprocess.PIPE, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for name in (made.pop, made.far):
-            made.run("ip", "netns", "add", name)
-            made.run("ip", "-n", name, "link", "set", "lo", "up")
-            made.run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        bgp = [f"link add bgp0 type veth peer name bgp1 netns {made.far}", f"addr add {POP_ADDRESS}/24 dev bgp0"]
-        made.run("ip", "-n", made.pop, "-batch", "-", text="\n".join([*bgp, "link set bgp0 up"]) + "\n")
-        made.run("ip", "-n", made.far, "-batch", "-", text=f"addr add {ROUTER}/24 dev bgp1\nlink set bgp1 up\n")
-        made.tunnels(tunnels)
-        yield made
+        for name in names:
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        yield directory, names
     finally:
-        made.end()
         assert guard.stdin is not None
         guard.stdin.close()
         guard.wait(20)
-        shutil.rmtree(made.directory, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def world(tunnels: int) -> Iterator[World]:
+    """Make both namespaces, the BGP link and the tunnels; leave nothing behind."""
+    with namespaces("p", "f") as (directory, (pop, far)):
+        made = World(pop, far, directory)
+        try:
+            bgp = [f"link add bgp0 type veth peer name bgp1 netns {far}", f"addr add {POP_ADDRESS}/24 dev bgp0"]
+            made.run("ip", "-n", pop, "-batch", "-", text="\n".join([*bgp, "link set bgp0 up"]) + "\n")
+            made.run("ip", "-n", far, "-batch", "-", text=f"addr add {ROUTER}/24 dev bgp1\nlink set bgp1 up\n")
+            made.tunnels(tunnels)
+            yield made
+        finally:
+            made.end()
