@@ -47,13 +47,13 @@ namespaces; a figure with a baseline is judged against that baseline in the same
 * **Cold start** begins before the daemon's exec, with no ExaBGP running.
 * **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
-* **A bound EIP** is in the kernel when the API's answer says so, and was then found there by another program, too.
-* **The loop held**: what requests to the API took longer than they usually do when no counters are read. A request takes
-  several turns of the loop, so one that is held is at most this.
+* **A bound EIP** is in the kernel when the API's answer says so, and was then found there by another program.
+* **The loop held**: what requests to the API took longer than they usually do when no counters are read. A request
+  takes several turns of the loop, so that one turn is held at most so long.
 * **Forwarding** goes through a POP of its own for each way, all in one kernel, by turns; a ratio is the median of the
   rounds' ratios. The sender is the bottleneck: its core carries every packet up to the backend.
-* **Lost tunnels**: a client of the EIP sends each 10 ms. A TCP sender tries again after 0.2, 0.6 and 1.4 s or so, and its
-  gap ends with the next try after the change of tunnel.
+* **Lost tunnels**: a client of the EIP sends each 10 ms. A TCP sender tries again after 0.2, 0.6 and 1.4 s or so, and
+  its gap ends with the next try after the change of tunnel.
 """
 
 

@@ -30,13 +30,13 @@ def datagrams_of(channel: Channel, table: str, name: NftSet) -> list[bytes]:
     return channel.dump(lambda sequence: wire.dump_set(table, name, sequence))
 
 
-async def read_set(thread: KernelThread, table: str, name: NftSet) -> tuple[Raw, list[Stray]]:
+async def read_set(thread: KernelThread, table: str, name: NftSet, rest_s: float = 0.0) -> tuple[Raw, list[Stray]]:
     """Read a whole set, as of `raw_set`."""
-    return await raw_set(name, await thread.ask(lambda channel: datagrams_of(channel, table, name)))
+    return await raw_set(name, await thread.ask(lambda channel: datagrams_of(channel, table, name)), rest_s)
 
 
-async def raw_set(name: NftSet, datagrams: list[bytes]) -> tuple[Raw, list[Stray]]:
-    """Return a set's elements, and the stray ones; lets others run after each datagram."""
+async def raw_set(name: NftSet, datagrams: list[bytes], rest_s: float = 0.0) -> tuple[Raw, list[Stray]]:
+    """Return a set's elements, and the stray ones; lets others run for a turn, or `rest_s`, after each datagram."""
     found: Raw = {}
     halves: list[tuple[bytes, bool]] = []
     strays: list[Stray] = []
@@ -52,7 +52,7 @@ async def raw_set(name: NftSet, datagrams: list[bytes]) -> tuple[Raw, list[Stray
                     found[key] = value
                 else:
                     strays.append(Stray(name, "*"))
-        await asyncio.sleep(0)
+        await asyncio.sleep(rest_s)
     if layout.interval:
         prefixes, ranges = codec.prefixes(halves)
         found = {codec.encode_prefix(prefix): b"" for prefix in prefixes}

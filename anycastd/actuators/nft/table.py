@@ -114,7 +114,7 @@ class NftTable:
 
     async def refresh(self) -> None:
         """Read rules and elements anew and put the rules right; ActuatorTransient or ActuatorRejected if that fails."""
-        await self._verify(elements=True)
+        await self._verify(elements=True, rest_s=counting.REST_S)
 
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
@@ -233,7 +233,7 @@ class NftTable:
                 loop.call_at(elements_due_s, self._doubt.set)
             await asyncio.sleep(RULES_AGAIN_S)
 
-    async def _verify(self, *, elements: bool) -> bool:
+    async def _verify(self, *, elements: bool, rest_s: float = 0.0) -> bool:
         """Read the rules and, when told or when they are not as they were, the elements; return whether those were.
 
         Tells if anything was not as it was last read.
@@ -248,7 +248,7 @@ class NftTable:
                 generation = await self._thread.ask(reading.generation)
             if stand and not elements:
                 return False
-            changed = await self._read_all() or self._lost
+            changed = await self._read_all(rest_s if stand else 0.0) or self._lost
             self._lost = False
             self._verified_generation = generation
             if changed or not stand:
@@ -256,12 +256,12 @@ class NftTable:
                 self._on_change()
             return True
 
-    async def _read_all(self) -> bool:
-        """Read every set; return whether anything differs from what was read before."""
+    async def _read_all(self, rest_s: float = 0.0) -> bool:
+        """Read every set, with rests between the bites; return whether anything differs from what was read before."""
         changed = False
         for name in NftSet:
             async with self._elements_lock:
-                found, strays = await reading.read_set(self._thread, self._table, name)
+                found, strays = await reading.read_set(self._thread, self._table, name, rest_s)
                 for one in strays:
                     changed = True
                     await self._thread.nft(f"delete element inet {self._table} {one.set.value} {{ {one.text} }}")
