@@ -97,18 +97,26 @@ async def test_doing_it_again_changes_nothing_also_for_a_daemon_after_us(world: 
     monitor = await asyncio.create_subprocess_exec(
         "ip", "netns", "exec", world.pop, "tc", "monitor", stdout=asyncio.subprocess.PIPE
     )
-    assert monitor.stdout is not None
     try:
+        assert monitor.stdout is not None
+        limit = 1
+        line = asyncio.create_task(monitor.stdout.readline())
+        while not (await asyncio.wait({line}, timeout=0.1))[0]:
+            limit += 1
+            assert limit < 100, "it does not listen"
+            tc(world, "qdisc", "replace", "dev", "tb", "root", "pfifo", "limit", str(limit))
         async with shaper_of(world) as another:
             for _ in range(3):
                 assert await another.reconcile(wanted, UP) == ()
-            tc(world, "qdisc", "add", "dev", "tb", "root", "pfifo")
-            async with asyncio.timeout(5):
-                heard = (await monitor.stdout.readline()).decode()
+        tc(world, "qdisc", "replace", "dev", "tb", "root", "pfifo", "limit", "777")
+        heard = [(await line).decode()]
+        async with asyncio.timeout(10):
+            while "limit 777p" not in heard[-1]:
+                heard.append((await monitor.stdout.readline()).decode())
     finally:
         monitor.terminate()
         await monitor.wait()
-    assert "dev tb" in heard, "the first that was heard is what we did ourselves"
+    assert [one for one in heard if "dev ta" in one] == []
     assert whole(world) == before, "the queues are the same ones"
 
 
