@@ -237,15 +237,15 @@ async def test_the_stage_follows_what_is_wanted_and_what_is_heard_of_devices(wor
         assert (one.reported.details, dict(stage.dropped)) == ({}, {EIP: 0})
         one.shaped[EIP] = Shaped(ONE, 2 * MBIT)
         stage.look()
-        await until("the new rate", 2, lambda: classes(world) == {"a001:100": "2Mbit"})
+        await until("the new rate", 5, lambda: classes(world) == {"a001:100": "2Mbit"})
         world.ip("link", "del", "ta")
         stage.links_changed(frozenset({"tb"}))
         stage.links_changed(frozenset({"ta"}))
-        await until("an alarm", 2, lambda: (Alarm.SHAPING_REFUSED, "ta") in one.reported.details)
+        await until("an alarm", 5, lambda: (Alarm.SHAPING_REFUSED, "ta") in one.reported.details)
         assert "there is no such device" in one.reported.details[Alarm.SHAPING_REFUSED, "ta"]
         world.ip("link", "add", "ta", "type", "veth", "peer", "name", "fa", "netns", world.far)
         stage.links_changed(frozenset({"ta"}))
-        await until("no alarm", 2, lambda: not one.reported.details)
+        await until("no alarm", 5, lambda: not one.reported.details)
         assert classes(world) == {"a001:100": "2Mbit"}
 
 
@@ -256,13 +256,13 @@ async def test_the_stage_lets_a_class_go_when_no_packet_is_sent_to_it_any_more(w
     async with one.running() as stage:
         one.shaped.clear()
         stage.configure(EipConfig(uplinks=("ta",)))
-        await until("it is not wanted", 2, lambda: not stage.dropped)
+        await until("it is not wanted", 5, lambda: not stage.dropped)
         assert classes(world) == {"a001:100": "1Mbit"}
         one.observed = NftObserved(elements={NftSet.CLASS4: {}})
-        await until("it is gone, without another word", 3, lambda: root(world)[0] != "htb")
+        await until("it is gone, without another word", 5, lambda: root(world)[0] != "htb")
         one.shaped[EIP] = Shaped(ONE, MBIT)
         stage.configure(EipConfig())
-        await until("an alarm", 2, lambda: (Alarm.SHAPING_REFUSED, "eip.uplinks") in one.reported.details)
+        await until("an alarm", 5, lambda: (Alarm.SHAPING_REFUSED, "eip.uplinks") in one.reported.details)
 
 
 async def test_nothing_goes_while_the_packet_filter_was_not_read(world: World) -> None:
