@@ -12,7 +12,12 @@ RELOAD_WITHIN_S = 60.0
 
 @click.command("reload")
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@click.option("--expect-removals", type=click.IntRange(min=0), metavar="N", help="How many prefixes may disappear.")
+@click.option(
+    "--expect-removals",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many prefixes, neighbors, regions, tunnels, backends and EIPs of the file may disappear, be unbound or blocked.",
+)
 @where_options
 def reload(dry_run: bool, expect_removals: int | None, socket_path: str | None, config_file: str | None) -> None:
     """Read the configuration again and apply the difference; refused whole (exit 78), the old one stays in force."""
