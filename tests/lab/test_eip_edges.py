@@ -1,0 +1,165 @@
+"""EIPs at their edges: bad input, changes without end, sizes and ICMP, and a flood."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.lab.eip_count import named
+from tests.lab.eip_load import loaded
+from tests.lab.eip_stage import BOTH, MODES, POP, USER, Stage, listed
+from tests.lab.measured import Measured, Row
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+AGAIN_AND_AGAIN = """
+import http.client, json, socket, sys, time
+address, body, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+class Connection(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect("/run/anycastd/api.sock")
+
+def ask(method, body=None):
+    connection = Connection("localhost", timeout=30)
+    connection.request(method, f"/v1/eips/{address}/association?wait=10s", body)
+    answer = connection.getresponse()
+    said = json.loads(answer.read())
+    assert answer.status == 200, (answer.status, said)
+    assert said["task"]["state"] == "SUCCESS", said
+    connection.close()
+
+begun_s = time.monotonic()
+for _ in range(count):
+    ask("DELETE")
+    ask("PUT", body)
+print(json.dumps({"took_s": time.monotonic() - begun_s}))
+"""
+
+
+def test_unbinding_one_eip_a_thousand_times_loses_no_packet_of_others(stage: Stage, measured: Measured) -> None:
+    one, *others = (stage.bound(4, "eu/b1", "eu/b2"), *(stage.bound(version, "eu/b1", "eu/b2") for version in BOTH))
+    body = json.dumps({"targets": [stage.target(one, "eu/b1", None), stage.target(one, "eu/b2", None)]})
+    drops = dropped(stage)
+    with loaded(stage, others, others, seconds=14, patience_ms=4000) as load:
+        said = stage.lab.exec(POP, "python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, "1000", timeout_s=100)
+        assert said.returncode == 0, said.stderr
+    took_s = json.loads(said.stdout)["took_s"]
+    load.fresh.all_ok()
+    load.kept.all_ok()
+    assert dropped(stage) == drops
+    each_ms = took_s / 2000 * 1000
+    asked = len(load.fresh.rows)
+    measured.add(
+        Row("EIP: another one unbound and bound 1,000 times", "nothing", each_ms, load.gap_ms(others[0]), 0, asked)
+    )
+    stage.ask(one, count=20).all_ok()
+
+
+def dropped(stage: Stage) -> dict[str, int]:
+    return {name: packets for name, (packets, _) in named(stage.lab, "anycastd").items()}
+
+
+def test_bad_input_is_refused_whole_and_says_why(stage: Stage) -> None:
+    address, last = stage.bound(4, "eu/b1"), stage.bound(6, "eu/b1")
+    before = elements(stage)
+    refused = [
+        (("eip", "allocate", "192.0.2.1"), "prefix"),
+        (("eip", "allocate", address), "taken|allocated|in use"),
+        (("eip", "allocate", "203.0.113.300"), "address"),
+        (("eip", "associate", "--replace", address, "eu/b1-6"), "IPv6|family"),
+        (("eip", "associate", "--replace", last, "eu/b1"), "IPv4|family"),
+        (("eip", "associate", "--replace", address, "eu/b1:256"), "255"),
+        (("eip", "associate", "--replace", address, "eu/b9"), "b9"),
+        (("eip", "associate", "--replace", address, "eu/b2", "eu/nothing:5"), "nothing"),
+        (("eip", "associate", address, "eu/b2"), "bound"),
+        (("eip", "modify", address, "--in", "0"), "kbit|limit|0"),
+        (("eip", "modify", address, "--out", "0bit"), "kbit|limit|0"),
+        (("eip", "modify", address, "--tracking", "stateless"), "stateless|routed"),
+        (("eip", "release", address), "bound"),
+        (("eip", "show", "203.0.113.251"), "203.0.113.251"),
+        (("region", "dial", "eu", "101"), "100"),
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        runs = pool.map(lambda one: stage.lab.exec(POP, "/opt/anycastd/.venv/bin/anycastd", *one[0]), refused)
+        for (words, why), done in zip(refused, runs, strict=True):
+            said = done.stdout + done.stderr
+            assert done.returncode in (2, 64, 65), (words, done.returncode, said)
+            assert re.search(why, said), (words, said)
+            assert "Traceback" not in said
+    assert elements(stage) == before
+    assert stage.ask(address, last).all_ok().by() == {"eu/b1": 20}
+
+
+def elements(stage: Stage) -> dict[str, object]:
+    """Return what our maps hold."""
+    return {name: listed(stage.lab, POP, "map", name) for name in ("eip4", "eip6", "pool", "slot", "nat4", "nat6")}
+
+
+def test_of_concurrent_writers_one_wins_and_nothing_is_half_done(stage: Stage) -> None:
+    address = stage.bound(4, "eu/b1")
+    generation = stage.get(f"/v1/eips/{address}")["generation"]
+
+    def write(number: int) -> int:
+        target = {"backend": "eu/b2", "weight": 1 + number}
+        query = f"/v1/eips/{address}/association?replace=true&wait=10s"
+        return stage.status_of("PUT", query, {"targets": [target]}, If_Match=f'"{generation}"')[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(write, range(8)))
+    assert sorted(codes)[0] in (200, 202)
+    assert all(code in (409, 412) for code in sorted(codes)[1:]), codes
+    assert stage.get(f"/v1/eips/{address}")["generation"] == generation + 1
+    status, said = stage.status_of("DELETE", f"/v1/eips/{address}/association", If_Match=f'"{generation}"')
+    assert (status, said["error"]["code"]) == (412, "PreconditionFailed")
+    assert stage.ask(address).all_ok().by() == {"eu/b2": 10}
+
+    def dial(number: int) -> int:
+        return stage.status_of("PATCH", f"/v1/eips/{address}?wait=10s", {"description": f"d{number}"})[0]
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(dial, range(16)))
+    assert set(codes) <= {200, 202, 409}, codes
+    written = sum(code < 300 for code in codes)
+    assert stage.get(f"/v1/eips/{address}")["generation"] == generation + 1 + written
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("version", BOTH)
+def test_a_packet_too_large_for_the_tunnel_is_answered_with_the_size_that_fits(
+    stage: Stage, version: int, mode: str
+) -> None:
+    address = stage.bound(version, "eu/b1", mode=mode)
+    head = 28 if version == 4 else 48
+    fits = ("ping", "-c", "1", "-W", "2", "-M", "do", "-s", str(1450 - head), address)
+    large = ("ping", "-c", "1", "-W", "2", "-M", "do", "-s", str(1500 - head), address)
+    said = stage.lab.exec(USER, *large).stdout
+    assert re.search(r"mtu ?= ?1450", said), said
+    assert " 1 received" in stage.lab.exec(USER, *fits).stdout
+    pieces = stage.lab.exec(USER, "ping", "-c", "2", "-i", "0.1", "-W", "2", "-M", "dont", "-s", "4000", address).stdout
+    assert " 2 received" in pieces, f"fragments reach the backend, and its answers the client: {pieces}"
+
+
+def test_large_answers_fit_the_tunnel_in_both_families(stage: Stage) -> None:
+    eips = [stage.bound(version, "eu/b1", mode=mode) for version in BOTH for mode in MODES]
+    got = stage.ask(*eips, count=3, options=("--path", "/" + "x" * 6000)).all_ok()
+    assert len(got.rows) == 3 * len(eips)
+
+
+def test_errors_about_an_untracked_flow_reach_its_backend(stage: Stage) -> None:
+    """A backend's own packet that does not fit further on: the EIP is told, and the EIP is at that backend."""
+    for version in BOTH:
+        address = stage.bound(version, "eu/b1", "us/b1", mode="routed", tracking="stateless")
+        got = stage.ask(address, count=20, every_ms=2).all_ok()
+        assert set(got.by()) == {"eu/b1"}
+        wait_until("nothing is tracked", 2, lambda one=address: not tracked(stage, one))
+
+
+def tracked(stage: Stage, address: str) -> list[str]:
+    lines = stage.lab.exec(POP, "cat", "/proc/net/nf_conntrack", check=True).stdout.splitlines()
+    return [line for line in lines if address in line]
