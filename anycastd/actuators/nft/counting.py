@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 
 from anycastd.actuators.nft import codec, wire
+from anycastd.actuators.nft.bites import rest
 from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.thread import KernelThread
@@ -18,8 +18,6 @@ from anycastd.model.nft import Count, Counters, Key, NamedCounter, NftSet
 COUNTED = tuple(name for name, layout in LAYOUTS.items() if layout.counter)
 OBJECT_TABLE, OBJECT_NAME, OBJECT_TYPE, OBJECT_DATA = 1, 2, 3, 4
 OBJECT_COUNTER = 1
-REST_S = 0.001
-"""Between two bites. A request takes ten turns of the loop: one that met a bite in each took 5 ms longer."""
 
 
 async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
@@ -50,7 +48,7 @@ async def read_set(
                     address = known.get(key) or codec.decode_key(name, key)
                     if isinstance(address, IPv4Address | IPv6Address):
                         found[address] = Count(packets, octets)
-            await asyncio.sleep(REST_S)
+            await rest()
     return found
 
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from anycastd.actuators.nft import conntrack, counting, events, reading
+from anycastd.actuators.nft.bites import REST_S
 from anycastd.actuators.nft.keeper import RulesKeeper
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.queue import Queue
@@ -114,7 +115,7 @@ class NftTable:
 
     async def refresh(self) -> None:
         """Read rules and elements anew and put the rules right; ActuatorTransient or ActuatorRejected if that fails."""
-        await self._verify(elements=True, rest_s=counting.REST_S)
+        await self._verify(elements=True, rest_s=REST_S)
 
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
