@@ -13,7 +13,9 @@ from anycastd.store.port import Snapshot, Write
 from anycastd.store.sqlite_file import SqliteFile
 
 POLL_S = 1.0
-"""How soon a watch sees what another process committed; our own commits it sees at once."""
+"""How soon a watch sees what another process committed."""
+OWN_S = 0.05
+"""How soon it sees our own commits: later than who made them, so that the kernel need not wait for the look."""
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ class SqliteStore:
                 yield batch
             try:
                 await asyncio.wait_for(committed.wait(), POLL_S)
+                await asyncio.sleep(OWN_S)
             except TimeoutError:
                 continue
 
