@@ -1,8 +1,8 @@
 """An EIP bound and unbound through the API, with 10,000 loaded, until the kernel has it.
 
 The daemon answers a request with `wait` when it has read the kernel back; after every second request we ask the kernel
-ourselves, while the daemon is still at it. The baseline is what cannot be left out: one SQLite commit of the same records
-(synchronous=FULL) and one transaction of the same elements by libnftables, in a table with as many.
+ourselves, while the daemon is still at it. The baseline is what cannot be left out: one SQLite commit of the same
+records (synchronous=FULL) and one transaction of the same elements by libnftables, in a table with as many.
 """
 
 from __future__ import annotations
