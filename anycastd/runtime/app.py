@@ -221,6 +221,9 @@ class App:
     def _filter_changed(self) -> None:
         if self._started:
             self.eips.desk.on_read_back()
+            # the next look of the loop may be seconds away: after much, it rests
+            if self.control.forwarder.steering.held and not self.nft.busy:
+                self._act()
         self._soon.ask()
 
     def _clamp_anew(self) -> None:

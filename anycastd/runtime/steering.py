@@ -50,6 +50,8 @@ class Steering:
         self._seen: dict[RegionName, Signature] = {}
         self._latency_ms: dict[RegionName, Latencies] = {}
         self._is_first = True
+        self.held = False
+        """Whether changes wait until the packet filter has done what it was told."""
 
     @property
     def observed(self) -> NftObserved:
@@ -127,7 +129,8 @@ class Steering:
         return moved
 
     def _say(self) -> None:
-        if self._nft.busy and self.plane.waiting > TOLD_ANEW:
+        self.held = self._nft.busy and self.plane.waiting > TOLD_ANEW
+        if self.held:
             return
         changes = self.plane.changes(self._nft.observed)
         if self.plane.shaped_version != self._shaped_version:

@@ -141,9 +141,11 @@ def test_while_much_is_under_way_the_rest_is_told_afterwards(monkeypatch: pytest
     put(new[1])
     world.settle()
     assert not world.nft.elements[NftSet.IN4]
+    assert world.control.forwarder.steering.held
     world.nft.busy = False
     world.settle()
     assert {eip.address for eip in new} <= world.nft.elements[NftSet.IN4].keys()
+    assert not world.control.forwarder.steering.held
 
 
 # what a daemon before us left
