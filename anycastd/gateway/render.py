@@ -121,9 +121,9 @@ table inet {table} {{
         ct mark @marks meta mark set ct mark
     }}
     chain answer {{
-        # answers of this machine itself, where it is the backend
+        # answers of this machine itself, where it is the backend; what it tells a backend (a packet too big) is none
         type route hook output priority mangle; policy accept;
-        ct mark @marks meta mark set ct mark
+        ct direction reply ct mark @marks meta mark set ct mark
     }}
     chain leave {{
         type filter hook postrouting priority 200; policy accept;
