@@ -15,7 +15,7 @@ from tests.lab.measured import Row
 from tests.lab.topology_facts import CLIENT, answers, longest_gap_s
 from tests.wait import wait_until
 
-EVERY_MS = 10
+EVERY_MS, FOREVER_S = 10, 300
 
 
 @dataclass
@@ -36,11 +36,13 @@ class Load:
 
 
 @contextmanager
-def loaded(stage: Stage, fresh: list[str], kept: list[str], seconds: float, patience_ms: int = 400) -> Iterator[Load]:
+def loaded(
+    stage: Stage, fresh: list[str], kept: list[str], seconds: float | None, patience_ms: int = 400
+) -> Iterator[Load]:
     """Keep clients busy; what they saw is there when the block ends.
 
     `patience_ms` is how long one waits on a new connection: less than TCP takes to send a lost first packet again,
-    where losses are to be counted.
+    where losses are to be counted. `seconds` None: until the block ends.
     """
     load = Load()
     with ExitStack() as stack:
@@ -52,7 +54,7 @@ def loaded(stage: Stage, fresh: list[str], kept: list[str], seconds: float, pati
             if addresses:
                 # a pipe that nobody empties would stop the client
                 said = stack.enter_context(NamedTemporaryFile("w+", encoding="utf-8"))
-                words = (*CLIENT, "--seconds", str(seconds), *how, *addresses)
+                words = (*CLIENT, "--seconds", str(seconds or FOREVER_S), *how, *addresses)
                 running[name] = stage.lab.popen(USER, *words, stdout=said.file), Path(said.name)
         for _, path in running.values():
             wait_until("all goes well before anything happens", 5, partial(is_well, path))
@@ -60,6 +62,8 @@ def loaded(stage: Stage, fresh: list[str], kept: list[str], seconds: float, pati
             yield load
         finally:
             for name, (process, path) in running.items():
+                if seconds is None:
+                    process.terminate()
                 process.wait(60)
                 setattr(load, name, Answers(answers(path.read_text(encoding="utf-8"))))
 

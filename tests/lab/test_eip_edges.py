@@ -42,21 +42,24 @@ print(json.dumps({"took_s": time.monotonic() - begun_s}))
 """
 
 
-def test_unbinding_one_eip_a_thousand_times_loses_no_packet_of_others(stage: Stage, measured: Measured) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.soak)])
+def test_unbinding_one_eip_again_and_again_loses_no_packet_of_others(
+    stage: Stage, measured: Measured, count: int
+) -> None:
     one, *others = (stage.bound(4, "eu/b1", "eu/b2"), *(stage.bound(version, "eu/b1", "eu/b2") for version in BOTH))
     body = json.dumps({"targets": [stage.target(one, "eu/b1", None), stage.target(one, "eu/b2", None)]})
     drops = dropped(stage)
-    with loaded(stage, others, others, seconds=14, patience_ms=4000) as load:
-        said = stage.lab.exec(POP, "python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, "1000", timeout_s=100)
+    with loaded(stage, others, others, seconds=None, patience_ms=4000) as load:
+        said = stage.lab.exec(POP, "python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, str(count), timeout_s=110)
         assert said.returncode == 0, said.stderr
     took_s = json.loads(said.stdout)["took_s"]
     load.fresh.all_ok()
     load.kept.all_ok()
     assert dropped(stage) == drops
-    each_ms = took_s / 2000 * 1000
+    each_ms = took_s / (2 * count) * 1000
     asked = len(load.fresh.rows)
     measured.add(
-        Row("EIP: another one unbound and bound 1,000 times", "nothing", each_ms, load.gap_ms(others[0]), 0, asked)
+        Row(f"EIP: another one unbound and bound {count} times", "nothing", each_ms, load.gap_ms(others[0]), 0, asked)
     )
     stage.ask(one, count=20).all_ok()
 
@@ -141,8 +144,9 @@ def test_a_packet_too_large_for_the_tunnel_is_answered_with_the_size_that_fits(
     said = stage.lab.exec(USER, *large).stdout
     assert re.search(r"mtu ?= ?1450", said), said
     assert " 1 received" in stage.lab.exec(USER, *fits).stdout
-    pieces = stage.lab.exec(USER, "ping", "-c", "2", "-i", "0.1", "-W", "2", "-M", "dont", "-s", "4000", address).stdout
-    assert " 2 received" in pieces, f"fragments reach the backend, and its answers the client: {pieces}"
+    # each end learns of the size by losing a packet, where no router makes fragments
+    pieces = ("ping", "-c", "2", "-i", "0.05", "-W", "1", "-M", "dont", "-s", "4000", address)
+    wait_until("fragments there and back", 5, lambda: " 2 received" in stage.lab.exec(USER, *pieces).stdout)
 
 
 def test_large_answers_fit_the_tunnel_in_both_families(stage: Stage) -> None:
@@ -157,7 +161,7 @@ def test_errors_about_an_untracked_flow_reach_its_backend(stage: Stage) -> None:
         address = stage.bound(version, "eu/b1", "us/b1", mode="routed", tracking="stateless")
         got = stage.ask(address, count=20, every_ms=2).all_ok()
         assert set(got.by()) == {"eu/b1"}
-        wait_until("nothing is tracked", 2, lambda one=address: not tracked(stage, one))
+        assert not tracked(stage, address)
 
 
 def tracked(stage: Stage, address: str) -> list[str]:
