@@ -69,7 +69,10 @@ def region_outlook(
             through = [view.paths.get(tunnel.id, Health.UNKNOWN) for tunnel in ways]
             seen = Health.HEALTHY in through
             believed = view.health
-            if view.health is Health.HEALTHY:
+            if len(through) == 1 and through[0].is_verdict:
+                # another way of which nothing is known yet is no hope for packets that do not go there
+                believed = through[0]
+            elif view.health is Health.HEALTHY:
                 # it is, but not by the way that packets take: what is known of that way counts
                 believed = through[0] if len(through) == 1 else Health.UNKNOWN
             backends[id_] = Health.HEALTHY if seen else Health.UNHEALTHY if down else believed
