@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from anycastd.model.address import Address, RegionName
 from anycastd.model.decision import TunnelOrder
-from anycastd.model.eip import Binding, FlushConnections, Path, Placement, PlacementReason
+from anycastd.model.eip import Binding, FlushConnections, Mode, Path, Placement, PlacementReason
 from anycastd.model.health import Health, HealthView
-from anycastd.model.nft import Elements
+from anycastd.model.nft import REGION_MASK, Elements
 from anycastd.model.topology import Config
 from anycastd.policy.elements import PoolKey, Wanted, of_pool, pool_key, pool_numbering
 from anycastd.policy.numbering import Renumbered
@@ -78,8 +78,8 @@ class EipPools:
         self.touched.pop(pool, None)
 
     def configure(self, config: Config, health: HealthView, now_s: float) -> list[Moved]:
-        """Take a configuration; connections to backends that are no longer in it end."""
-        gone = {share.path for pool in self._pools.values() for share in pool.placement.shares}
+        """Take a configuration; connections to backends and regions that are no longer in it as they were end."""
+        ended = self._ended_by(config)
         self._config, self._health = config, health
         best = self.paths.best
         self._outlooks = {version: outlook_of(config, version, health, self._dials, best) for version in (4, 6)}
@@ -90,12 +90,30 @@ class EipPools:
             self._enter(pool)
         self._rename(self.paths.remove(old))
         moved = self._settle_all(self._pools.values(), now_s)
-        self.flushes += [
-            FlushConnections(path.mark)
-            for path in sorted(gone, key=lambda path: path.mark)
-            if path.backend not in config.backends or config.regions[path.region].number != path.region_number
-        ]
+        self.flushes += ended
         return moved
+
+    def _ended_by(self, config: Config) -> list[FlushConnections]:
+        """Return the connections that lead nowhere, or to another's region, under a new configuration."""
+        before, after = self._config, config
+        regions = sorted(
+            one.number
+            for name, one in before.regions.items()
+            if name not in after.regions or after.regions[name].number != one.number
+        )
+        used = {
+            path
+            for pool in self._pools.values()
+            for known, path in pool.named.items()
+            if known in pool.worn or pool.uses(path)
+        }
+        paths = sorted(
+            path.mark for path in used if path.region_number not in regions and _is_other(path, before, after)
+        )
+        return [
+            *(FlushConnections(number << 24, REGION_MASK) for number in regions),
+            *map(FlushConnections, paths),
+        ]
 
     def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> list[Moved]:
         """Take the order of the tunnels of all regions: backends count as they are seen through the best one."""
@@ -267,6 +285,14 @@ class EipPools:
             else:
                 self.flushes.append(FlushConnections(path.mark))
         self._left = {}
+
+
+def _is_other(path: Path, before: Config, after: Config) -> bool:
+    """Return whether what is translated to a backend's address would go on to one that is not the backend's."""
+    backend = after.backends.get(path.backend)
+    if backend is None:
+        return True
+    return path.mode is not Mode.ROUTED and backend.address != before.backends[path.backend].address
 
 
 def _is_bad(outlook: Outlook, path: Path) -> bool:

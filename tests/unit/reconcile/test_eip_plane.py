@@ -419,6 +419,51 @@ def test_a_backend_that_left_the_file_ends_its_connections() -> None:
     assert "eu/web-1" in bench.view().detail
 
 
+def test_also_when_packets_had_left_it_before() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1", "us/web-1")), 1.0)
+    bench.settle()
+    mark = bench.mark("eu/web-1")
+    bench.plane.set_dials({EU: 0}, 1.0)
+    bench.settle()
+    backends = {id_: one for id_, one in CONFIG.backends.items() if id_ != "eu/web-1"}
+    region = replace(CONFIG.regions[EU], backends=tuple(one for one in CONFIG.regions[EU].backends if one[-1] != "1"))
+    probes = tuple(one for one in CONFIG.probes if one.backend != "eu/web-1")
+    bench.config = replace(CONFIG, regions={**CONFIG.regions, EU: region}, backends=backends, probes=probes)
+    bench.plane.configure(bench.config, view_of({}, config=bench.config), 2.0)
+    assert bench.plane.take_flushes() == (FlushConnections(mark),)
+
+
+@pytest.mark.parametrize(("mode", "ends"), [(Mode.DNAT, True), (Mode.MASQUERADE, True), (Mode.ROUTED, False)])
+def test_a_backend_with_another_address_ends_the_connections_that_were_translated_to_the_old_one(
+    mode: Mode, ends: bool
+) -> None:
+    bench = Bench(world(modes={"eu": mode}))
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.settle()
+    mark = bench.mark("eu/web-1")
+    name = BackendId("eu/web-1")
+    moved = replace(bench.config.backends[name], address=ip_address("10.1.0.99"))
+    bench.config = replace(bench.config, backends={**bench.config.backends, name: moved})
+    bench.plane.configure(bench.config, view_of({}, config=bench.config), 2.0)
+    assert bench.plane.take_flushes() == ((FlushConnections(mark),) if ends else ())
+
+
+def test_regions_that_change_numbers_end_all_their_connections_also_those_that_packets_had_left() -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, bound("eu/web-1", "us/web-1")), 1.0)
+    bench.settle()
+    bench.plane.set_dials({EU: 0}, 1.0)
+    bench.settle()
+    regions = {**CONFIG.regions}
+    numbers = {EU: CONFIG.regions[US].number, US: CONFIG.regions[EU].number}
+    regions |= {name: replace(regions[name], number=number) for name, number in numbers.items()}
+    bench.config = replace(CONFIG, regions=regions)
+    bench.plane.configure(bench.config, view_of({}, config=bench.config), 2.0)
+    ended = sorted(numbers.values())
+    assert bench.plane.take_flushes() == tuple(FlushConnections(number << 24, 0xFF000000) for number in ended)
+
+
 # what the kernel shows
 
 
