@@ -214,7 +214,7 @@ class Kernel:
     done: list[KernelAction] = field(default_factory=list)
 
     def apply(self, actions: Sequence[KernelAction], /) -> None:
-        if self.refuses:
+        if self.refuses or not actions:
             return
         routes: set[KernelRoute] = set(self.observed.routes or ())
         rules: set[KernelRule] = set(self.observed.rules)
