@@ -72,7 +72,8 @@ def test_the_order_of_the_targets_does_not_matter_unless_it_is_the_order(
         assert [placement.shares for placement in found] == wanted
 
 
-@given(BINDINGS, HISTORIES, st.sampled_from(NAMES))
+# of backends only: through a tunnel that comes back a backend may be seen to be bad of which nothing was known
+@given(BINDINGS, HISTORIES, st.sampled_from([name for name in NAMES if "-" in name or "six" in name]))
 @SOME
 def test_better_health_never_takes_the_last_path(binding: Binding, history: list[Situation], better: str) -> None:
     *past, (states, dials, latency_ms, suspect) = history
