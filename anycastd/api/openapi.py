@@ -59,7 +59,7 @@ def _reload() -> dict[str, Any]:
             "summary": "Read the configuration again and apply the difference, or refuse it whole. Unix socket only.",
             "parameters": [
                 _parameter("dry_run", "query", "boolean", "Say what would change; change nothing."),
-                _parameter("expect_removals", "query", "integer", "How many prefixes may disappear."),
+                _parameter("expect_removals", "query", "integer", "How many things go, or EIPs stop, in all."),
             ],
             "responses": {
                 "200": {"description": "OK", "content": content(schema.Reloaded)},

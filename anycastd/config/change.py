@@ -132,7 +132,9 @@ def _region_words(old: Mapping[RegionName, Region], new: Mapping[RegionName, Reg
             if getattr(before, key) != getattr(region, key)
         ]
         if pinned:
-            yield f"region {name}: {', '.join(pinned)}; connections through it begin anew"
+            anew = before.number != region.number
+            words = "connections through it begin anew" if anew else "connections that stand go on as they are"
+            yield f"region {name}: {', '.join(pinned)}; {words}"
         if before.traffic_dial_percentage != region.traffic_dial_percentage:
             was, now = before.traffic_dial_percentage, region.traffic_dial_percentage
             yield f"region {name}: traffic dial {was} % -> {now} %"

@@ -182,8 +182,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "The detail has the last reason; compare address, AS, password and TTL with the neighbor.",
     ),
     Alarm.CONFIG_REFUSED: Meaning(
-        "The configuration file has errors; the one loaded before stays in force.",
-        "anycastd check -c FILE, correct it, anycastd reload.",
+        "The configuration file has errors and the one loaded before stays in force; or the file of a start lacks many "
+        "prefixes that ExaBGP announces, which are kept.",
+        "anycastd check -c FILE, correct it, anycastd reload; if it is meant: with the number that the detail says.",
     ),
     Alarm.LOOP_LATE: Meaning(
         "The daemon's event loop was late, so that failures are seen later than they should.",
@@ -215,8 +216,8 @@ ALARMS: Mapping[Alarm, Meaning] = {
     ),
     Alarm.STORE_TROUBLE: Meaning(
         "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "
-        "which). What is in the kernel goes on; EIPs of the file are kept up to date; nothing can be changed by the "
-        "API until it is over.",
+        "which). What is in the kernel goes on; EIPs of the file are kept up to date. While it cannot be read or "
+        "written the API can change nothing; a single record that cannot be read is in the way of its own EIP only.",
         "Free the disk, mend the permissions of `state_dir`, or put a copy of `anycastd.db` back.",
     ),
     Alarm.TRAFFIC_NOT_SAVED: Meaning(
@@ -249,8 +250,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",
     ),
     Alarm.EIP_NO_PATH: Meaning(
-        "No backend of these EIPs is usable, and they are bound with `when_unhealthy: drop`: packets are dropped.",
-        "`anycastd eip show EIP`.",
+        "No backend of these EIPs is usable and they are bound with `when_unhealthy: drop`, or none of them is in the "
+        "file any more: packets are dropped and counted.",
+        "`anycastd eip show EIP` names them; `anycastd status` the checks that fail.",
     ),
 }
 

@@ -14,7 +14,7 @@ from anycastd.config.change import carried_over, compare, refuse
 from anycastd.config.load import load
 from anycastd.errors import ConfigError
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName
-from anycastd.model.eip import Binding, Eip, EipId, Target
+from anycastd.model.eip import Binding, Eip, EipId, Mode, Target
 from anycastd.model.topology import Config, PrefixSpec
 from tests.unit.config.places import EXAMPLE, SMALLEST, load_text
 
@@ -92,6 +92,14 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
     assert "region eu-central: traffic dial 100 % -> 50 %" in change.sentences
     assert "prefixes removed: 198.18.0.0/24" in change.sentences
     assert "needs a restart, unchanged until then: pop.asn, api.port, logging.level, state_dir" in change.sentences
+
+
+def test_only_another_number_ends_the_connections_of_a_region(config: Config) -> None:
+    name, region = next(iter(config.regions.items()))
+    other = replace(region, mode=Mode.DNAT if region.mode is not Mode.DNAT else Mode.ROUTED)
+    change = compare(config, replace(config, regions={**config.regions, name: other}))
+    (sentence,) = change.regions_in_words
+    assert sentence.endswith("; connections that stand go on as they are")
 
 
 def test_what_needs_a_restart_is_carried_over_and_nothing_else(config: Config) -> None:
