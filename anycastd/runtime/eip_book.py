@@ -88,6 +88,10 @@ class EipBook:
                 unreadable[key] = str(error)
             else:
                 revisions[key] = item.revision
+        for address, eip in self.records.stored.items():
+            # known before, and not gone only because it cannot be read any more
+            if codec.key_of(address) in unreadable:
+                contents.records.put(eip)
         gone = [address for address in self.records.stored if address not in contents.records.stored]
         contents.records.set_file(self.records.file)
         self.records = contents.records

@@ -123,10 +123,11 @@ class EipDesk:
                     return False
                 for address in gone:
                     self._apply(address)
+                # first, or packets would go to a drained region until the last EIP is there
+                self._plane.set_dials(self.dials, self.clocks().now_s)
                 await self._put_all()
             finally:
                 self._filling = False
-            self._plane.set_dials(self.dials, self.clocks().now_s)
         self._filled = self._review_due = True
         self._act()
         self.on_observed()

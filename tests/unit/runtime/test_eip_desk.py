@@ -366,6 +366,25 @@ async def test_a_record_that_another_mends_or_removes_is_complained_of_no_longer
     following.cancel()
 
 
+async def test_an_eip_whose_record_cannot_be_read_any_more_stays_as_it_was_known(world: World) -> None:
+    await world.done(Allocate(address=ONE))
+    await world.store.commit([Write(f"/eips/{ONE}", "{")], {})
+    assert await world.desk._load()
+    assert set(world.plane.kernel) == {ONE}
+    assert not world.desk.complete
+
+
+async def test_dials_are_known_before_the_eips(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.done(Allocate(address=ONE))
+    await world.desk.dial(Dial(RegionName("us-east"), 0))
+    await world.restart()
+    told: list[str] = []
+    monkeypatch.setattr(world.plane, "put", lambda *_: told.append("put"))
+    monkeypatch.setattr(world.plane, "set_dials", lambda *_: told.append("dials"))
+    assert await world.desk._load()
+    assert told == ["dials", "put"]
+
+
 async def test_what_is_not_an_eip_and_cannot_be_read_keeps_nothing_from_being_tidied_up(world: World) -> None:
     await world.store.commit([Write("/answers/k-1", "{"), Write("/tasks/task-1", "{")], {})
     await world.restart()
