@@ -8,7 +8,7 @@ from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection, HttpsCheck, TimedCheck
+from anycastd.config.schema.checks import CheckSection, HttpsCheck, LinkCheck, TimedCheck
 from anycastd.model.checks import CheckKind
 
 KINDS = tuple(CheckSection.model_fields)
@@ -116,6 +116,9 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
             (*path, "fast_interval"),
             f"{duration_text(check.fast_interval)} is slower than interval ({duration_text(check.interval)})",
         )
+    if isinstance(check, LinkCheck):
+        # no packet is sent that could be lost or be late
+        return
     if check.timeout > check.fall * check.interval:
         found.warn(
             (*path, "timeout"),

@@ -71,8 +71,15 @@ class HttpsCheck(HttpCheck):
 
 
 class LinkCheck(TimedCheck):
-    """The device of a tunnel is up, has carrier and still has our address."""
+    """The device of a tunnel is up, has carrier and still has our address.
 
+    The kernel tells it, so one look is enough; a loss is seen within milliseconds.
+    """
+
+    rise: Annotated[int, whole(1, 1000)] = Field(
+        default=1, description="Good probes in a row that make the target healthy."
+    )
+    fall: Annotated[int, whole(1, 1000)] = Field(default=1, description="Bad probes in a row that make it unhealthy.")
     require_address: Flag = Field(default=True, description="Whether our address must be on the device.")
 
 
