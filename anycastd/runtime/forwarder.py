@@ -65,7 +65,7 @@ class Forwarder:
     def act(self, beliefs: Beliefs, now_s: float, *, anew: bool = False) -> None:
         """Choose ways and put right what differs."""
         self.routes.act(self.routes.choose(beliefs, now_s), now_s, anew=anew)
-        self.steering.act(beliefs.view, self.routes.orders, now_s)
+        self.steering.act(beliefs.view, self.routes.orders, now_s, anew=anew)
 
     def next_s(self) -> float | None:
         """Return when something falls due by itself."""

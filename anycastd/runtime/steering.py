@@ -42,6 +42,8 @@ class Steering:
         self.on_shaped: Callable[[], None] = lambda: None
         """Called when an EIP is shaped, not any more, or otherwise."""
         self._shaped_version = 0
+        self._said: tuple[NftChange, ...] = ()
+        self._observed: NftObserved | None = None
         self.dials: Mapping[RegionName, int] = {}
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
@@ -107,15 +109,25 @@ class Steering:
         """Return one EIP as wanted and as it is."""
         return self.plane.view(address, observed)
 
-    def act(self, health: HealthView, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> None:
-        """Follow health and the tunnels, and say what differs from what the packet filter holds."""
+    def act(
+        self,
+        health: HealthView,
+        orders: Mapping[tuple[RegionName, int], TunnelOrder],
+        now_s: float,
+        *,
+        anew: bool = False,
+    ) -> None:
+        """Follow health and the tunnels, and say what differs from what the packet filter holds.
+
+        What was said is said again when something else is wanted or observed, or `anew`.
+        """
         self._wake(now_s)
         moved = [*self._follow_health(health, now_s), *self.plane.set_tunnels(orders, now_s)]
         # our prefixes alone would be ready to be announced, and their packets be dropped as nobody's; and a pool that
         # comes after the taking over would not go on where the kernel is
         if self.is_filled():
             moved += self.plane.take_over(self._nft.observed, now_s)
-            self._say()
+            self._say(anew=anew)
         # thousands of pools may have moved: packets do not wait for the log
         self._tell(moved)
 
@@ -128,7 +140,7 @@ class Steering:
             self._seen[name], self._latency_ms[name] = signature, latencies_ms
         return moved
 
-    def _say(self) -> None:
+    def _say(self, *, anew: bool) -> None:
         self.held = self._nft.busy and self.plane.waiting > TOLD_ANEW
         if self.held:
             return
@@ -139,8 +151,10 @@ class Steering:
         if self._lost or not self.is_complete():
             numbers = self.plane.pool_numbers
             changes = tuple(change for change in changes if not self._is_somebodys(change, numbers))
-        if changes:
+        # a refused change changes nothing: told again at each look, it would keep the kernel and the loop busy for ever
+        if changes and (anew or changes != self._said or self._nft.observed is not self._observed):
             self._nft.apply(changes)
+        self._said, self._observed = changes, self._nft.observed
         if flushes := self.plane.take_flushes():
             self._nft.flush(flushes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anycastd.model.address import Prefix, RegionName
 from anycastd.model.eip import Eip, EipId, FlushConnections
 from anycastd.model.health import Health, HealthView
-from anycastd.model.nft import Key, NftSet
+from anycastd.model.nft import Key, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config, PrefixSpec, PrefixTimers
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime import steering as words
@@ -58,10 +58,10 @@ class Daemon:
             self.steering.put(one, 0.0)
         self.act()
 
-    def act(self, after_s: float = 0.0) -> None:
+    def act(self, after_s: float = 0.0, *, anew: bool = False) -> None:
         self.now_s += after_s
         health = view_of(self.states, latency_ms=self.latency_ms, config=self.config)
-        self.steering.act(health, {}, self.now_s)
+        self.steering.act(health, {}, self.now_s, anew=anew)
 
     def reload(self, config: Config, gone: Iterable[Eip] = (), new: Iterable[Eip] = ()) -> None:
         """Take a configuration as the daemon does: the loop first, then the EIPs of the file."""
@@ -376,6 +376,69 @@ def test_a_filter_that_refuses_everything_for_a_while_is_told_all_of_it_again() 
     assert daemon.has(NftSet.EIP4) == {TWO}
     assert {mark >> 24 for mark in daemon.nft.marks_of(TWO)} == {CONFIG.regions[US].number}
     assert daemon.steering.plane.missing == 0
+
+
+class Late(Nft):
+    """A packet filter that does what it is told when the test says so: of changes to one element the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: dict[tuple[NftSet, Key], NftChange] = {}
+        self.kept = super().observed
+        self.times = 0
+
+    @property
+    def observed(self) -> NftObserved:
+        return self.kept
+
+    def apply(self, changes: Sequence[NftChange], /) -> None:
+        self.times += 1
+        self.queue |= {(one.set, one.key): one for one in changes}
+
+    def do(self) -> None:
+        changes, self.queue = list(self.queue.values()), {}
+        before = len(self.done)
+        super().apply(changes)
+        if len(self.done) > before and not self.refuses:
+            self.kept = super().observed
+
+
+def test_what_is_taken_back_before_the_kernel_did_it_is_not_done() -> None:
+    nft = Late()
+    daemon = Daemon(nft, CONFIG, [eip(1), eip(2, BOTH)])
+    nft.do()
+    daemon.act()
+    daemon.steering.put(eip(1, BOTH), 0.0)
+    daemon.steering.put(eip(2), 0.0)
+    daemon.act()
+    daemon.steering.put(eip(1), 0.0)
+    daemon.steering.put(eip(2, BOTH), 0.0)
+    daemon.act()
+    nft.do()
+    daemon.act()
+    nft.do()
+    assert daemon.has(NftSet.EIP4) == {TWO}, "an EIP that was unbound would stay bound until something else is read"
+    assert daemon.has(NftSet.IDLE4) == {ONE}
+    daemon.act()
+    assert daemon.steering.plane.missing == 0
+
+
+def test_a_change_that_is_refused_again_and_again_is_told_again_at_each_look_at_everything_only() -> None:
+    nft = Late()
+    daemon = Daemon(nft, CONFIG, [eip(1, BOTH)])
+    nft.do()
+    daemon.act()
+    nft.refuses, nft.times = True, 0
+    daemon.steering.put(eip(2, BOTH), 0.0)
+    for _ in range(5):
+        daemon.act()
+        nft.do()
+    assert nft.times == 1
+    daemon.act(anew=True)
+    assert nft.times == 2
+    daemon.steering.put(eip(3), 0.0)
+    daemon.act()
+    assert nft.times == 3
 
 
 # what carries a prefix
