@@ -5,7 +5,8 @@
     backend.py set MODE              from inside the node: normal, refuse, silent, error500, slow:MS
     backend.py show                  print the mode
 
-`/healthz` answers 200 and a line of text, every other path a JSON object: region, backend, client address and port.
+`/healthz` answers 200 and a line of text, `/bytes/N` N bytes, every other path a JSON object: region, backend, client
+address and port.
 refuse: the listener is closed and open connections are reset. silent: accepts, never answers.
 Standard library only, so that any image with Python runs it.
 """
@@ -99,6 +100,8 @@ class Backend:
     def _body(self, path: str, writer: asyncio.StreamWriter) -> tuple[bytes, str]:
         if path == "/healthz":
             return f"{self.mode}\n".encode(), "text/plain"
+        if path.startswith("/bytes/") and path[7:].isdecimal() and len(path) < 16:
+            return b"x" * int(path[7:]), "application/octet-stream"
         address, port = writer.get_extra_info("peername")[:2]
         seen = {
             "region": self.region,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -149,19 +150,44 @@ def test_a_packet_too_large_for_the_tunnel_is_answered_with_the_size_that_fits(
     wait_until("fragments there and back", 5, lambda: " 2 received" in stage.lab.exec(USER, *pieces).stdout)
 
 
-def test_large_answers_fit_the_tunnel_in_both_families(stage: Stage) -> None:
+def test_large_answers_fit_the_tunnel_in_every_mode(stage: Stage) -> None:
     eips = [stage.bound(version, "eu/b1", mode=mode) for version in BOTH for mode in MODES]
-    got = stage.ask(*eips, count=3, options=("--path", "/" + "x" * 6000)).all_ok()
+    got = stage.ask(*eips, count=3, options=("--path", "/bytes/200000")).all_ok()
     assert len(got.rows) == 3 * len(eips)
 
 
-def test_errors_about_an_untracked_flow_reach_its_backend(stage: Stage) -> None:
-    """A backend's own packet that does not fit further on: the EIP is told, and the EIP is at that backend."""
-    for version in BOTH:
-        address = stage.bound(version, "eu/b1", "us/b1", mode="routed", tracking="stateless")
-        got = stage.ask(address, count=20, every_ms=2).all_ok()
-        assert set(got.by()) == {"eu/b1"}
-        assert not tracked(stage, address)
+NARROW = 1300
+FORGET_SIZES = ("ip", "route", "flush", "cache"), ("ip", "-6", "route", "flush", "cache")
+
+
+def errors_sent(stage: Stage, version: int) -> int:
+    """Return how many times the client's router has said that a packet is too big for its link."""
+    if version == 6:
+        text = stage.lab.exec("t-fra", "cat", "/proc/net/snmp6", check=True).stdout
+        return int(re.findall(r"^Icmp6OutPktTooBigs\s+(\d+)", text, re.M)[0])
+    text = stage.lab.exec("t-fra", "cat", "/proc/net/snmp", check=True).stdout
+    names, numbers = (line.split() for line in text.splitlines() if line.startswith("Icmp: "))
+    return int(numbers[names.index("OutDestUnreachs")])
+
+
+@pytest.mark.parametrize("version", BOTH)
+def test_errors_about_an_untracked_flow_reach_its_backend(stage: Stage, version: int) -> None:
+    """The client's link is narrow: backends learn of it by errors sent to the EIP, of which nothing is tracked."""
+    address = stage.allocate(version, tracking="stateless")
+    stage.give(address, "eu/b1", "us/b1")
+    stage.bind(address, "eu/b1", "us/b1", mode="routed", spread="weighted")
+    for node in ("eu-b1", "us-b1"):
+        for forget in FORGET_SIZES:
+            stage.lab.exec(node, *forget, check=True)
+            stage.world.undo.append(partial(stage.lab.exec, node, *forget))
+    width = ("ip", "link", "set", "eth4", "mtu")
+    stage.lab.exec("t-fra", *width, str(NARROW), check=True)
+    stage.world.undo.append(partial(stage.lab.exec, "t-fra", *width, "1500"))
+    assert set(stage.ask(address, count=40, every_ms=2).all_ok().by()) == {"eu/b1", "us/b1"}
+    assert not tracked(stage, address)
+    before = errors_sent(stage, version)
+    stage.ask(address, count=40, every_ms=5, options=("--path", "/bytes/50000")).all_ok()
+    assert errors_sent(stage, version) > before, "answers were too big, or nothing was shown"
 
 
 def tracked(stage: Stage, address: str) -> list[str]:

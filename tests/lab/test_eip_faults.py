@@ -114,7 +114,7 @@ def revive_pop(stage: Stage) -> None:
     stage.lab.exec(POP, "rm", "-f", "/run/no-restart", check=True)
 
 
-@pytest.mark.parametrize("light", ["lost", "kept"])
+@pytest.mark.parametrize("light", ["lost", pytest.param("kept", marks=pytest.mark.soak)])
 def test_a_dead_pop_is_replaced_by_another(stage: Stage, measured: Measured, light: str) -> None:
     # EIPs of the file stand at every POP
     eips = [SERVICE[PREFIX_A4], SERVICE[PREFIX_A6]]
