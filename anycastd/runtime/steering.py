@@ -152,7 +152,7 @@ class Steering:
             numbers = self.plane.pool_numbers
             changes = tuple(change for change in changes if not self._is_somebodys(change, numbers))
         # a refused change changes nothing: told again at each look, it would keep the kernel and the loop busy for ever
-        if changes and (anew or changes != self._said or self._nft.observed is not self._observed):
+        if changes and (anew or self._nft.observed is not self._observed or changes != self._said):
             self._nft.apply(changes)
         self._said, self._observed = changes, self._nft.observed
         if flushes := self.plane.take_flushes():
