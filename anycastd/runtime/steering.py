@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from anycastd.model.address import Address, Family, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
@@ -94,7 +94,9 @@ class Steering:
 
     def drop(self, address: Address, now_s: float) -> None:
         """Take an EIP out; while its prefix lingers, when that is over, also if the prefix comes back meanwhile."""
-        ends_s = [end for prefix, end in self._until_s.items() if _is_in(address, prefix)]
+        # by lookup: with thousands of prefixes that go at once each EIP would be held against each of them
+        whole = ip_network(address)
+        ends_s = [self._until_s[prefix] for prefix in (whole, *_wider(whole)) if prefix in self._until_s]
         if ends_s:
             self._gone[address] = max(ends_s)
         else:
