@@ -14,13 +14,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 import time
 
+FIRST_PORT, PORTS = 10_000, 20_000
+"""Ports that no other program of the lab's clients has used: see `begin`."""
 
-async def begin(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
-    """Open a connection and learn whose it is."""
-    reader, writer = await asyncio.wait_for(asyncio.open_connection(address, 80), 5)
+
+async def begin(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+    """Open a connection and learn whose it is.
+
+    A port of its own: where a backend sees the client's address, one that lately led to it by another EIP is the same
+    connection for it, which waits in TIME-WAIT and resets nothing (RFC 9293 3.10.7.4).
+    """
+    here = ("::" if ":" in address else "0.0.0.0", port)
+    reader, writer = await asyncio.wait_for(asyncio.open_connection(address, 80, local_addr=here), 5)
     writer.write(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n")
     head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).decode("latin-1").lower()
     length = next(int(f.split(":")[1]) for f in head.split("\r\n") if f.startswith("content-length:"))
@@ -46,7 +55,9 @@ async def drip(one: tuple[asyncio.StreamReader, asyncio.StreamWriter, str], end_
 async def run(options: argparse.Namespace) -> None:
     """Open all, then send on all."""
     names = [address for address in options.address for _ in range(options.each)]
-    opened = await asyncio.gather(*(begin(address) for address in names))
+    first = os.getpid() * len(names)
+    ports = [FIRST_PORT + (first + number) % PORTS for number in range(len(names))]
+    opened = await asyncio.gather(*map(begin, names, ports))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     end_s = time.monotonic() + options.seconds

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from anycastd.actuators.nft import library, reading
+from anycastd.actuators.nft import conntrack, library, reading
 from anycastd.actuators.nft.channel import Channel
 from anycastd.actuators.nft.table import NftTable
-from anycastd.errors import ActuatorRejected
+from anycastd.actuators.nft.transactions import Transactions
+from anycastd.errors import ActuatorRejected, ActuatorTransient
+from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import (
     Count,
     DropElement,
@@ -225,6 +227,37 @@ async def test_a_flushed_ruleset_under_traffic_is_put_back_within_a_second(world
         stop.set()
         await asking
         assert "jump pick" in listed(world, "table")
+
+
+async def test_connections_are_forgotten_only_after_a_lost_change_was_put_again(
+    world: nw.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = [*nw.owned(), *nw.pool(3, nw.PATH[1]), *nw.bound(A4, 3)]
+    moved = PutElement(NftSet.POOL, 3, nw.PATH[2])
+    forgotten_at: list[object] = []
+    run_it, lose = Transactions.run, [True]
+
+    async def lossy(self: Transactions, wanted: Any) -> bool:
+        if lose and moved in wanted:
+            lose.clear()
+            raise ActuatorTransient("lost on purpose")
+        return await run_it(self, wanted)
+
+    async with wanted(world, changes) as (table, _):
+        real = conntrack.flush
+
+        def spy(channel: Channel, what: FlushConnections) -> None:
+            forgotten_at.append((table.observed.elements or {}).get(NftSet.POOL, {}).get(3))
+            real(channel, what)
+
+        monkeypatch.setattr(Transactions, "run", lossy)
+        monkeypatch.setattr(conntrack, "flush", spy)
+        changes[changes.index(nw.pool(3, nw.PATH[1])[0])] = moved
+        table.apply([moved])
+        table.flush([FlushConnections(mark=nw.PATH[1])])
+        await nw.until("forgotten", 5, lambda: bool(forgotten_at))
+        assert not lose
+        assert forgotten_at == [nw.PATH[2]]
 
 
 @pytest.mark.parametrize(

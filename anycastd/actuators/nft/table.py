@@ -61,6 +61,7 @@ class NftTable:
         self._work, self._doubt = asyncio.Event(), asyncio.Event()
         self._elements_lock, self._rules_lock = asyncio.Lock(), asyncio.Lock()
         self._acting = self._lost = False
+        self._held: list[FlushConnections] = []
         self._transactions = Transactions(self._thread, settings.table, self._picture, self._refusals, self._doubt.set)
         self._verified_generation = self._heard_generation = 0
         self._events: socket.socket | None = None
@@ -104,7 +105,10 @@ class NftTable:
             self._work.set()
 
     def flush(self, flushes: Sequence[FlushConnections]) -> None:
-        """Forget connections, after all changes taken in before; tried again until the kernel has answered."""
+        """Forget connections, after all changes taken in before; tried again until the kernel has answered.
+
+        After a change that was lost they wait until all was read again, and the change put again.
+        """
         if flushes:
             self._queue.flush(flushes)
             self._work.set()
@@ -175,7 +179,11 @@ class NftTable:
                     await asyncio.sleep(0)
                 part = self._queue.next()
                 if isinstance(part, FlushConnections):
-                    await self._forget(part)
+                    if self._lost:
+                        # forgotten now, connections would come back to where the lost change no longer wants them
+                        self._held.append(part)
+                    else:
+                        await self._forget(part)
                 else:
                     await self._change(part)
             self._acting = False
@@ -255,6 +263,10 @@ class NftTable:
             if changed or not stand:
                 self._picture.publish(rules=True, resync=changed)
                 self._on_change()
+            if self._held:
+                # behind the changes that are put again because of what was just told
+                held, self._held = tuple(dict.fromkeys(self._held)), []
+                asyncio.get_running_loop().call_later(FLUSH_AGAIN_AFTER_S, self.flush, held)
             return True
 
     async def _read_all(self, rest_s: float = 0.0) -> bool:
