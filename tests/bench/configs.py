@@ -40,7 +40,8 @@ def region(number: int, backends: dict[str, Any]) -> Document:
         "far_end": f"10.100.{number}.2",
         "checks": [{"icmp": {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 5}}],
     }
-    return {"tunnels": {f"t{number}": tunnel}, "backends": backends}
+    # of so many names two would give the same number
+    return {"number": number + 1, "tunnels": {f"t{number}": tunnel}, "backends": backends}
 
 
 def document(regions: Document, prefixes: Document) -> Document:
