@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Connections of the lab that stand and send: what becomes of each when something breaks.
 
-    drip.py [--each 8] [--seconds 5] [--every-ms 20] ADDRESS...
+    drip.py [--each 4] [--seconds 5] [--every-ms 20] ADDRESS[*BACKENDS]...
 
-Opens connections to port 80 of each address, asks once on each to learn which backend has it, prints `ready`, and
-then sends a byte of a request that never ends on each. One JSON line for each connection when it ends or the time is
-over: address, backend, and `reset_s`, CLOCK_MONOTONIC, or null if it lives.
+Opens connections to port 80 of each address, asking once on each to learn which backend has it, until so many
+backends of the address (1) have so many each, and closes those that are too many: chance has no part in it. Prints
+`ready`, and then sends a byte of a request that never ends on each. One JSON line for each connection when it ends or
+the time is over: address, backend, and `reset_s`, CLOCK_MONOTONIC, or null if it lives.
 Standard library only.
 """
 
@@ -18,11 +19,13 @@ import os
 import sys
 import time
 
-FIRST_PORT, PORTS = 10_000, 20_000
-"""Ports that no other program of the lab's clients has used: see `begin`."""
+FIRST_PORT, PORTS, TRIES = 10_000, 10_000, 100
+"""Ports that no other program of the lab's clients has used: see `begin`; so many for each address."""
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter, str]
 
 
-async def begin(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
+async def begin(address: str, port: int) -> Stream:
     """Open a connection and learn whose it is.
 
     A port of its own: where a backend sees the client's address, one that lately led to it by another EIP is the same
@@ -37,7 +40,25 @@ async def begin(address: str, port: int) -> tuple[asyncio.StreamReader, asyncio.
     return reader, writer, f"{seen['region']}/{seen['backend']}"
 
 
-async def drip(one: tuple[asyncio.StreamReader, asyncio.StreamWriter, str], end_s: float, every_s: float) -> object:
+async def enough(what: str, first: int, each: int) -> list[Stream]:
+    """Open connections from one port after another until each of the backends has enough."""
+    address, _, number_of = what.partition("*")
+    backends = int(number_of or 1)
+    kept: dict[str, list[Stream]] = {}
+    for number in range(TRIES):
+        one = await begin(address, FIRST_PORT + (first + number) % PORTS)
+        of_backend = kept.setdefault(one[2], [])
+        if len(of_backend) < each:
+            of_backend.append(one)
+        else:
+            one[1].close()
+        if sum(map(len, kept.values())) == backends * each:
+            return [one for ones in kept.values() for one in ones]
+    message = f"{address}: {TRIES} connections, and not {each} at each of {backends} backends: {list(kept)}"
+    raise RuntimeError(message)
+
+
+async def drip(one: Stream, end_s: float, every_s: float) -> object:
     """Send until the connection ends, or the time; return when it ended."""
     reader, writer, _ = one
     writer.write(b"GET / HTTP/1.1\r\nX: ")
@@ -54,10 +75,11 @@ async def drip(one: tuple[asyncio.StreamReader, asyncio.StreamWriter, str], end_
 
 async def run(options: argparse.Namespace) -> None:
     """Open all, then send on all."""
-    names = [address for address in options.address for _ in range(options.each)]
-    first = os.getpid() * len(names)
-    ports = [FIRST_PORT + (first + number) % PORTS for number in range(len(names))]
-    opened = await asyncio.gather(*map(begin, names, ports))
+    first = os.getpid() * len(options.address)
+    each = (enough(what, (first + number) * TRIES, options.each) for number, what in enumerate(options.address))
+    ones = await asyncio.gather(*each)
+    names = [what.partition("*")[0] for what, of_one in zip(options.address, ones, strict=True) for _ in of_one]
+    opened = [one for of_one in ones for one in of_one]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     end_s = time.monotonic() + options.seconds
@@ -69,7 +91,7 @@ async def run(options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Connections that stand and send.")
     parser.add_argument("address", nargs="+")
-    parser.add_argument("--each", type=int, default=8)
+    parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--every-ms", type=float, default=20)
     asyncio.run(run(parser.parse_args()))

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import pytest
+
 from anycastd.lab.inside import NodeProcess
 from tests.lab.eip_stage import MODES, USER, Answers, Stage
 from tests.lab.measured import Row
@@ -91,5 +93,6 @@ def dripping(stage: Stage, *addresses: str, seconds: float) -> NodeProcess:
     words = ("python3", "-S", "/lab/drip.py", "--seconds", str(seconds), *addresses)
     one = stage.lab.popen(USER, *words)
     assert one.stdout is not None
-    assert one.stdout.readline() == "ready\n"
+    if (said := one.stdout.readline()) != "ready\n":
+        pytest.fail(said + one.communicate(timeout=30)[0])
     return one

@@ -137,25 +137,24 @@ def test_a_dead_pop_is_replaced_by_another(stage: Stage, measured: Measured, lig
 
 
 def test_connections_of_a_bad_backend_are_reset_at_once_and_no_others(stage: Stage, measured: Measured) -> None:
-    eips = [
-        *(stage.bound(version, "eu/b1", "eu/b2", mode=mode) for version in BOTH for mode in ("dnat", "masquerade")),
-        *(stage.bound(version, "eu/b1", "us/b1", mode="routed") for version in BOTH),
-    ]
-    one = dripping(stage, *eips, seconds=4)
+    two = [stage.bound(version, "eu/b1", "eu/b2", mode=mode) for version in BOTH for mode in ("dnat", "masquerade")]
+    # a gateway has one way to an EIP, and all connections go to the first region
+    eips = [*two, *(stage.bound(version, "eu/b1", "us/b1", mode="routed") for version in BOTH)]
+    one = dripping(stage, *(f"{address}*2" if address in two else address for address in eips), seconds=4)
     at_s = time.monotonic()
     # the server goes on to take bytes, and its machine would never reset anything: only its checks fail
     stage.world.hurt(
         lambda: make_backend(stage.lab, "eu-b1", "silent"), lambda: make_backend(stage.lab, "eu-b1", "normal")
     )
     said = [json.loads(line) for line in one.communicate(timeout=30)[0].splitlines()]
-    assert len(said) == 8 * len(eips)
+    assert len(said) == 4 * (len(two) + len(eips))
     ill, well = ([row for row in said if (row["backend"] == "eu/b1") is bad] for bad in (True, False))
-    assert {row["to"] for row in ill} == set(eips), "connections of every mode and family are among them"
+    assert all(sum(row["to"] == to for row in ill) == 4 for to in eips), "connections of every mode and family"
     assert not [row for row in well if row["reset_s"] is not None], "none of the other backend's"
     hang = [row for row in ill if row["reset_s"] is None]
     assert not hang, f"{len(hang)} are left hanging"
     resets_ms = {to: sorted((row["reset_s"] - at_s) * 1000 for row in ill if row["to"] == to) for to in eips}
     last_ms = max(times[-1] for times in resets_ms.values())
     measured.add(Row("EIP: backend hangs", f"its {len(ill)} connections are reset", last_ms, None, 0, 0))
-    assert last_ms < 2500
-    assert all(times[-1] - times[0] < 300 for times in resets_ms.values()), "all at once"
+    assert last_ms < 5000
+    assert all(times[-1] - times[0] < 1000 for times in resets_ms.values()), "all at once"
