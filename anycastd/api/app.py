@@ -1,15 +1,19 @@
-"""The HTTP face: read-only over TCP; the same, and everything that changes something, over the unix socket."""
+"""The HTTP face: over TCP reads, and with a token what changes something; over the unix socket everything."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from anycastd.api import ask, eips
+from anycastd.api import access, ask, eips
+from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
@@ -48,25 +52,32 @@ class Server:
 
 
 async def serve(
-    daemon: Daemon, api: ApiConfig, metrics: Exposition, desk: Eips | None = None, traffic: Traffic | None = None
+    daemon: Daemon,
+    api: ApiConfig,
+    metrics: Exposition,
+    desk: Eips | None = None,
+    traffic: Traffic | None = None,
+    door: Door | None = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
-    Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs.
+    Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs. The `door` says who is
+    let in; without one it is made of `api`.
     """
+    door = door or Door(api)
     reads = _reads(daemon, metrics)
     writes = [web.post("/v1/reload", _reload_with(daemon))]
     if desk is not None:
         reads += eips.reads(desk, traffic)
         writes += eips.writes(desk)
-    local, inode = unix_socket(api.socket)
+    local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:
         remote = tcp_socket(api.host, api.port)
         port = int(remote.getsockname()[1])
-        faces = ((local, _app(reads, writes)), (remote, _read_only(reads, writes, api)))
-        for listening, app in faces:
-            runners.append(await _run(listening, app))
+        routes = [*reads, *writes]
+        runners.append(await _run(local, _app(routes, access.by_peer(door))))
+        runners.append(await _run(remote, _remote(routes, api, door), door.tls))
     finally:
         if len(runners) < 2:
             remove_own(api.socket, inode)
@@ -75,28 +86,24 @@ async def serve(
     return Server(runners, api.socket, inode, port)
 
 
-async def _run(listening: socket.socket, app: web.Application) -> web.AppRunner:
+async def _run(listening: socket.socket, app: web.Application, tls: ssl.SSLContext | None = None) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
     await runner.setup()
-    await web.SockSite(runner, listening).start()
+    await web.SockSite(runner, listening, ssl_context=tls).start()
     return runner
 
 
-def _app(reads: list[web.RouteDef], writes: list[web.RouteDef]) -> web.Application:
-    app = web.Application(middlewares=[ask.json_errors], client_max_size=MAX_BODY_BYTES)
-    app.add_routes([*reads, *writes])
+def _app(routes: list[web.RouteDef], *doors: Middleware) -> web.Application:
+    app = web.Application(middlewares=[*doors, ask.json_errors], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(routes)
     return app
 
 
-def _read_only(reads: list[web.RouteDef], writes: list[web.RouteDef], api: ApiConfig) -> web.Application:
-    async def refuse(request: web.Request) -> web.Response:
-        message = f"writes are taken on the unix socket only: {api.socket} (the verbs of anycastd use it)"
-        return ask.error(403, "read_only", message)
-
-    hosts = ask.only_known_hosts(api.host)
-    app = web.Application(middlewares=[hosts, ask.json_errors], client_max_size=MAX_BODY_BYTES)
-    app.add_routes([*reads, *(web.route(write.method, write.path, refuse) for write in writes)])
-    return app
+def _remote(routes: list[web.RouteDef], api: ApiConfig, door: Door) -> web.Application:
+    local = ip_address(api.host).is_loopback
+    token = access.by_token(door, local=local, socket_path=api.socket)
+    # a page whose name was rebound to us cannot speak TLS with our certificate
+    return _app(routes, token) if door.tls is not None else _app(routes, ask.only_known_hosts(api.host), token)
 
 
 def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:

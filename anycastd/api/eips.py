@@ -1,4 +1,4 @@
-"""The endpoints of EIPs, tasks, quotas and dials. Changes are taken on the unix socket only."""
+"""The endpoints of EIPs, tasks, quotas and dials. Changes need the role `operate`."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import socket
 import stat
@@ -33,8 +34,8 @@ def tcp_socket(host: str, port: int) -> socket.socket:
     return listening
 
 
-def unix_socket(path: str) -> tuple[socket.socket, int]:
-    """Return a listening unix socket of mode 0660 and its file's inode.
+def unix_socket(path: str, group: str = "") -> tuple[socket.socket, int]:
+    """Return a listening unix socket of mode 0660 and its file's inode; it is given to `group` if there is one.
 
     A file left by a dead daemon is replaced, a live one never; ApiUnavailable says why not.
     """
@@ -45,6 +46,7 @@ def unix_socket(path: str) -> tuple[socket.socket, int]:
         os.fchmod(listening.fileno(), MODE)
         listening.bind(path)
         Path(path).chmod(MODE)
+        _give(path, group)
         listening.listen(BACKLOG)
         listening.setblocking(False)
         inode = Path(path).lstat().st_ino
@@ -56,6 +58,18 @@ def unix_socket(path: str) -> tuple[socket.socket, int]:
         listening.close()
         raise
     return listening, inode
+
+
+def _give(path: str, group: str) -> None:
+    try:
+        number = grp.getgrnam(group).gr_gid
+    except KeyError:
+        return
+    try:
+        os.chown(path, -1, number)
+    except PermissionError:
+        # not root, and not of that group: then the socket is our own group's
+        return
 
 
 def _clear_stale(path: str) -> None:

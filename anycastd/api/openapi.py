@@ -31,7 +31,7 @@ def _get(
     errors: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": {"description": "OK", "content": content(model)}}
-    for status in (400, 403, *errors):
+    for status in (400, 401, 403, *errors):
         responses[str(status)] = {"description": _WHEN[status], "content": content(schema.Error)}
     operation: dict[str, Any] = {"summary": summary, "responses": responses}
     if parameters:
@@ -41,7 +41,8 @@ def _get(
 
 _WHEN = {
     400: "A query parameter or prefix that is not understood.",
-    403: "Over TCP: a Host header that is not ours.",
+    401: "A token is needed, or the one shown is unknown.",
+    403: "The token or user may not do this, or the Host header is not ours.",
     404: "No such prefix is configured.",
     409: "The new configuration is refused; the old one stays in force.",
 }
@@ -52,11 +53,11 @@ def _parameter(name: str, where: str, kind: str, text: str, *, required: bool = 
 
 
 def _reload() -> dict[str, Any]:
-    refused = {str(s): {"description": _WHEN[s], "content": content(schema.Error)} for s in (400, 409)}
-    only = "Over TCP: writes are taken on the unix socket only."
+    refused = {str(s): {"description": _WHEN[s], "content": content(schema.Error)} for s in (400, 401, 409)}
+    only = "The token or user may not do this, or there is no token and it came over TCP."
     return {
         "post": {
-            "summary": "Read the configuration again and apply the difference, or refuse it whole. Unix socket only.",
+            "summary": "Read the configuration again and apply the difference, or refuse it whole. Role admin.",
             "parameters": [
                 _parameter("dry_run", "query", "boolean", "Say what would change; change nothing."),
                 _parameter("expect_removals", "query", "integer", "How many things go, or EIPs stop, in all."),
@@ -110,5 +111,10 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(shapes["$defs"].items()))},
+        # {}: a read over loopback and whatever comes by the unix socket needs none
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": dict(sorted(shapes["$defs"].items())),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }

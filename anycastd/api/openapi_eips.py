@@ -29,7 +29,8 @@ BODIES: tuple[type[BaseModel], ...] = (shapes.AllocateBody, shapes.ModifyBody, s
 
 _WHEN = {
     400: "A parameter, header or body that is not understood; every mistake in `problems`.",
-    403: "Over TCP: a Host header that is not ours, or a change (they are taken on the unix socket only).",
+    401: "A token is needed, or the one shown is unknown.",
+    403: "The token or user may not do this, or the Host header is not ours.",
     404: "There is no such EIP, task or region.",
     409: "A rule refuses it: the status of the EIP, its quota, the file, another writer.",
     412: "The EIP is not at the generation that If-Match names.",
@@ -78,7 +79,7 @@ def _read(summary: str, model: type[BaseModel], *parameters: dict[str, Any], mis
     return {
         "summary": summary,
         "parameters": list(parameters),
-        "responses": responses | _errors(400, 403, *([404] if missing else [])),
+        "responses": responses | _errors(400, 401, 403, *([404] if missing else [])),
     }
 
 
@@ -88,9 +89,9 @@ def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, A
         "202": {"description": "Stored; the task tells when the kernel has it.", "content": content(shapes.Changed)},
     }
     operation: dict[str, Any] = {
-        "summary": f"{summary} Unix socket only.",
+        "summary": f"{summary} Role operate.",
         "parameters": [*parameters, _DRY_RUN, _WAIT, _KEY],
-        "responses": done | _errors(400, 403, 404, 409, 412, 422, 503),
+        "responses": done | _errors(400, 401, 403, 404, 409, 412, 422, 503),
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": content(body)}
@@ -109,11 +110,11 @@ def _tasks() -> dict[str, Any]:
 
 def _dial() -> dict[str, Any]:
     return {
-        "summary": "Set how much of a region's traffic may go there; null = as the file says. Unix socket only.",
+        "summary": "Set how much of a region's traffic may go there; null = as the file says. Role operate.",
         "parameters": [_parameter("region", "path", "The name of a region."), _DRY_RUN],
         "requestBody": {"required": True, "content": content(shapes.DialBody)},
         "responses": {"200": {"description": "OK", "content": content(shapes.DialedShape)}}
-        | _errors(400, 403, 404, 409, 422, 503),
+        | _errors(400, 401, 403, 404, 409, 422, 503),
     }
 
 

@@ -10,21 +10,37 @@ from typing import Any, TypeVar
 
 import click
 
-from anycastd.cli.client import DEFAULT_SOCKET, EX_CONFIG, AskError
+from anycastd.cli.client import DEFAULT_SOCKET, EX_CONFIG, AskError, Remote
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def where_options(verb: F) -> F:
-    """Add --socket and -c to a verb; both say where the daemon listens."""
+    """Add --socket, -c and --url to a verb, which say where the daemon listens, and with what it is asked there."""
+    for name, variable, metavar, text in (
+        ("--ca-file", "ANYCASTD_CA_FILE", "FILE", "Authorities of the daemon's certificate, with --url."),
+        ("--token-file", "ANYCASTD_TOKEN_FILE", "FILE", "File with the token to show, with --url."),
+        ("--url", "ANYCASTD_URL", "URL", "Ask over TCP, such as https://192.0.2.1:8179."),
+    ):
+        option = click.option(
+            name, envvar=variable, show_envvar=True, metavar=metavar, help=text, expose_value=False, callback=_keep
+        )
+        verb = option(verb)
     verb = click.option("-c", "--config", "config_file", metavar="FILE", help="Read the socket's path from FILE.")(verb)
     return click.option("--socket", "socket_path", metavar="PATH", help=f"The daemon's socket [{DEFAULT_SOCKET}].")(
         verb
     )
 
 
+def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    context.meta[f"anycastd.{parameter.name}"] = value
+
+
 def socket_of(socket_path: str | None, config_file: str | None) -> str:
-    """Return the socket to ask: the one given, the one the configuration names, or the default."""
+    """Return the socket to ask: the one given, the one the configuration names, or the default; or a Remote."""
+    meta = click.get_current_context().meta
+    if (url := meta.get("anycastd.url")) is not None and socket_path is None and config_file is None:
+        return Remote(url, token_file=meta.get("anycastd.token_file"), ca_file=meta.get("anycastd.ca_file"))
     if socket_path is not None and config_file is not None:
         message = "--socket and -c both say where the daemon listens; give one"
         raise click.UsageError(message)

@@ -62,7 +62,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; return the exit status: 0, or one of sysexits.h.
 
-    64 usage, 65 refused by a rule, 69 no daemon, 75 not done yet, 76 not our daemon, 78 configuration.
+    64 usage, 65 refused by a rule, 69 no daemon, 75 not done yet, 76 not our daemon, 77 not allowed, 78 configuration.
     """
     try:
         result = cli.main(args=arguments, prog_name="anycastd", standalone_mode=False)

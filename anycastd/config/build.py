@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.expand import CheckBook, absolute, backend_probes, tunnel_probes
+from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.neighbors import ExportSection, NeighborSection
 from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection
 from anycastd.config.schema.regions import RegionSection
@@ -16,6 +17,7 @@ from anycastd.config.schema.timers import TimersSection
 from anycastd.config.slots import table_slots
 from anycastd.config.tunnels import device_of
 from anycastd.errors import InvariantError
+from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
 from anycastd.model.checks import CheckKind, ProbeSpec
 from anycastd.model.topology import (
@@ -75,7 +77,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
             for prefix, section in root.prefixes.items()
         },
         self_test=_self_test(root.self_test, book),
-        api=ApiConfig(host=root.api.host, port=root.api.port, socket=root.api.socket),
+        api=_api(root.api, directory),
         logging=LoggingConfig(
             level=root.logging.level.value, format=root.logging.format.value, burst=root.logging.burst
         ),
@@ -87,6 +89,27 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         digest=digest,
         path=path,
         warnings=warnings,
+    )
+
+
+def _api(section: ApiSection, directory: str) -> ApiConfig:
+    tls = section.tls
+    return ApiConfig(
+        host=section.host,
+        port=section.port,
+        socket=section.socket,
+        group=section.group,
+        tokens={
+            name: TokenSpec(name=name, role=one.role, file=absolute(one.file, directory) or "")
+            for name, one in section.tokens.items()
+        },
+        tls=None
+        if tls is None
+        else TlsSpec(
+            cert_file=absolute(tls.cert_file, directory) or "",
+            key_file=absolute(tls.key_file, directory) or "",
+            client_ca_file=absolute(tls.client_ca_file, directory),
+        ),
     )
 
 

@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Hashable)
 # what lives as long as the process: sockets, the log, how ExaBGP runs, and the number that marks kernel state as ours
 _FIXED: Mapping[str, tuple[str, ...]] = {
     "pop": tuple(field.name for field in fields(Pop)),
-    "api": tuple(field.name for field in fields(ApiConfig)),
+    "api": tuple(field.name for field in fields(ApiConfig) if field.name != "tokens"),
     "logging": tuple(field.name for field in fields(LoggingConfig)),
     "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
     "kernel": ("protocol",),

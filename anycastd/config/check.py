@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anycastd.config.document import Document
-from anycastd.config.rules import checks, eips, files, machine, neighbors, prefixes, regions, tunnels
+from anycastd.config.rules import access, checks, eips, files, machine, neighbors, prefixes, regions, tunnels
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import validate
@@ -14,6 +14,7 @@ from anycastd.errors import Problem
 
 RULES: tuple[Callable[[Findings], None], ...] = (
     *machine.RULES,
+    *access.RULES,
     *neighbors.RULES,
     *checks.RULES,
     *regions.RULES,
@@ -45,6 +46,7 @@ def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
         rule(findings)
     files.named_files(findings, directory, stat)
     tunnels.key_files(findings, directory, stat)
+    access.key_files(findings, directory, stat)
     problems += findings.errors
     return Verdict(
         None if problems else draft.root, tuple(sorted(set(problems))), tuple(sorted(set(findings.warnings)))

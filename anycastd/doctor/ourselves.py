@@ -115,7 +115,7 @@ def _secrets(facts: Facts) -> Iterator[Trouble]:
     for secret in facts.secrets:
         if secret.mode is None:
             yield error(f"{secret.path} cannot be looked at", f"ls -l {secret.path}")
-        elif secret.mode & 0o077:
+        elif secret.mode & 0o137:
             yield error(f"{secret.path} has mode {secret.mode:04o}: others can read or change it",
                         f"chmod 600 {secret.path}   # and think of changing the password")  # fmt: skip
         elif not secret.readable:

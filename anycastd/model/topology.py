@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
+from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
@@ -216,11 +217,15 @@ class Region:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiConfig:
-    """Where the API listens: a read-only TCP address and a unix socket that also takes writes."""
+    """Where the API listens, and who may ask it: TCP by token, the unix socket by user and group."""
 
     host: str = "127.0.0.1"
     port: int = 8179
     socket: str = "/run/anycastd/api.sock"
+    group: str = "anycastd"
+    """Members of it may use the unix socket, besides root and the daemon's own user."""
+    tokens: Mapping[str, TokenSpec] = field(default_factory=dict)
+    tls: TlsSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

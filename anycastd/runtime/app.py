@@ -15,8 +15,9 @@ from anycastd import __version__
 from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
+from anycastd.api.door import Door
 from anycastd.api.ports import Clocks, ReloadOutcome
-from anycastd.errors import AnycastdError
+from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
 from anycastd.model.decision import Memory
@@ -67,7 +68,7 @@ class App:
     """One running daemon."""
 
     def __init__(self, path: str, config: Config) -> None:
-        self.path, self.config = path, config
+        self.path, self.config, self.door = path, config, Door(config.api, path)
         self.loop = asyncio.get_running_loop()
         now_s = self.loop.time()
         self.reported, self.alarms = Reported(), Alarms()
@@ -187,7 +188,7 @@ class App:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
         # its libraries are a fifth of all that a start imports, and no route waits for them
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter)
+        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter, self.door)
         try:
             await asyncio.Future()
         finally:
@@ -359,8 +360,10 @@ class App:
                 return outcome
             try:
                 await self.speaker.reconfigure(new.neighbors)
+                self.door.load(new.api)
             except AnycastdError as error:
-                refused = ReloadOutcome(False, problems=(f"{self.path}: neighbors: {error}",))
+                place = "" if isinstance(error, ConfigError) else f"{self.path}: neighbors: "
+                refused = ReloadOutcome(False, problems=(f"{place}{error}",))
                 self._reload_ended(refused, dry_run=False)
                 return refused
             self.config = new

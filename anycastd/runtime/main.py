@@ -20,9 +20,7 @@ def main(path: str) -> int:
     try:
         config = load(path)
     except ConfigError as error:
-        count = len(error.problems)
-        sys.stderr.write(f"{error}\n{count} error{'s' if count > 1 else ''}\n")
-        return EX_CONFIG
+        return _refused(error)
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     lock = Lock(Path(config.api.socket).parent / "anycastd.lock")
@@ -36,12 +34,20 @@ def main(path: str) -> int:
         return EX_OSERR
     try:
         asyncio.run(_run(path, config))
+    except ConfigError as error:
+        return _refused(error)
     except AnycastdError as error:
         sys.stderr.write(f"anycastd: {error}\n")
         return EX_OSERR
     finally:
         lock.release()
     return EX_OK
+
+
+def _refused(error: ConfigError) -> int:
+    count = len(error.problems)
+    sys.stderr.write(f"{error}\n{count} error{'s' if count > 1 else ''}\n")
+    return EX_CONFIG
 
 
 async def _run(path: str, config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from anycastd.api.door import read_keys
 from anycastd.api.ports import ReloadOutcome
 from anycastd.config.change import carried_over, compare, refuse
 from anycastd.config.load import load
@@ -20,6 +21,8 @@ async def reload_config(path: str, old: Config, expected_removals: int | None) -
 def _judged(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
     try:
         new = load(path)
+        # a secret that cannot be used refuses the whole, before anything is touched
+        read_keys(new.api.tokens.values(), path)
     except ConfigError as error:
         return None, ReloadOutcome(False, problems=tuple(str(problem) for problem in error.problems))
     change = compare(old, new)

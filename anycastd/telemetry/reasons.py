@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from anycastd.model.access import Denied
 from anycastd.model.decision import Reason
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import HealthReason
@@ -290,6 +291,30 @@ PLACEMENTS: Mapping[PlacementReason, Meaning] = {
     ),
 }
 
+ACCESS: Mapping[Denied, Meaning] = {
+    Denied.HOST_REFUSED: Meaning(
+        "The Host header is none of the API's own names: a web page whose name was pointed here, or a proxy.",
+        "Ask by address, or as localhost; beyond loopback use TLS.",
+    ),
+    Denied.READ_ONLY: Meaning(
+        "A change over TCP, and no token is configured.", "Use the unix socket, or configure `api.tokens`."
+    ),
+    Denied.TOKEN_MISSING: Meaning(
+        "What is asked needs a token, and none was shown.", "`--token-file FILE`, or `Authorization: Bearer TOKEN`."
+    ),
+    Denied.TOKEN_UNKNOWN: Meaning(
+        "The token shown is none of this daemon's.",
+        "Look whether it was rotated; a token file that changed is read by `anycastd reload`.",
+    ),
+    Denied.ROLE_TOO_LOW: Meaning(
+        "The token may do less than what was asked.", "Use another, or raise `api.tokens.NAME.role`."
+    ),
+    Denied.PEER_REFUSED: Meaning(
+        "A user asked on the unix socket who is neither root, nor the daemon's user, nor of `api.group`.",
+        "Make the user a member of the group; `ls -l` the socket, which should be 0660.",
+    ),
+}
+
 SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
     (
         "Decisions",
@@ -303,6 +328,11 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         tuple(PROBES.items()),
     ),
     ("Placements", "Why an EIP's packets go where they go.", tuple(PLACEMENTS.items())),
+    (
+        "Refused requests",
+        "Why the API turned a request away: the `code` of its answer.",
+        tuple(ACCESS.items()),
+    ),
     (
         "Alarms",
         "What an operator must look at: `anycastd status`, `anycastd_alarm`, log lines `alarm`.",

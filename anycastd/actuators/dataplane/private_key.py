@@ -25,8 +25,8 @@ def read_key(name: str) -> bytes:
     except OSError as error:
         message = f"{name} cannot be read: {(error.strerror or '').lower()}"
         raise KeyFileError(message) from None
-    if stat.S_IMODE(mode) & 0o077:
-        message = f"{name} can be used by group or others; chmod 600 it"
+    if stat.S_IMODE(mode) & 0o137:
+        message = f"{name} can be used by others, or written by its group; chmod 600 it"
         raise KeyFileError(message)
     key = _decoded(text.strip()) if stat.S_ISREG(mode) else b""
     if len(key) != KEY_BYTES or not any(key):

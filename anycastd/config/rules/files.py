@@ -50,11 +50,12 @@ def _password(found: Findings, path: Path, name: str, directory: str, stat: Stat
 
 
 def secret(found: Findings, path: Path, name: str, status: os.stat_result) -> None:
-    """Note a file that others than its owner can use."""
-    if status.st_mode & 0o077:
+    """Note a file that others can use, or its group write: a daemon that is not root reads it by its group."""
+    if status.st_mode & 0o137:
         found.error(
             path,
-            f"{name} can be used by group or others (mode {mode.S_IMODE(status.st_mode):04o}); chmod 600 it",
+            f"{name} can be used by others, or written by its group (mode {mode.S_IMODE(status.st_mode):04o}); "
+            "chmod 600 it, or 640 with the daemon's group",
         )
 
 

@@ -1,8 +1,6 @@
-"""The POP itself: required sections, kernel numbers, ExaBGP, the API, the self-test."""
+"""The POP itself: required sections, kernel numbers, ExaBGP, the self-test."""
 
 from __future__ import annotations
-
-from ipaddress import ip_address
 
 from anycastd.config.build_eips import MAX_REGIONS
 from anycastd.config.fields import duration_text
@@ -64,21 +62,6 @@ def tunnel_count(found: Findings) -> None:
         found.error(("regions",), f"{count} tunnels; there are tables for {TABLE_SLOTS}", at_key=True)
 
 
-def api_is_local(found: Findings) -> None:
-    """The read-only listener has no authentication."""
-    if not ip_address(found.root.api.host).is_loopback:
-        found.error(
-            ("api", "host"),
-            f"{found.root.api.host} is not a loopback address; the API has no authentication over TCP",
-        )
-
-
-def own_sockets(found: Findings) -> None:
-    """Two listeners need two sockets."""
-    if found.root.api.socket == found.root.bgp.socket:
-        found.error(("api", "socket"), f"{found.root.api.socket} is also bgp.socket")
-
-
 def exabgp_times(found: Findings) -> None:
     """A hanging ExaBGP must be found and replaced before the neighbors miss it."""
     wedged = found.root.bgp.wedged_after
@@ -106,4 +89,4 @@ def self_test(found: Findings) -> None:
         )
 
 
-RULES = (required, kernel_numbers, tables_apart, tunnel_count, api_is_local, own_sockets, exabgp_times, self_test)
+RULES = (required, kernel_numbers, tables_apart, tunnel_count, exabgp_times, self_test)

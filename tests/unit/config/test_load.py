@@ -44,8 +44,11 @@ def with_password(tmp_path: Path, content: str, mode: int) -> list[str]:
 
 
 def test_password_files(tmp_path: Path) -> None:
-    assert with_password(tmp_path, SECRET, 0o640) == ["secret can be used by group or others (mode 0640); chmod 600 it"]
-    assert with_password(tmp_path, SECRET, 0o604) == ["secret can be used by group or others (mode 0604); chmod 600 it"]
+    for mode in (0o604, 0o660, 0o641):
+        refused = f"secret can be used by others, or written by its group (mode {mode:04o}); chmod 600 it"
+        assert with_password(tmp_path, SECRET, mode) == [f"{refused}, or 640 with the daemon's group"]
+    (tmp_path / "secret").chmod(0o640)
+    assert load(str(tmp_path / "anycastd.yaml")).neighbors
     assert with_password(tmp_path, "", 0o600) == ["secret is empty"]
     assert with_password(tmp_path, "x" * 83, 0o600) == ["secret holds 83 bytes; a TCP MD5 password has at most 80"]
 

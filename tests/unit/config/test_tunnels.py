@@ -99,7 +99,7 @@ def test_wireguard_names_its_key_file_and_never_holds_the_key(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
-    [(KEY, 0o640, "can be used by group or others"), ("", 0o600, "holds 0 bytes"), (KEY * 2, 0o600, "88 bytes")],
+    [(KEY, 0o644, "can be used by others"), ("", 0o600, "holds 0 bytes"), (KEY * 2, 0o600, "88 bytes")],
 )
 def test_a_key_that_others_can_read_or_that_is_none_is_refused(tmp_path: Path, text: str, mode: int, said: str) -> None:
     file = tmp_path / "wg.key"

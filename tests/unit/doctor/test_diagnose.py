@@ -143,7 +143,7 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
     ("exabgp-reachable", ERROR, "cannot run /home/ops/venv/bin/exabgp", "chmod o+rx",
      program(Step("/home/ops/venv/bin/exabgp", 0o750, directory=False))),
     ("exabgp-reachable", ERROR, "cannot be found", "bgp: {exabgp: PATH}", program(missing="No such file or directory")),
-    ("password-files", ERROR, "mode 0640", "chmod 600", secret(mode=0o640)),
+    ("password-files", ERROR, "mode 0644", "chmod 600", secret(mode=0o644)),
     ("password-files", ERROR, "cannot be looked at", "ls -l", secret(mode=None)),
     ("password-files", ERROR, "cannot be read", "chown", secret(readable=False)),
     ("password-files", WARNING, "uid 1000", "chown 0", secret(uid=1000)),

@@ -25,7 +25,7 @@ def test_it_is_read_as_wg_writes_it(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mode", "said"),
     [
-        (TEXT, 0o640, "can be used by group or others; chmod 600 it"),
+        (TEXT, 0o644, "can be used by others, or written by its group; chmod 600 it"),
         (TEXT[:-1], 0o600, "holds no private key"),
         (TEXT + TEXT, 0o600, "holds no private key"),
         ("A" * 43 + "=", 0o600, "holds no private key"),
