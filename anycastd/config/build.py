@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable
 
 from anycastd.config.build_eips import eip_config, eips_of, region_number
-from anycastd.config.expand import CheckBook, absolute, backend_probes, tunnel_probes
+from anycastd.config.check_options import absolute
+from anycastd.config.expand import CheckBook, backend_probes, tunnel_probes
 from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.neighbors import ExportSection, NeighborSection
 from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection

@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from anycastd.config.document import Document
-from anycastd.config.rules import access, checks, eips, files, machine, neighbors, prefixes, regions, tunnels
+from anycastd.config.rules import (
+    access,
+    check_kinds,
+    checks,
+    eips,
+    files,
+    machine,
+    neighbors,
+    prefixes,
+    regions,
+    tunnels,
+)
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import validate
@@ -17,6 +28,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *access.RULES,
     *neighbors.RULES,
     *checks.RULES,
+    *check_kinds.RULES,
     *regions.RULES,
     *tunnels.RULES,
     *prefixes.RULES,

@@ -6,29 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from anycastd.config.schema.checks import (
-    CheckSection,
-    CheckUse,
-    HttpCheck,
-    HttpsCheck,
-    IcmpCheck,
-    LinkCheck,
-    TcpCheck,
-    TimedCheck,
-)
+from anycastd.config.check_options import kind_of, options_of
+from anycastd.config.schema.checks import CheckSection, CheckUse
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.model.address import Address, CheckId
-from anycastd.model.checks import (
-    CheckKind,
-    CheckSpec,
-    HttpOptions,
-    IcmpOptions,
-    LinkOptions,
-    Options,
-    ProbeSpec,
-    TcpOptions,
-    Timing,
-)
+from anycastd.model.checks import CheckKind, CheckSpec, LinkOptions, ProbeSpec, Timing
 from anycastd.model.topology import Backend, Tunnel
 
 
@@ -63,46 +45,7 @@ class CheckBook:
             fall=check.fall,
             fast_interval_s=check.fast_interval,
         )
-        return CheckSpec(name=name, kind=_kind(check), options=self._options(check), timing=timing)
-
-    def _options(self, check: TimedCheck) -> Options:
-        if isinstance(check, HttpCheck):
-            return self._http(check)
-        if isinstance(check, TcpCheck):
-            return TcpOptions(port=check.port)
-        if isinstance(check, LinkCheck):
-            return LinkOptions(require_address=check.require_address)
-        return IcmpOptions(payload_bytes=check.payload_bytes if isinstance(check, IcmpCheck) else 16)
-
-    def _http(self, check: HttpCheck) -> HttpOptions:
-        tls = check if isinstance(check, HttpsCheck) else None
-        return HttpOptions(
-            path=check.path,
-            port=check.port or (443 if tls else 80),
-            host=check.host,
-            status=check.status,
-            contains=check.contains,
-            tls=tls is not None,
-            server_name=(tls.server_name or tls.host) if tls else None,
-            verify=tls.verify if tls else True,
-            ca_file=absolute(tls.ca_file, self.directory) if tls else None,
-            max_body_bytes=check.max_body_bytes,
-        )
-
-
-def _kind(check: TimedCheck) -> CheckKind:
-    if isinstance(check, HttpCheck):
-        return CheckKind.HTTP
-    if isinstance(check, TcpCheck):
-        return CheckKind.TCP
-    return CheckKind.LINK if isinstance(check, LinkCheck) else CheckKind.ICMP
-
-
-def absolute(name: str | None, directory: str) -> str | None:
-    """Return a file name of the configuration as an absolute one."""
-    if name is None or name.startswith("/"):
-        return name
-    return f"{directory.rstrip('/')}/{name}"
+        return CheckSpec(name=name, kind=kind_of(check), options=options_of(check, self.directory), timing=timing)
 
 
 def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]:
@@ -122,12 +65,14 @@ DEVICE_CHECK = CheckSpec(
 
 
 def tunnel_probes(tunnel: Tunnel, checks: Iterable[CheckSpec]) -> Iterator[ProbeSpec]:
-    """Yield the probes to the far end, in each family; those of IPv6 end in `#6`."""
+    """Yield the probes to the far end, in each family; those of IPv6 end in `#6`. A file is looked at once."""
     checks = tuple(checks)
     if not any(check.kind is CheckKind.LINK for check in checks):
         checks = (*checks, DEVICE_CHECK)
     for check in checks:
-        for local, far_end in pairs(tunnel):
+        # a file says the same of both families
+        families = pairs(tunnel)[:1] if check.kind is CheckKind.FILE else pairs(tunnel)
+        for local, far_end in families:
             yield ProbeSpec(
                 id=CheckId(f"tunnel/{tunnel.id}/{check.name}{'#6' if far_end.version == 6 else ''}"),
                 check=check,

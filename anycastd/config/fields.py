@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from anycastd.config.near import did_you_mean
 from anycastd.config.shown import shown
+from anycastd.model.dns import canonical_name
 from anycastd.model.topology import Need
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\Z")
@@ -231,6 +232,14 @@ def _read_host(value: object) -> str:
     return text
 
 
+def _read_dns_name(value: object) -> str:
+    text = text_of(value, "a DNS name")
+    if not _HOST.match(text.removesuffix(".")):
+        message = f"{shown(text)} is not a DNS name"
+        raise ValueError(message)
+    return canonical_name(text)
+
+
 def _read_http_path(value: object) -> str:
     text = text_of(value, "a path")
     # a space or control character would end the request line (RFC 9112 section 3)
@@ -294,6 +303,7 @@ FileName = Annotated[str, ValueType("file", _read_file)]
 AbsolutePath = Annotated[str, ValueType("absolute path", _read_absolute)]
 SocketPath = Annotated[str, ValueType("absolute path", _read_socket)]
 HostName = Annotated[str, ValueType("host name", _read_host)]
+DnsName = Annotated[str, ValueType("DNS name", _read_dns_name)]
 HttpPath = Annotated[str, ValueType("path", _read_http_path)]
 Phrase = Annotated[str, ValueType("text", _read_phrase)]
 UserName = Annotated[str, ValueType("user name", _read_user)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from typing import Any
 
-from anycastd.config.expand import absolute
+from anycastd.config.check_options import absolute
 from anycastd.config.schema.create import (
     CreateKind,
     CreateSection,

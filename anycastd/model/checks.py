@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anycastd.model.address import Address, BackendId, CheckId, RegionName, TunnelId
+from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 
 class CheckKind(StrEnum):
@@ -14,7 +15,9 @@ class CheckKind(StrEnum):
     ICMP = "icmp"
     TCP = "tcp"
     HTTP = "http"
+    DNS = "dns"
     LINK = "link"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,40 @@ class LinkOptions:
     require_address: bool = True
 
 
-Options = IcmpOptions | TcpOptions | HttpOptions | LinkOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsOptions:
+    """One question to a name server. `expect`: exactly these values; `contains`: these among others; both canonical.
+
+    `name` is canonical too (`model.dns`).
+    """
+
+    name: str
+    type: RecordType = RecordType.A
+    port: int = 53
+    transport: Transport = Transport.UDP
+    truncated: Truncated = Truncated.TCP
+    recursion: bool = True
+    rcode: Rcode = Rcode.NOERROR
+    expect: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
+
+
+class BadWhen(StrEnum):
+    """When a file means that the target is not to be used."""
+
+    EXISTS = "exists"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """A file of this machine whose presence, or absence, takes the target out."""
+
+    path: str
+    when: BadWhen = BadWhen.EXISTS
+
+
+Options = IcmpOptions | TcpOptions | HttpOptions | DnsOptions | LinkOptions | FileOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,15 +27,18 @@ class Why(StrEnum):
     UNREACHABLE = "unreachable"
     BAD_STATUS = "bad_status"
     BAD_ANSWER = "bad_answer"
+    BAD_RCODE = "bad_rcode"
     TLS_FAILED = "tls_failed"
     LINK_DOWN = "link_down"
     ADDRESS_GONE = "address_gone"
+    MAINTENANCE = "maintenance"
     # our own
     NO_PERMISSION = "no_permission"
     NO_DEVICE = "no_device"
     NO_ADDRESS = "no_address"
     NO_DESCRIPTORS = "no_descriptors"
     NO_ROUTE = "no_route"
+    FILE_UNUSABLE = "file_unusable"
     LOOP_LATE = "loop_late"
     INTERNAL = "internal"
 
@@ -54,6 +57,7 @@ _OUR_OWN = frozenset(
         Why.NO_ADDRESS,
         Why.NO_DESCRIPTORS,
         Why.NO_ROUTE,
+        Why.FILE_UNUSABLE,
         Why.LOOP_LATE,
         Why.INTERNAL,
     }

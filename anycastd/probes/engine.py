@@ -90,8 +90,8 @@ class Engine:
         for spec in wanted.values():
             if spec.id not in self._checks:
                 check = self._checks[spec.id] = _Check(self, spec, self._registry.plan(spec))
-                # what netlink told is at hand: nothing is spread by waiting, and at a start a tunnel waits for it
-                at_once = spec.check.kind is CheckKind.LINK
+                # what netlink told, or a file says, is at hand: waiting spreads nothing, and at a start a tunnel waits
+                at_once = spec.check.kind in (CheckKind.LINK, CheckKind.FILE)
                 self._schedule(check, now_s if at_once else check.slots.first(now_s))
         self._reactor.wake()
 

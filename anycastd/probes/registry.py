@@ -1,6 +1,6 @@
 """The one list of probe kinds.
 
-To add a kind (dns, tls, exec, bfd):
+To add a kind (bfd):
 
 1. `model/checks.py`: a member of `CheckKind`, a frozen dataclass of options, and it in `Options`.
 2. `probes/KIND.py`, or a folder if it has a wire format of its own: a `Plan` (made once per check; addresses and
@@ -16,8 +16,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anycastd.errors import InvariantError
-from anycastd.model.checks import CheckKind, HttpOptions, IcmpOptions, LinkOptions, ProbeSpec, TcpOptions
+from anycastd.model.checks import (
+    CheckKind,
+    DnsOptions,
+    FileOptions,
+    HttpOptions,
+    IcmpOptions,
+    LinkOptions,
+    ProbeSpec,
+    TcpOptions,
+)
 from anycastd.probes.attempt import Plan, Reactor
+from anycastd.probes.dns.probe import DnsPlan
+from anycastd.probes.file import FilePlan
 from anycastd.probes.http.probe import HttpPlan
 from anycastd.probes.http.tls import Contexts
 from anycastd.probes.icmp.probe import IcmpPlan
@@ -59,10 +70,22 @@ def _http(registry: Registry, spec: ProbeSpec) -> Plan:
     return HttpPlan(spec, spec.check.options, registry.reactor, registry.contexts)
 
 
+def _dns(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, DnsOptions):
+        raise InvariantError(_mismatch(spec))
+    return DnsPlan(spec, spec.check.options, registry.reactor)
+
+
 def _link(registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, LinkOptions):
         raise InvariantError(_mismatch(spec))
     return LinkPlan(spec, spec.check.options, registry.reactor)
+
+
+def _file(_registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, FileOptions):
+        raise InvariantError(_mismatch(spec))
+    return FilePlan(spec.check.options)
 
 
 def _mismatch(spec: ProbeSpec) -> str:
@@ -73,5 +96,7 @@ _KINDS: dict[CheckKind, Callable[[Registry, ProbeSpec], Plan]] = {
     CheckKind.ICMP: _icmp,
     CheckKind.TCP: _tcp,
     CheckKind.HTTP: _http,
+    CheckKind.DNS: _dns,
     CheckKind.LINK: _link,
+    CheckKind.FILE: _file,
 }

@@ -1,4 +1,4 @@
-"""A TCP connection attempt: what tcp and http share."""
+"""A TCP connection attempt: what tcp, http, tls and dns share."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ class Endpoint:
             if self.source is not None:
                 # the port is chosen at connect(), where only the whole 4-tuple must be free
                 sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind(self.source)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def open_datagram(self) -> socket.socket:
+        """Return a non-blocking UDP socket, bound to the source address, not connected yet. Raise OSError."""
+        sock = socket.socket(self.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            if self.source is not None:
                 sock.bind(self.source)
         except OSError:
             sock.close()

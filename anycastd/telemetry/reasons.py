@@ -121,15 +121,22 @@ PROBES: Mapping[Why, Meaning] = {
         "What came back is not what was asked for: not the protocol, or the text wanted is not in it.",
         "Ask the same by hand.",
     ),
+    Why.BAD_RCODE: Meaning(
+        "The name server answered with another code than the one wanted.", "dig @TARGET NAME TYPE, from the POP"
+    ),
     Why.TLS_FAILED: Meaning(
         "No TLS session: certificate, name or protocol version do not fit.", "openssl s_client -connect TARGET"
     ),
     Why.LINK_DOWN: Meaning("The tunnel's device is down, has no carrier or is gone.", "ip link show DEVICE"),
     Why.ADDRESS_GONE: Meaning("The tunnel's device does not carry our address any more.", "ip address show DEVICE"),
+    Why.MAINTENANCE: Meaning(
+        "A `file` check says that the target is not to be used: its file is there, or is missing, as configured.",
+        "Nothing, while the work goes on; then remove (or restore) the file that the detail names.",
+    ),
     Why.NO_PERMISSION: Meaning(
-        "The kernel does not let us send the probe.",
+        "The kernel does not let us send the probe, or look at the file.",
         "net.ipv4.ping_group_range must hold the daemon's group, or it needs CAP_NET_RAW; a local firewall also "
-        "answers so.",
+        "answers so. Of a `file` check: the directory cannot be read by the daemon.",
     ),
     Why.NO_DEVICE: Meaning("The device to send over does not exist.", "Is the name in the configuration right?"),
     Why.NO_ADDRESS: Meaning(
@@ -137,6 +144,9 @@ PROBES: Mapping[Why, Meaning] = {
     ),
     Why.NO_DESCRIPTORS: Meaning("The process has no file descriptors left.", "Raise LimitNOFILE."),
     Why.NO_ROUTE: Meaning("This machine has no route to the target.", "ip route get TARGET from LOCAL"),
+    Why.FILE_UNUSABLE: Meaning(
+        "A file that the check needs cannot be looked at or used.", "The detail names the file and what is wrong."
+    ),
     Why.LOOP_LATE: Meaning(
         "The daemon itself was late, so that the answer may have waited unread.", "See the alarm `loop_late`."
     ),

@@ -8,14 +8,15 @@ from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection, HttpsCheck, LinkCheck, TimedCheck
+from anycastd.config.schema.checks import CheckSection, FileCheck, HttpsCheck, LinkCheck, TimedCheck
 from anycastd.model.checks import CheckKind
 
 KINDS = tuple(CheckSection.model_fields)
 MAX_ICMP_UNFRAGMENTED = 1472
 
 
-def _sections(found: Findings) -> Iterator[tuple[Path, CheckSection]]:
+def sections(found: Findings) -> Iterator[tuple[Path, CheckSection]]:
+    """Yield every check that is written, named or in place."""
     for name, section in found.root.checks.items():
         yield ("checks", name), section
     for path, use in found.uses():
@@ -25,7 +26,7 @@ def _sections(found: Findings) -> Iterator[tuple[Path, CheckSection]]:
 
 def one_kind(found: Findings) -> None:
     """A check is of exactly one kind."""
-    for path, section in _sections(found):
+    for path, section in sections(found):
         if len(section.kinds) > 1:
             found.error(path, f"has {len(section.kinds)} kinds ({', '.join(section.kinds)}); a check has one")
         elif not section.kinds and not any(empty[:-1] == path for empty in found.draft.document.empty):
@@ -94,17 +95,20 @@ def links(found: Findings) -> None:
             found.error(path, "a link check looks at a device; give the target one (device: NAME)")
 
 
+_OF_THIS_MACHINE = ({CheckKind.LINK.value}, {CheckKind.FILE.value})
+
+
 def only_links(found: Findings) -> None:
     """A device can be up while nothing passes through it."""
     for path, _, tunnel in found.tunnels():
         sections = [found.root.checks.get(use) if isinstance(use, str) else use for use in tunnel.checks]
-        if sections and all(section is not None and section.kinds == (CheckKind.LINK.value,) for section in sections):
-            found.warn((*path, "checks"), "only looks at the device; add a check that a packet comes through")
+        if sections and all(section is not None and set(section.kinds) in _OF_THIS_MACHINE for section in sections):
+            found.warn((*path, "checks"), "only looks at this machine; add a check that a packet comes through")
 
 
 def timing(found: Findings) -> None:
     """Intervals, timeouts and thresholds that fit together."""
-    for path, section in _sections(found):
+    for path, section in sections(found):
         for kind in section.kinds:
             check: TimedCheck = getattr(section, kind)
             _one_timing(found, (*path, kind), check)
@@ -116,7 +120,7 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
             (*path, "fast_interval"),
             f"{duration_text(check.fast_interval)} is slower than interval ({duration_text(check.interval)})",
         )
-    if isinstance(check, LinkCheck):
+    if isinstance(check, (LinkCheck, FileCheck)):
         # no packet is sent that could be lost or be late
         return
     if check.timeout > check.fall * check.interval:
@@ -132,7 +136,7 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
 
 def http(found: Findings) -> None:
     """Backends are addresses: a certificate needs a name to be compared with."""
-    for path, section in _sections(found):
+    for path, section in sections(found):
         check = section.https
         if isinstance(check, HttpsCheck):
             if check.verify and not check.server_name and not check.host:
@@ -149,7 +153,7 @@ def http(found: Findings) -> None:
 
 def large_icmp(found: Findings) -> None:
     """Echoes above the usual MTU travel in fragments."""
-    for path, section in _sections(found):
+    for path, section in sections(found):
         if section.icmp is not None and section.icmp.payload_bytes > MAX_ICMP_UNFRAGMENTED:
             found.warn(
                 (*path, "icmp", "payload_bytes"),

@@ -7,8 +7,8 @@ import stat as mode
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
+from anycastd.config.check_options import absolute
 from anycastd.config.document import Path
-from anycastd.config.expand import absolute
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.checks import CheckSection
 

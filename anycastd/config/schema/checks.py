@@ -6,9 +6,23 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from anycastd.config.fields import FileName, Flag, HostName, HttpPath, Name, Phrase, duration, whole
+from anycastd.config.fields import (
+    AbsolutePath,
+    DnsName,
+    FileName,
+    Flag,
+    HostName,
+    HttpPath,
+    Name,
+    Phrase,
+    choice,
+    duration,
+    whole,
+)
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
+from anycastd.model.checks import BadWhen
+from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
 
@@ -70,6 +84,50 @@ class HttpsCheck(HttpCheck):
     ca_file: FileName | None = Field(default=None, description="Certificates to trust instead of the system's (PEM).")
 
 
+class DnsCheck(TimedCheck):
+    """One question to a name server, over UDP or TCP."""
+
+    name: DnsName = Field(description="The name to ask for.")
+    type: Annotated[RecordType, choice(RecordType)] = Field(default=RecordType.A, description="The record type.")
+    port: Port = Field(default=53, description="Port of the name server.")
+    transport: Annotated[Transport, choice(Transport)] = Field(
+        default=Transport.UDP, description="How the question is sent."
+    )
+    truncated: Annotated[Truncated, choice(Truncated)] = Field(
+        default=Truncated.TCP,
+        description="What becomes of an answer that does not fit into its datagram: asked again over `tcp`, or `fail`.",
+    )
+    recursion: Flag = Field(
+        default=True, description="Whether recursion is asked for; `false` for a server that is authoritative only."
+    )
+    rcode: Annotated[Rcode, choice(Rcode)] = Field(default=Rcode.NOERROR, description="The answer code that is good.")
+    expect: tuple[Phrase, ...] = Field(
+        default=(),
+        description='Exactly these values, in any order: `[192.0.2.1]`, `["10 mail.example.net"]`. Default: any value.',
+    )
+    contains: tuple[Phrase, ...] = Field(default=(), description="Values that must be among those that come.")
+
+
+class FileCheck(TimedCheck):
+    """A file of this machine takes the target out: maintenance by `touch`.
+
+    It must be on a local disk. A directory that cannot be read says nothing.
+    """
+
+    interval: Annotated[float, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
+        default=0.5, description="It is looked at so often."
+    )
+    rise: Annotated[int, whole(1, 1000)] = Field(
+        default=1, description="Good looks in a row that make the target healthy."
+    )
+    fall: Annotated[int, whole(1, 1000)] = Field(default=1, description="Bad looks in a row that make it unhealthy.")
+    path: AbsolutePath = Field(description="The file.")
+    when: Annotated[BadWhen, choice(BadWhen)] = Field(
+        default=BadWhen.EXISTS,
+        description="When the target is taken out: while the file exists, or while it is absent.",
+    )
+
+
 class LinkCheck(TimedCheck):
     """The device of a tunnel is up, has carrier and still has our address.
 
@@ -90,7 +148,9 @@ class CheckSection(Section):
     tcp: TcpCheck | None = Field(default=None, description="TCP connection.")
     http: HttpCheck | None = Field(default=None, description="HTTP request.")
     https: HttpsCheck | None = Field(default=None, description="HTTP request over TLS.")
+    dns: DnsCheck | None = Field(default=None, description="Question to a name server.")
     link: LinkCheck | None = Field(default=None, description="State of the tunnel's device; not for backends.")
+    file: FileCheck | None = Field(default=None, description="Maintenance by touching a file.")
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from anycastd.config.load import load
 from anycastd.config.slots import TABLE_SLOTS, table_slots
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName, TunnelId
-from anycastd.model.checks import CheckKind, HttpOptions
+from anycastd.model.checks import BadWhen, CheckKind, DnsOptions, FileOptions, HttpOptions
+from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 from anycastd.model.eip import Mode
 from anycastd.model.topology import Condition, Config, DeadMan, LastResort, Need, ReturnPath, Scope
 from tests.unit.config.places import EXAMPLE, GOOD, SMALLEST, load_text
@@ -193,3 +194,32 @@ def test_a_tunnel_keeps_its_table_when_others_come(tmp_path: Path) -> None:
     one, two = load_text(SMALLEST, tmp_path), load_text(more, tmp_path)
     assert len(two.tunnels) == 2
     assert one.tunnels[TunnelId("eu/t1")] == two.tunnels[TunnelId("eu/t1")]
+
+
+def test_every_kind_has_its_options() -> None:
+    probes = {probe.id: probe for probe in load(str(GOOD / "check-kinds.yaml")).probes}
+
+    def options(id_: str) -> object:
+        return probes[CheckId(id_)].check.options
+
+    assert options("backend/eu/ns/names@t1") == DnsOptions(
+        name="www.example.net", type=RecordType.AAAA, expect=("2001:db8::1",)
+    )
+    assert options("backend/eu/ns/zone@t2") == DnsOptions(
+        name="example.net",
+        type=RecordType.MX,
+        port=5353,
+        transport=Transport.TCP,
+        recursion=False,
+        contains=("10 mail.example.net",),
+    )
+    assert options("backend/eu/ns/gone@t1") == DnsOptions(
+        name="old.example.net", rcode=Rcode.NXDOMAIN, truncated=Truncated.FAIL
+    )
+    assert options("tunnel/eu/t1/out") == FileOptions(path="/run/anycastd/maintenance")
+    assert options("backend/eu/ns/in@t1") == FileOptions(path="/run/anycastd/serving", when=BadWhen.ABSENT)
+
+
+def test_a_file_is_looked_at_once_for_both_families() -> None:
+    ids = [probe.id for probe in load(str(GOOD / "check-kinds.yaml")).probes if probe.check.kind is CheckKind.FILE]
+    assert [id_ for id_ in ids if id_.startswith("tunnel/eu/t1/")] == ["tunnel/eu/t1/out"]

@@ -1,0 +1,100 @@
+"""From the section of a check to its kind and options in the model. Pure."""
+
+from __future__ import annotations
+
+from anycastd.config.schema.checks import (
+    DnsCheck,
+    FileCheck,
+    HttpCheck,
+    HttpsCheck,
+    IcmpCheck,
+    LinkCheck,
+    TcpCheck,
+    TimedCheck,
+)
+from anycastd.errors import InvariantError
+from anycastd.model.checks import (
+    CheckKind,
+    DnsOptions,
+    FileOptions,
+    HttpOptions,
+    IcmpOptions,
+    LinkOptions,
+    Options,
+    TcpOptions,
+)
+from anycastd.model.dns import canonical
+
+KINDS: tuple[tuple[type[TimedCheck], CheckKind], ...] = (
+    (IcmpCheck, CheckKind.ICMP),
+    (TcpCheck, CheckKind.TCP),
+    (HttpCheck, CheckKind.HTTP),
+    (DnsCheck, CheckKind.DNS),
+    (LinkCheck, CheckKind.LINK),
+    (FileCheck, CheckKind.FILE),
+)
+
+
+def kind_of(check: TimedCheck) -> CheckKind:
+    """Return the kind that a section is of."""
+    for section, kind in KINDS:
+        if isinstance(check, section):
+            return kind
+    message = f"{type(check).__name__} is of no kind"
+    raise InvariantError(message)
+
+
+def options_of(check: TimedCheck, directory: str) -> Options:
+    """Return what a section says beside its timing; `directory` is where relative file names begin."""
+    match check:
+        case HttpCheck():
+            return _http(check, directory)
+        case TcpCheck():
+            return TcpOptions(port=check.port)
+        case DnsCheck():
+            return _dns(check)
+        case LinkCheck():
+            return LinkOptions(require_address=check.require_address)
+        case FileCheck():
+            return FileOptions(path=check.path, when=check.when)
+        case IcmpCheck():
+            return IcmpOptions(payload_bytes=check.payload_bytes)
+    message = f"{type(check).__name__} has no options"
+    raise InvariantError(message)
+
+
+def _http(check: HttpCheck, directory: str) -> HttpOptions:
+    tls = check if isinstance(check, HttpsCheck) else None
+    return HttpOptions(
+        path=check.path,
+        port=check.port or (443 if tls else 80),
+        host=check.host,
+        status=check.status,
+        contains=check.contains,
+        tls=tls is not None,
+        server_name=(tls.server_name or tls.host) if tls else None,
+        verify=tls.verify if tls else True,
+        ca_file=absolute(tls.ca_file, directory) if tls else None,
+        max_body_bytes=check.max_body_bytes,
+    )
+
+
+def _dns(check: DnsCheck) -> DnsOptions:
+    return DnsOptions(
+        name=check.name,
+        type=check.type,
+        port=check.port,
+        transport=check.transport,
+        truncated=check.truncated,
+        recursion=check.recursion,
+        rcode=check.rcode,
+        expect=tuple(canonical(check.type, value) for value in check.expect),
+        contains=tuple(canonical(check.type, value) for value in check.contains),
+    )
+
+
+def absolute(name: str | None, directory: str) -> str | None:
+    """Return a file name of the configuration as an absolute one."""
+    if name is None or name.startswith("/"):
+        return name
+    return f"{directory.rstrip('/')}/{name}"

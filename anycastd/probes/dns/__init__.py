@@ -1,0 +1,1 @@
+"""DNS check, and the codec and exchange that name resolution uses as well."""

@@ -1,0 +1,149 @@
+"""One question and its answer: over UDP, over TCP, or over TCP after a truncated datagram."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from anycastd.model.dns import Transport, Truncated
+from anycastd.model.probe import Why
+from anycastd.probes import faults
+from anycastd.probes.attempt import Owner, Reactor
+from anycastd.probes.dns.wire import DnsError, Message, Question, belongs, decode, encode_query
+from anycastd.probes.stream import Endpoint, StreamAttempt
+
+READ_BYTES = 65537
+LENGTH_BYTES = 2
+Judge = Callable[[Message], tuple[Why, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """All of an exchange that is the same each time."""
+
+    question: Question
+    endpoint: Endpoint
+    judge: Judge
+    transport: Transport = Transport.UDP
+    truncated: Truncated = Truncated.TCP
+    recursion: bool = True
+
+
+class DnsExchange(StreamAttempt):
+    """Asks once; `judge` says what the answer is worth.
+
+    What does not answer our question (another id, question or sender) is passed over and counted, never judged.
+    """
+
+    __slots__ = ("asking", "datagram", "foreign", "id", "query", "received", "unsent")
+
+    def __init__(self, owner: Owner, order: int, started_s: float, reactor: Reactor, asking: Asking) -> None:
+        super().__init__(owner, order, started_s, reactor, asking.endpoint)
+        self.asking = asking
+        self.datagram = asking.transport is Transport.UDP
+        self.foreign = 0
+        self.id = int.from_bytes(os.urandom(2))
+        self.query = encode_query(self.id, asking.question, recursion=asking.recursion)
+        self.received = b""
+        self.unsent = b""
+
+    def start(self, now_s: float) -> None:
+        """Send the question, or connect."""
+        if not self.datagram:
+            super().start(now_s)
+            return
+        try:
+            sock = self.sock = self.endpoint.open_datagram()
+            self.reactor.watch(sock.fileno(), self)
+        except OSError as error:
+            self.end(faults.of_opening(error.errno), faults.words(error.errno), now_s)
+            return
+        try:
+            # connected, so that the kernel drops what others send, and tells of ICMP errors
+            sock.connect(self.endpoint.address)
+            sock.send(self.query)
+        except OSError as error:
+            self.end(faults.of_leaving(error.errno), faults.words(error.errno), now_s)
+
+    def on_event(self, mask: int, now_s: float) -> None:
+        """Read the answer."""
+        if not self.datagram:
+            super().on_event(mask, now_s)
+            return
+        while not self.over and self.datagram and self.sock is not None:
+            try:
+                data = self.sock.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.fail(error.errno, now_s)
+                return
+            self._take(data, now_s)
+
+    def on_connected(self, sock: socket.socket, mask: int, now_s: float) -> None:
+        """Send the question behind its length."""
+        self.unsent = len(self.query).to_bytes(LENGTH_BYTES) + self.query
+        self.on_ready(sock, mask, now_s)
+
+    def on_ready(self, sock: socket.socket, mask: int, now_s: float) -> None:
+        """Send what is left, read what is there."""
+        try:
+            if self.unsent:
+                self.unsent = self.unsent[sock.send(self.unsent) :]
+            while mask & ~select.EPOLLOUT and not self.over:
+                data = sock.recv(READ_BYTES)
+                if not data:
+                    where = "in the middle of" if self.received else "without"
+                    self.end(Why.BAD_ANSWER, f"closed {where} the answer", now_s)
+                    return
+                self._feed(data, now_s)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.fail(error.errno, now_s)
+
+    def _feed(self, data: bytes, now_s: float) -> None:
+        self.received += data
+        while len(self.received) >= LENGTH_BYTES and not self.over:
+            end = LENGTH_BYTES + int.from_bytes(self.received[:LENGTH_BYTES])
+            if len(self.received) < end:
+                return
+            message, self.received = self.received[LENGTH_BYTES:end], self.received[end:]
+            self._take(message, now_s)
+
+    def _take(self, data: bytes, now_s: float) -> None:
+        if data[:2] != self.id.to_bytes(2):
+            self.foreign += 1
+            return
+        try:
+            message = decode(data)
+        except DnsError as error:
+            self.end(Why.BAD_ANSWER, f"not a DNS answer: {error}", now_s)
+            return
+        if not belongs(message, self.id, self.asking.question):
+            self.foreign += 1
+        elif message.truncated and self.datagram and self.asking.truncated is Truncated.TCP:
+            self._ask_over_tcp(now_s)
+        elif message.truncated:
+            kind = self.asking.question.kind.value
+            self.end(Why.BAD_ANSWER, f"{kind} {self.asking.question.name}: the answer is truncated", now_s)
+        else:
+            why, detail = self.asking.judge(message)
+            self.end(why, detail, now_s)
+
+    def _ask_over_tcp(self, now_s: float) -> None:
+        self.close()
+        self.datagram = False
+        super().start(now_s)
+
+    def doing(self) -> str:
+        """Return what is being waited for."""
+        if not self.datagram and not self.connected:
+            return "connecting (TCP)"
+        way = "UDP" if self.datagram else "TCP"
+        passed = f"; {self.foreign} answers to other questions passed over" if self.foreign else ""
+        asked = self.asking.question
+        return f"{asked.kind.value} {asked.name}: no answer over {way}{passed}"
