@@ -14,6 +14,8 @@ LEAVES = {"settle": "0s", "return_after": "1h", "return_max": "1h", "half_life":
 """Withdrawn at once, and back depreferenced at once."""
 QUICK = {"http": {"interval": "100ms", "timeout": "1s", "rise": 1, "fall": 1}}
 RISING = {"http": {"interval": "100ms", "timeout": "1s", "rise": 3, "fall": 3}}
+PING = {"icmp": {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 5}}
+RISING_PING = {"icmp": {"interval": "100ms", "timeout": "1s", "rise": 3, "fall": 5}}
 SLOW_HTTP = {"http": {"interval": "1s", "timeout": "1s"}}
 
 
@@ -32,13 +34,13 @@ def bulk(number: int) -> str:
     return f"45.{number // 256}.{number % 256}.0/24"
 
 
-def region(number: int, backends: dict[str, Any]) -> Document:
+def region(number: int, backends: dict[str, Any], ping: Document = PING) -> Document:
     """Return a region behind tunnel `number`."""
     tunnel = {
         "device": f"tun{number}",
         "local": f"10.100.{number}.1",
         "far_end": f"10.100.{number}.2",
-        "checks": [{"icmp": {"interval": "1s", "timeout": "1s", "rise": 1, "fall": 5}}],
+        "checks": [ping],
     }
     # of so many names two would give the same number
     return {"number": number + 1, "tunnels": {f"t{number}": tunnel}, "backends": backends}
@@ -56,9 +58,9 @@ def document(regions: Document, prefixes: Document) -> Document:
     }
 
 
-def one_each(count: int, check: Document = QUICK) -> tuple[Document, Document]:
+def one_each(count: int, check: Document = QUICK, ping: Document = PING) -> tuple[Document, Document]:
     """Return `count` regions with a server each, and for each region a prefix that depends on it alone."""
-    regions = {f"r{n}": region(n, {"web": {"address": server(n), "checks": [check]}}) for n in range(count)}
+    regions = {f"r{n}": region(n, {"web": {"address": server(n), "checks": [check]}}, ping) for n in range(count)}
     prefixes = {
         toggled(n): {"announce_when": {"regions": "any", "of": [f"r{n}"]}, "timers": AT_ONCE} for n in range(count)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from tests.bench.configs import AT_ONCE, RISING, bulk, document, one_each
+from tests.bench.configs import AT_ONCE, RISING, RISING_PING, bulk, document, one_each
 from tests.bench.figures import Figure, percentile
 from tests.bench.world import Program, Row, World, world
 from tests.wait import wait_until
@@ -24,7 +24,8 @@ def cold_start() -> list[Figure]:
     """Measure from the start of the daemon, ExaBGP not running, to the first route at a router."""
     took_s = []
     with world(1) as made:
-        made.write_config(document(*one_each(1, RISING)))
+        # every check that the prefix waits for rises in RISE_S
+        made.write_config(document(*one_each(1, RISING, RISING_PING)))
         sink = made.sink()
         made.backend()
         for _ in range(STARTS):
