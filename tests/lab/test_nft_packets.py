@@ -235,7 +235,7 @@ async def test_a_flush_by_mark_resets_its_connections_and_no_others(
         await asyncio.to_thread(nw.talk, stream)
     table.apply(nw.pool(3, marks[2]))
     table.flush([FlushConnections(marks[1])])
-    await nw.until("flushed", 2, lambda: not table.busy)
+    await nw.until("flushed", 2, lambda: not table.is_forgetting)
     with pytest.raises(ConnectionResetError):
         await asyncio.to_thread(nw.talk, streams[moved])
     assert (await asyncio.to_thread(nw.talk, streams[other])).startswith("r2")
@@ -255,7 +255,7 @@ async def test_a_flush_by_address_leaves_other_addresses_of_the_path(
         await asyncio.to_thread(nw.talk, stream)
     table.apply([nw.put("eip", version, one, 4) for one in (moved, other)])
     table.flush([FlushConnections(nw.PATH[1], address=moved)])
-    await nw.until("flushed", 2, lambda: not table.busy)
+    await nw.until("flushed", 2, lambda: not table.is_forgetting)
     with pytest.raises(ConnectionResetError):
         await asyncio.to_thread(nw.talk, streams[moved])
     assert (await asyncio.to_thread(nw.talk, streams[other])).startswith("r1")

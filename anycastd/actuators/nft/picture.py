@@ -1,8 +1,11 @@
-"""What was read of our table: the kernel's bytes to compare by, and the model's values made of them."""
+"""What was read of our table: the kernel's bytes to compare by, and the model's values made of them.
+
+While a whole set is read, elements of it go on changing and are read one by one: of those the whole may tell what was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from anycastd.actuators.nft import codec
 from anycastd.model.nft import Key, NftObserved, NftSet, PutElement, Value
@@ -21,6 +24,8 @@ class Picture:
         self._raw: dict[NftSet, Raw] = {name: {} for name in NftSet}
         self._keys: dict[NftSet, dict[bytes, Key]] = {name: {} for name in NftSet}
         self._elements: dict[NftSet, dict[Key, Value]] = {name: {} for name in NftSet}
+        self._under_way: Mapping[NftSet, Collection[bytes]] = {}
+        self._newer: dict[NftSet, set[bytes]] = {}
         self._observed = NftObserved()
 
     @property
@@ -45,6 +50,11 @@ class Picture:
 
         `asked` is a change with just this key and value, whose objects can be used.
         """
+        if name in self._newer:
+            self._newer[name].add(key)
+        return self._set(name, key, value, asked)
+
+    def _set(self, name: NftSet, key: bytes, value: bytes | None, asked: PutElement | None = None) -> bool:
         raw = self._raw[name]
         if raw.get(key) == value:
             return False
@@ -59,19 +69,35 @@ class Picture:
         self._elements[name][known] = codec.decode_value(name, value) if asked is None else asked.value
         return True
 
+    def expect(self, touched: Mapping[NftSet, Collection[bytes]]) -> None:
+        """Note which elements are being changed and will be taken one by one."""
+        self._under_way = touched
+        for name in self._newer.keys() & touched.keys():
+            self._newer[name].update(touched[name])
+
+    def begin(self, name: NftSet) -> None:
+        """Note that a whole set is about to be read, which `become` will take."""
+        self._newer[name] = set(self._under_way.get(name, ()))
+
     def become(self, name: NftSet, now: Raw) -> Iterator[bool]:
-        """Take in a whole set; yields now and then whether there is news, so that others can run. Exhaust it."""
+        """Take in a whole set; yields now and then whether there is news, so that others can run. Exhaust it.
+
+        What was taken one by one since `begin` stays as it was taken.
+        """
+        newer = self._newer.setdefault(name, set())
         before = self._raw[name]
-        if before == now:
-            return
-        gone = [(key, None) for key in before.keys() - now.keys()]
-        yield True
-        news = [(key, value) for key, value in now.items() if before.get(key) != value]
-        yield True
-        for count, (key, value) in enumerate([*gone, *news]):
-            self.take(name, key, value)
-            if count % BITE == BITE - 1:
+        if before != now:
+            gone = [(key, None) for key in before.keys() - now.keys()]
+            news = [(key, value) for key, value in now.items() if before.get(key) != value]
+            told = len(newer)
+            if changes := [(key, value) for key, value in (*gone, *news) if key not in newer]:
                 yield True
+            for count, (key, value) in enumerate(changes):
+                if len(newer) == told or key not in newer:
+                    self._set(name, key, value)
+                if count % BITE == BITE - 1:
+                    yield True
+        del self._newer[name]
 
     def publish(self, *, rules: bool | None = None, resync: bool = False) -> None:
         """Make `observed` another object; `rules`: whether they stand, None for as before."""

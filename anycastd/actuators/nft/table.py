@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from anycastd.actuators.nft import conntrack, counting, events, reading
 from anycastd.actuators.nft.bites import REST_S
+from anycastd.actuators.nft.forgetting import AGAIN_AFTER_S, CONNECTIONS, Forgetting
 from anycastd.actuators.nft.keeper import RulesKeeper
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.queue import Queue
@@ -32,9 +33,8 @@ ELEMENTS_AGAIN_S, ELEMENTS_AGAIN_AT_MOST_S = 0.2, 0.8
 COST_SHARE = 4.0
 """Reading all elements after a change of others rests this many times as long as it took, within the two limits."""
 RETRY_S = 0.5
-FLUSH_AGAIN_AFTER_S = 0.2
-RULES, CONNECTIONS = "rules", "connections"
-"""Subjects of refusals that are about no element."""
+RULES = "rules"
+"""The subject of refusals that are about the rules."""
 
 
 class NftTable:
@@ -54,12 +54,15 @@ class NftTable:
     ) -> None:
         self._table, self._on_change, self._receive_bytes = settings.table, on_change, receive_bytes
         self._thread = KernelThread(netns)
+        # what takes long is read beside the changes, which would wait for it
+        self._reader = KernelThread(netns, has_nft=False)
         self._rules = RulesKeeper(self._thread, settings)
         self._picture = Picture()
         self._queue = Queue()
         self._refusals = Refusals(on_refused)
+        self._forgetting = Forgetting(self._reader, self._refusals)
         self._work, self._doubt = asyncio.Event(), asyncio.Event()
-        self._elements_lock, self._rules_lock = asyncio.Lock(), asyncio.Lock()
+        self._rules_lock = asyncio.Lock()
         self._acting = self._lost = False
         self._held: list[FlushConnections] = []
         self._transactions = Transactions(self._thread, settings.table, self._picture, self._refusals, self._doubt.set)
@@ -76,8 +79,13 @@ class NftTable:
 
     @property
     def busy(self) -> bool:
-        """Return whether something that was taken in is still to be done."""
+        """Return whether a change that was taken in is still to be made."""
         return self._acting or bool(self._queue)
+
+    @property
+    def is_forgetting(self) -> bool:
+        """Return whether connections are still to be forgotten."""
+        return bool(self._queue) or bool(self._forgetting)
 
     async def start(self) -> None:
         """Install or adopt the table and read everything; ActuatorTransient or ActuatorRejected if that fails.
@@ -85,6 +93,7 @@ class NftTable:
         After a failure it can only be closed.
         """
         await self._thread.start()
+        await self._reader.start()
         await self._open_events()
         await self._rules.install()
         self._verified_generation = await self._thread.ask(reading.generation)
@@ -93,7 +102,7 @@ class NftTable:
         if not events.is_later(self._heard_generation, self._verified_generation):
             # our own installation was heard of
             self._doubt.clear()
-        for name, run in (("apply", self._act), ("verify", self._verify_when_told)):
+        for name, run in (("apply", self._act), ("verify", self._verify_when_told), ("forget", self._forgetting.run)):
             task = asyncio.create_task(run(), name=f"nft:{name}")
             task.add_done_callback(_surface)
             self._tasks.append(task)
@@ -123,11 +132,11 @@ class NftTable:
 
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
-        return await counting.read(self._thread, self._table, self._picture)
+        return await counting.read(self._reader, self._table, self._picture)
 
     async def conntrack_stats(self) -> ConntrackStats:
         """Read how full the table of tracked connections is; ActuatorTransient if that fails."""
-        return await self._thread.ask(conntrack.stats)
+        return await self._reader.ask(conntrack.stats)
 
     async def set_settings(self, settings: NftSettings) -> None:
         """Render the rules from other settings and install them if they differ; the table's name cannot change.
@@ -157,6 +166,7 @@ class NftTable:
     async def close(self) -> None:
         """End; the table and what is in it stay."""
         await self._stop()
+        await self._reader.close()
         await self._thread.close()
 
     async def _stop(self) -> None:
@@ -183,8 +193,9 @@ class NftTable:
                         # forgotten now, connections would come back to where the lost change no longer wants them
                         self._held.append(part)
                     else:
-                        await self._forget(part)
+                        self._forgetting.put(part)
                 else:
+                    await self._forgetting.clear_of(part)
                     await self._change(part)
             self._acting = False
             # the loop may have kept something back while we were busy
@@ -192,10 +203,9 @@ class NftTable:
 
     async def _change(self, changes: Sequence[NftChange]) -> None:
         try:
-            async with self._elements_lock:
-                changed = await self._transactions.run(changes)
-                if changed:
-                    self._picture.publish()
+            changed = await self._transactions.run(changes)
+            if changed:
+                self._picture.publish()
         except (ActuatorTransient, PacketError) as error:
             log.warning("nft changes not made: %s", error)
             self._lost = True
@@ -203,16 +213,6 @@ class NftTable:
             return
         if changed:
             self._on_change()
-
-    async def _forget(self, what: FlushConnections) -> None:
-        """Forget connections; again and later if the kernel does not answer, so that nothing is held up."""
-        try:
-            await self._thread.ask(lambda channel: conntrack.flush(channel, what))
-        except (ActuatorTransient, PacketError) as error:
-            self._refusals.say(CONNECTIONS, f"not forgotten: {error}")
-            asyncio.get_running_loop().call_later(FLUSH_AGAIN_AFTER_S, self.flush, [what])
-        else:
-            self._refusals.over(CONNECTIONS)
 
     async def _verify_when_told(self) -> None:
         """Look at the rules at once when there was a foreign transaction, at the elements not more often than is fair.
@@ -266,21 +266,21 @@ class NftTable:
             if self._held:
                 # behind the changes that are put again because of what was just told
                 held, self._held = tuple(dict.fromkeys(self._held)), []
-                asyncio.get_running_loop().call_later(FLUSH_AGAIN_AFTER_S, self.flush, held)
+                asyncio.get_running_loop().call_later(AGAIN_AFTER_S, self.flush, held)
             return True
 
     async def _read_all(self, rest_s: float = 0.0) -> bool:
         """Read every set, with rests between the bites; return whether anything differs from what was read before."""
         changed = False
         for name in NftSet:
-            async with self._elements_lock:
-                found, strays = await reading.read_set(self._thread, self._table, name, rest_s)
-                for one in strays:
-                    changed = True
-                    await self._thread.nft(f"delete element inet {self._table} {one.set.value} {{ {one.text} }}")
-                for _ in self._picture.become(name, found):
-                    changed = True
-                    await asyncio.sleep(0)
+            self._picture.begin(name)
+            found, strays = await reading.read_set(self._reader, self._table, name, rest_s)
+            for one in strays:
+                changed = True
+                await self._thread.nft(f"delete element inet {self._table} {one.set.value} {{ {one.text} }}")
+            for _ in self._picture.become(name, found):
+                changed = True
+                await asyncio.sleep(0)
         return changed
 
     async def _open_events(self) -> None:

@@ -1,4 +1,4 @@
-"""The one thread that talks to the kernel, inside the network namespace of its choice."""
+"""A thread that talks to the kernel, inside the network namespace of its choice."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class KernelThread:
-    """Runs jobs one after another, each with the thread's channel or its nft."""
+    """Runs jobs one after another, each with the thread's channel or, where it has one, its nft."""
 
-    def __init__(self, netns: str | None) -> None:
-        self._netns = netns
+    def __init__(self, netns: str | None, *, has_nft: bool = True) -> None:
+        self._netns, self._has_nft = netns, has_nft
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nft")
         self._channel: Channel | None = None
         self._nft: library.Library | library.Program | None = None
@@ -34,7 +34,8 @@ class KernelThread:
     def _open(self) -> None:
         if self._netns is not None:
             channel.enter(self._netns)
-        self._nft = library.opened()
+        if self._has_nft:
+            self._nft = library.opened()
         self._reopen()
 
     def _reopen(self) -> Channel:

@@ -60,6 +60,12 @@ class Transactions:
 
         ActuatorTransient when the kernel does not answer: then nothing is known to have happened.
         """
+        try:
+            return await self._run(await self._encoded(changes))
+        finally:
+            self._picture.expect({})
+
+    async def _encoded(self, changes: Sequence[NftChange]) -> list[_Work]:
         work: list[_Work] = []
         for count, change in enumerate(changes):
             if count % BITE == BITE - 1:
@@ -70,7 +76,7 @@ class Transactions:
                 work.append(_Work(change, key, value))
             except codec.UnfitError as error:
                 self._refusals.failed(change, str(error))
-        return await self._run(work)
+        return work
 
     async def _run(self, work: list[_Work]) -> bool:
         changed = False
@@ -99,7 +105,10 @@ class Transactions:
             refused = channel.transact(messages)
             return refused, [] if refused else self._ask(channel, touched)
 
-        return await self._thread.ask(job) if messages else ([], [])
+        if not messages:
+            return [], []
+        self._picture.expect(touched)
+        return await self._thread.ask(job)
 
     async def _halves(self, work: list[_Work], refused: Sequence[Refusal]) -> bool:
         """The kernel refused the whole and names nobody: find out who it is."""
