@@ -1,8 +1,9 @@
 """Throughput through a POP: packets to an EIP (by mark, translated) beside plain routing over the same kind of tunnel.
 
 One client, one backend, and a POP for each way between them, so that rounds can be measured by turns without a change
-of anything: plain routing without any packet filter; the daemon's with one EIP; with 10,000; and two copies of the
-last, one without the look for a usable route, one without counting. The daemons are dead while packets are measured.
+of anything: plain routing without any packet filter; the daemon's with one EIP; with 10,000; two copies of the last,
+one without the look for a usable route, one without counting; and the floor, which tracks connections and translates
+to the backend by one rule. The daemons are dead while packets are measured.
 """
 
 from __future__ import annotations
@@ -39,9 +40,14 @@ from tests.wait import wait_until
 USED = 6
 """An EIP without a limit that is bound to one backend."""
 BACKEND = backend(0, USED // 2)
-PLAIN, ONE, ALL, NO_LOOK, NO_COUNT = range(5)
+PLAIN, ONE, ALL, NO_LOOK, NO_COUNT, FLOOR = range(6)
 ROUNDS, SECONDS = 6, 1
 RATIO_BUDGET = 0.95
+TRANSLATED = f"""table ip floor {{
+  chain there {{ type nat hook prerouting priority dstnat; ip daddr {eip(USED)} dnat to {BACKEND}; }}
+  chain back {{ type nat hook postrouting priority srcnat; }}
+}}
+"""
 LOOK = "fib daddr . mark oif missing"
 PORT = 5201
 LINES_CLIENT = """link add c{n} type veth peer name up0 netns {pop}
@@ -139,18 +145,20 @@ def _copy(scene: Scene, number: int, change: tuple[str, str]) -> None:
 @contextmanager
 def scene(variants: bool) -> Iterator[Scene]:
     """Make everything; the copies only with `variants`."""
-    ways = 5 if variants else 3
+    ways = 6 if variants else 3
     with namespaces("c", "f", *(f"p{n}" for n in range(ways))) as (directory, (client, far, *pops)):
         made = Scene(client, far, [World(pop, far, _directory(directory, pop)) for pop in pops])
         try:
             for number, pop in enumerate(pops):
                 _link(client, far, pop, number)
             give_addresses(made.pops[PLAIN], 1)
-            do("ip", "-n", pops[PLAIN], "route", "add", "10.30.0.0/16", "via", f"10.100.{PLAIN}.2")
+            for number in (PLAIN, FLOOR) if variants else (PLAIN,):
+                do("ip", "-n", pops[number], "route", "add", "10.30.0.0/16", "via", f"10.100.{number}.2")
             _steer(made.pops[ONE], ONE, range(USED, USED + 1))
             _steer(made.pops[ALL], ALL, range(MANY))
             if variants:
                 _copy(made, NO_LOOK, (rf"^.*{LOOK}.*\n", ""))
+                made.pops[FLOOR].run("ip", "netns", "exec", pops[FLOOR], "nft", "-f", "-", text=TRANSLATED)
                 _copy(made, NO_COUNT, (r"^\t\tcounter\n|(?<=\d) counter packets \d+ bytes \d+", ""))
             for port in range(PORT, PORT + 2 * ways):
                 made.pops[PLAIN].spawn(far, ["iperf3", "-s", "-B", BACKEND, "-p", str(port)], "iperf3.log")
@@ -206,6 +214,9 @@ def run(rounds: int = ROUNDS, seconds: int = SECONDS) -> list[Figure]:
             f"{made.ratio(got, way, ALL):.2f} {name}" for got, name in ((made.tcp_bps, "TCP"), (made.udp_pps, "UDP"))
         ]
         figures.append(Figure(f"the same {what}, {MANY} EIPs", f"{' and '.join(both)} times as much"))
+    floor = [f"{made.ratio(got, FLOOR):.2f} {name}" for got, name in ((made.tcp_bps, "TCP"), (made.udp_pps, "UDP"))]
+    name = "only tracking of connections and one rule that translates to the backend"
+    figures.append(Figure(name, f"{' and '.join(floor)} of plain routing"))
     return figures
 
 
