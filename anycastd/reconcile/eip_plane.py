@@ -66,6 +66,11 @@ class EipPlane:
         return self._wanted.elements
 
     @property
+    def version(self) -> int:
+        """Return what is another number when another element is wanted."""
+        return self._wanted.version
+
+    @property
     def missing(self) -> int:
         """Return how many elements were not read back as wanted yet."""
         return self._wanted.missing

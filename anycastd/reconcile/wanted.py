@@ -25,6 +25,8 @@ class WantedElements:
         self._seen: int | None = None
         self._reassigned: set[int] = set()
         self._let_go: set[ElementKey] = set()
+        self.version = 0
+        """Counts changes of what is wanted."""
 
     @property
     def elements(self) -> Elements:
@@ -53,6 +55,7 @@ class WantedElements:
         """Want `after` in the place of `before`."""
         if before == after:
             return
+        self.version += 1
         for key in before:
             if key not in after:
                 del self._sets[key[0]][key[1]]
@@ -66,6 +69,7 @@ class WantedElements:
     def reassign(self, number: int) -> None:
         """Say that a pool number or path mark stands for something else from now on."""
         self._reassigned.add(number)
+        self.version += 1
 
     def changes(self, observed: NftObserved) -> tuple[NftChange, ...]:
         """Return what must be changed, in order; everything is compared only when a full reading was unexpected."""

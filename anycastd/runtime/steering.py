@@ -44,6 +44,8 @@ class Steering:
         self._shaped_version = 0
         self._said: tuple[NftChange, ...] = ()
         self._observed: NftObserved | None = None
+        self._looked: tuple[int, bool, frozenset[Prefix]] | None = None
+        self._differed: tuple[NftChange, ...] | None = None
         self.dials: Mapping[RegionName, int] = {}
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
@@ -146,7 +148,18 @@ class Steering:
         self.held = self._nft.busy and self.plane.waiting > TOLD_ANEW
         if self.held:
             return
-        changes = self.plane.changes(self._nft.observed)
+        # with a store that cannot be read thousands of elements differ for as long as that lasts
+        looked = (self.plane.version, self.is_complete(), frozenset(self._lost))
+        if anew or self._nft.observed is not self._observed or looked != self._looked:
+            found, before = self._compare(self._nft.observed, anew=anew), self._differed
+            # what was asked for a moment ago is looked at once more
+            self._looked, self._differed = looked if found == before else None, found
+        if flushes := self.plane.take_flushes():
+            self._nft.flush(flushes)
+
+    def _compare(self, observed: NftObserved, *, anew: bool) -> tuple[NftChange, ...]:
+        """Say what differs and is ours to change; return all that differs."""
+        found = changes = self.plane.changes(observed)
         if self.plane.shaped_version != self._shaped_version:
             self._shaped_version = self.plane.shaped_version
             self.on_shaped()
@@ -154,11 +167,10 @@ class Steering:
             numbers = self.plane.pool_numbers
             changes = tuple(change for change in changes if not self._is_somebodys(change, numbers))
         # a refused change changes nothing: told again at each look, it would keep the kernel and the loop busy for ever
-        if changes and (anew or self._nft.observed is not self._observed or changes != self._said):
+        if changes and (anew or observed is not self._observed or changes != self._said):
             self._nft.apply(changes)
-        self._said, self._observed = changes, self._nft.observed
-        if flushes := self.plane.take_flushes():
-            self._nft.flush(flushes)
+        self._said, self._observed = changes, observed
+        return found
 
     def _is_somebodys(self, change: NftChange, numbers: Container[int]) -> bool:
         """Return whether a change would take away what we never wanted, and another may still need.

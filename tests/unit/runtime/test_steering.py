@@ -15,6 +15,7 @@ from anycastd.model.eip import Eip, EipId, FlushConnections
 from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import Key, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config, PrefixSpec, PrefixTimers
+from anycastd.reconcile.eip_plane import EipPlane
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime import steering as words
 from anycastd.runtime.steering import Steering
@@ -159,6 +160,36 @@ def test_with_a_store_that_cannot_be_read_nothing_of_its_eips_goes() -> None:
     daemon.complete = True
     daemon.act()
     assert daemon.has(NftSet.EIP4) == {ONE}, "now it is known that nobody wants it"
+
+
+def settle(daemon: Daemon) -> None:
+    """Let what was done be looked at, and once more."""
+    for _ in range(3):
+        daemon.act()
+
+
+def test_what_waits_for_the_store_is_not_compared_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    nft = left_by(CONFIG, eip(1, BOTH), eip(2, bound("ap/web-1")))
+    daemon = Daemon(nft, CONFIG, [eip(1, BOTH)], complete=False)
+    settle(daemon)
+    compared, changes = list[NftObserved](), EipPlane.changes
+
+    def noting(plane: EipPlane, seen: NftObserved) -> tuple[NftChange, ...]:
+        compared.append(seen)
+        return changes(plane, seen)
+
+    monkeypatch.setattr(EipPlane, "changes", noting)
+    daemon.act()
+    assert not compared, "10,000 elements that wait cost 150 ms"
+    daemon.steering.put(eip(3, BOTH), daemon.now_s)
+    settle(daemon)
+    assert compared
+    assert eip(3).address in nft.elements[NftSet.EIP4]
+    count = len(compared)
+    daemon.act()
+    assert len(compared) == count
+    daemon.act(anew=True)
+    assert len(compared) == count + 1
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -371,7 +402,8 @@ def test_a_filter_that_refuses_everything_for_a_while_is_told_all_of_it_again() 
         daemon.act(1.0)
     assert daemon.steering.plane.missing
     daemon.nft.refuses = False
-    daemon.act(1.0)
+    # nothing else was read meanwhile: it is told again at the next tick
+    daemon.act(1.0, anew=True)
     daemon.act()
     assert daemon.has(NftSet.EIP4) == {TWO}
     assert {mark >> 24 for mark in daemon.nft.marks_of(TWO)} == {CONFIG.regions[US].number}

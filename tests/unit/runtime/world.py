@@ -252,10 +252,15 @@ class Nft:
     resync: int = 1
     rules: bool = True
     busy: bool = False
+    _seen: tuple[object, NftObserved] | None = None
 
     @property
     def observed(self) -> NftObserved:
-        return NftObserved(self.elements, rules=self.rules, resync=self.resync)
+        now = ({name: dict(some) for name, some in self.elements.items()}, self.rules, self.resync)
+        if self._seen is None or self._seen[0] != now:
+            # the same object until something changes, as the port promises
+            self._seen = (now, NftObserved(self.elements, rules=self.rules, resync=self.resync))
+        return self._seen[1]
 
     def apply(self, changes: Sequence[NftChange], /) -> None:
         if self.refuses:
