@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.check_options import absolute
-from anycastd.config.expand import CheckBook, backend_probes, tunnel_probes
+from anycastd.config.expand import OF_DEVICES, CheckBook, backend_probes, tunnel_probes
 from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.neighbors import ExportSection, NeighborSection
 from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection
@@ -20,7 +20,7 @@ from anycastd.config.tunnels import device_of
 from anycastd.errors import InvariantError
 from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
-from anycastd.model.checks import CheckKind, ProbeSpec
+from anycastd.model.checks import ProbeSpec
 from anycastd.model.topology import (
     ApiConfig,
     Backend,
@@ -230,7 +230,7 @@ def _self_test(section: SelfTestSection, book: CheckBook) -> SelfTest:
             check=check,
             target=target.address,
             source=target.source,
-            device=target.device if check.kind is CheckKind.LINK else None,
+            device=target.device if check.kind in OF_DEVICES else None,
         )
         for name, target in section.targets.items()
         for check in book.specs(target.checks)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from anycastd.config.document import Document
 from anycastd.config.rules import (
     access,
+    check_files,
     check_kinds,
     checks,
     eips,
@@ -57,6 +58,7 @@ def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
     for rule in RULES:
         rule(findings)
     files.named_files(findings, directory, stat)
+    check_files.named_files(findings, directory, stat)
     tunnels.key_files(findings, directory, stat)
     access.key_files(findings, directory, stat)
     problems += findings.errors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anycastd.config.schema.checks import (
     DnsCheck,
+    ExecCheck,
     FileCheck,
     HttpCheck,
     HttpsCheck,
@@ -16,6 +17,7 @@ from anycastd.errors import InvariantError
 from anycastd.model.checks import (
     CheckKind,
     DnsOptions,
+    ExecOptions,
     FileOptions,
     HttpOptions,
     IcmpOptions,
@@ -31,6 +33,7 @@ KINDS: tuple[tuple[type[TimedCheck], CheckKind], ...] = (
     (HttpCheck, CheckKind.HTTP),
     (DnsCheck, CheckKind.DNS),
     (LinkCheck, CheckKind.LINK),
+    (ExecCheck, CheckKind.EXEC),
     (FileCheck, CheckKind.FILE),
 )
 
@@ -55,6 +58,8 @@ def options_of(check: TimedCheck, directory: str) -> Options:
             return _dns(check)
         case LinkCheck():
             return LinkOptions(require_address=check.require_address)
+        case ExecCheck():
+            return ExecOptions(argv=check.argv, shell=check.shell)
         case FileCheck():
             return FileOptions(path=check.path, when=check.when)
         case IcmpCheck():

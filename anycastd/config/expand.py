@@ -58,6 +58,8 @@ def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]
     return tuple((local, far_end) for local, far_end in ours if local is not None and far_end is not None)
 
 
+OF_DEVICES = (CheckKind.LINK, CheckKind.EXEC)
+"""Kinds that are told the device."""
 DEVICE_CHECK = CheckSpec(
     name="device", kind=CheckKind.LINK, options=LinkOptions(), timing=Timing(interval_s=1.0, rise=1, fall=1)
 )
@@ -78,7 +80,7 @@ def tunnel_probes(tunnel: Tunnel, checks: Iterable[CheckSpec]) -> Iterator[Probe
                 check=check,
                 target=far_end,
                 source=local,
-                device=tunnel.device if check.kind is CheckKind.LINK else None,
+                device=tunnel.device if check.kind in OF_DEVICES else None,
                 region=tunnel.region,
                 tunnel=tunnel.id,
             )
@@ -97,6 +99,7 @@ def backend_probes(backend: Backend, tunnels: Iterable[Tunnel], checks: Iterable
                     check=check,
                     target=backend.address,
                     source=local,
+                    device=tunnel.device if check.kind is CheckKind.EXEC else None,
                     region=backend.region,
                     tunnel=tunnel.id,
                     backend=backend.id,

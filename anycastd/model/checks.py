@@ -17,6 +17,7 @@ class CheckKind(StrEnum):
     HTTP = "http"
     DNS = "dns"
     LINK = "link"
+    EXEC = "exec"
     FILE = "file"
 
 
@@ -75,6 +76,14 @@ class DnsOptions:
     contains: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecOptions:
+    """A program that exits with 0 if all is well; with `shell` the one entry of `argv` is a line for /bin/sh."""
+
+    argv: tuple[str, ...]
+    shell: bool = False
+
+
 class BadWhen(StrEnum):
     """When a file means that the target is not to be used."""
 
@@ -90,7 +99,7 @@ class FileOptions:
     when: BadWhen = BadWhen.EXISTS
 
 
-Options = IcmpOptions | TcpOptions | HttpOptions | DnsOptions | LinkOptions | FileOptions
+Options = IcmpOptions | TcpOptions | HttpOptions | DnsOptions | LinkOptions | ExecOptions | FileOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ class Why(StrEnum):
     BAD_STATUS = "bad_status"
     BAD_ANSWER = "bad_answer"
     BAD_RCODE = "bad_rcode"
+    BAD_EXIT = "bad_exit"
     TLS_FAILED = "tls_failed"
     LINK_DOWN = "link_down"
     ADDRESS_GONE = "address_gone"
@@ -39,6 +40,8 @@ class Why(StrEnum):
     NO_DESCRIPTORS = "no_descriptors"
     NO_ROUTE = "no_route"
     FILE_UNUSABLE = "file_unusable"
+    CANNOT_START = "cannot_start"
+    PROGRAM_KILLED = "program_killed"
     LOOP_LATE = "loop_late"
     INTERNAL = "internal"
 
@@ -58,6 +61,8 @@ _OUR_OWN = frozenset(
         Why.NO_DESCRIPTORS,
         Why.NO_ROUTE,
         Why.FILE_UNUSABLE,
+        Why.CANNOT_START,
+        Why.PROGRAM_KILLED,
         Why.LOOP_LATE,
         Why.INTERNAL,
     }

@@ -19,6 +19,7 @@ from anycastd.errors import InvariantError
 from anycastd.model.checks import (
     CheckKind,
     DnsOptions,
+    ExecOptions,
     FileOptions,
     HttpOptions,
     IcmpOptions,
@@ -28,6 +29,8 @@ from anycastd.model.checks import (
 )
 from anycastd.probes.attempt import Plan, Reactor
 from anycastd.probes.dns.probe import DnsPlan
+from anycastd.probes.exec.probe import ExecPlan
+from anycastd.probes.exec.programs import Programs
 from anycastd.probes.file import FilePlan
 from anycastd.probes.http.probe import HttpPlan
 from anycastd.probes.http.tls import Contexts
@@ -42,6 +45,7 @@ class Registry:
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
+        self.programs = Programs(reactor)
 
     def plan(self, spec: ProbeSpec) -> Plan:
         """Return the plan of a check. Raise InvariantError if its options are not those of its kind."""
@@ -50,6 +54,7 @@ class Registry:
     def close(self) -> None:
         """Close what is shared; every attempt must have been cancelled before."""
         self.echo_sockets.close()
+        self.programs.close()
 
 
 def _icmp(registry: Registry, spec: ProbeSpec) -> Plan:
@@ -82,6 +87,12 @@ def _link(registry: Registry, spec: ProbeSpec) -> Plan:
     return LinkPlan(spec, spec.check.options, registry.reactor)
 
 
+def _exec(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, ExecOptions):
+        raise InvariantError(_mismatch(spec))
+    return ExecPlan(spec, spec.check.options, registry.programs)
+
+
 def _file(_registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, FileOptions):
         raise InvariantError(_mismatch(spec))
@@ -98,5 +109,6 @@ _KINDS: dict[CheckKind, Callable[[Registry, ProbeSpec], Plan]] = {
     CheckKind.HTTP: _http,
     CheckKind.DNS: _dns,
     CheckKind.LINK: _link,
+    CheckKind.EXEC: _exec,
     CheckKind.FILE: _file,
 }

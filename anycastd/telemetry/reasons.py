@@ -124,6 +124,10 @@ PROBES: Mapping[Why, Meaning] = {
     Why.BAD_RCODE: Meaning(
         "The name server answered with another code than the one wanted.", "dig @TARGET NAME TYPE, from the POP"
     ),
+    Why.BAD_EXIT: Meaning(
+        "The program of an `exec` check ended with another exit status than 0.",
+        "The detail shows what it said first; run it by hand with the variables of docs/checks.md.",
+    ),
     Why.TLS_FAILED: Meaning(
         "No TLS session: certificate, name or protocol version do not fit.", "openssl s_client -connect TARGET"
     ),
@@ -146,6 +150,15 @@ PROBES: Mapping[Why, Meaning] = {
     Why.NO_ROUTE: Meaning("This machine has no route to the target.", "ip route get TARGET from LOCAL"),
     Why.FILE_UNUSABLE: Meaning(
         "A file that the check needs cannot be looked at or used.", "The detail names the file and what is wrong."
+    ),
+    Why.CANNOT_START: Meaning(
+        "The program of an `exec` check cannot be started, or was not in time.",
+        "Is it there, and may the daemon's user run it?",
+    ),
+    Why.PROGRAM_KILLED: Meaning(
+        "The program of an `exec` check was ended by a signal that did not come from us: a crash, or the kernel short "
+        "of memory. It has given no verdict.",
+        "dmesg; run it by hand.",
     ),
     Why.LOOP_LATE: Meaning(
         "The daemon itself was late, so that the answer may have waited unread.", "See the alarm `loop_late`."

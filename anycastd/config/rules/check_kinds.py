@@ -26,4 +26,18 @@ def dns(found: Findings) -> None:
             found.error((*path, "dns", "truncated"), "has no effect with transport: tcp")
 
 
-RULES = (dns,)
+def programs(found: Findings) -> None:
+    """A program is named by its path, a line for the shell is one line."""
+    for path, section in sections(found):
+        if (check := section.exec) is None:
+            continue
+        if not check.argv:
+            found.error((*path, "exec", "argv"), "is empty: what is to be run?")
+        elif check.shell and len(check.argv) > 1:
+            found.error((*path, "exec", "argv"), "with shell: true it has one entry, the line for /bin/sh")
+        elif not check.shell and not check.argv[0].startswith("/"):
+            what = f"'{check.argv[0]}' is not an absolute path (it must begin with /)"
+            found.error((*path, "exec", "argv", 0), f"{what}; a line for the shell needs shell: true")
+
+
+RULES = (dns, programs)

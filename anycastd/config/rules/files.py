@@ -10,7 +10,6 @@ from pathlib import Path as FilePath
 from anycastd.config.check_options import absolute
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection
 
 Stat = Callable[[FilePath], os.stat_result]
 
@@ -19,23 +18,10 @@ MAX_PASSWORD_BYTES = 82
 
 
 def named_files(found: Findings, directory: str, stat: Stat) -> None:
-    """Look at every password and CA file."""
+    """Look at every password file."""
     for name, neighbor in found.root.neighbors.items():
         if neighbor.password_file is not None:
             _password(found, ("neighbors", name, "password_file"), neighbor.password_file, directory, stat)
-    for check, section in found.root.checks.items():
-        _authorities(found, ("checks", check), section, directory, stat)
-    for path, use in found.uses():
-        if isinstance(use, CheckSection):
-            _authorities(found, path, use, directory, stat)
-
-
-def _authorities(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:
-    if section.https is None or section.https.ca_file is None:
-        return
-    status = look(found, (*path, "https", "ca_file"), section.https.ca_file, directory, stat)
-    if status is not None and status.st_size == 0:
-        found.error((*path, "https", "ca_file"), f"{section.https.ca_file} is empty")
 
 
 def _password(found: Findings, path: Path, name: str, directory: str, stat: Stat) -> None:

@@ -108,6 +108,21 @@ class DnsCheck(TimedCheck):
     contains: tuple[Phrase, ...] = Field(default=(), description="Values that must be among those that come.")
 
 
+class ExecCheck(TimedCheck):
+    """A program that exits with 0 if the target is well; see docs/checks.md for its environment and its end."""
+
+    interval: Annotated[float, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
+        default=5.0, description="It is run so often, whether or not the last run has ended."
+    )
+    timeout: Annotated[float, duration(0.01, MAX_INTERVAL_S)] = Field(
+        default=3.0, description="A program that still runs after this time has failed; it is killed with its children."
+    )
+    argv: tuple[Phrase, ...] = Field(
+        description="The program, by its absolute path, and its arguments; no shell looks at them."
+    )
+    shell: Flag = Field(default=False, description="Whether `argv` is one line for /bin/sh instead.")
+
+
 class FileCheck(TimedCheck):
     """A file of this machine takes the target out: maintenance by `touch`.
 
@@ -150,6 +165,7 @@ class CheckSection(Section):
     https: HttpsCheck | None = Field(default=None, description="HTTP request over TLS.")
     dns: DnsCheck | None = Field(default=None, description="Question to a name server.")
     link: LinkCheck | None = Field(default=None, description="State of the tunnel's device; not for backends.")
+    exec: ExecCheck | None = Field(default=None, description="Exit status of a program.")
     file: FileCheck | None = Field(default=None, description="Maintenance by touching a file.")
 
     @property

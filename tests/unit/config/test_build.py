@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anycastd.config.load import load
 from anycastd.config.slots import TABLE_SLOTS, table_slots
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName, TunnelId
-from anycastd.model.checks import BadWhen, CheckKind, DnsOptions, FileOptions, HttpOptions
+from anycastd.model.checks import BadWhen, CheckKind, DnsOptions, ExecOptions, FileOptions, HttpOptions
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 from anycastd.model.eip import Mode
 from anycastd.model.topology import Condition, Config, DeadMan, LastResort, Need, ReturnPath, Scope
@@ -216,6 +216,9 @@ def test_every_kind_has_its_options() -> None:
     assert options("backend/eu/ns/gone@t1") == DnsOptions(
         name="old.example.net", rcode=Rcode.NXDOMAIN, truncated=Truncated.FAIL
     )
+    assert options("backend/eu/ns/script@t1") == ExecOptions(argv=("/bin/true", "--all"))
+    assert options("tunnel/eu/t2/line") == ExecOptions(argv=("test -e /run/x && echo yes",), shell=True)
+    assert [probes[CheckId(id_)].device for id_ in ("backend/eu/ns/script@t1", "tunnel/eu/t2/line")] == ["gre1", "gre2"]
     assert options("tunnel/eu/t1/out") == FileOptions(path="/run/anycastd/maintenance")
     assert options("backend/eu/ns/in@t1") == FileOptions(path="/run/anycastd/serving", when=BadWhen.ABSENT)
 
