@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from anycastd.model.bgp import SessionState, SpeakerState
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import PrefixState, Reason, Truth
-from anycastd.model.health import FaultScope, Health, HealthReason
+from anycastd.model.health import FaultScope, Health, HealthReason, Measure
 from anycastd.model.probe import Outcome, Why
 from anycastd.model.status import Alarm
 
@@ -34,6 +34,12 @@ class Count(Shape):
 
     healthy: int
     total: int
+
+
+class GradedCount(Count):
+    """Likewise, with those that are degraded."""
+
+    degraded: int
 
 
 class Way(Aged):
@@ -90,6 +96,26 @@ class Result(Shape):
     latency_ms: float
 
 
+class Exceeded(Aged):
+    """A limit that a check's window exceeds."""
+
+    measure: Measure
+    value: float | None
+    limit: float
+    unit: Literal["%", "ms"]
+
+
+class Window(Shape):
+    """What the last results of a check add up to; shares of all its probes, times of those that were answered."""
+
+    results: int
+    failures_percent: float | None
+    loss_percent: float | None
+    latency_ms: float | None
+    jitter_ms: float | None
+    exceeded: list[Exceeded]
+
+
 class Check(Aged):
     """One check of one target; `passed`, `failed` and `broken` are the lengths of the present streaks."""
 
@@ -107,6 +133,7 @@ class Check(Aged):
     failed: int
     broken: int
     latency_ms: float | None
+    window: Window
     last: Result | None
     last_failure: Result | None
 
@@ -127,7 +154,7 @@ class Link(Shape):
 
 
 class Tunnel(Aged):
-    """One tunnel; `backends` counts those seen healthy through it."""
+    """One tunnel; `backends` counts those that answer through it. Loss and jitter are those of its worst check."""
 
     tunnel: str
     region: str
@@ -137,6 +164,8 @@ class Tunnel(Aged):
     why: str
     evidence: list[str]
     latency_ms: float | None
+    loss_percent: float | None
+    jitter_ms: float | None
     backends: Count
     link: Link | None
     carries: list[str]
@@ -177,8 +206,8 @@ class Region(Aged):
     health: Health
     reason: HealthReason
     usable_when: str
-    tunnels: Count
-    backends: Count
+    tunnels: GradedCount
+    backends: GradedCount
     ways: list[Way]
 
 

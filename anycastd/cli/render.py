@@ -29,6 +29,7 @@ _COLOUR = {
     "UNBINDING": _WARN,
     "OFFLINING": _WARN,
     "INITIAL": _WARN,
+    "DEGRADED": _WARN,
     "UNKNOWN": _WARN,
     "GSHUT": _WARN,
     "partly": _WARN,
@@ -127,13 +128,18 @@ def _tunnel_rows(status: dict[str, Any]) -> Iterable[Row]:
         for number, entry in enumerate(mine):
             name = entry["tunnel"].rpartition("/")[2]
             # what was measured before it went bad says nothing of now
-            known = entry["health"] == "HEALTHY" and entry["latency_ms"] is not None
-            latency = f"{entry['latency_ms']:.1f} ms" if known else "-"
+            answers = entry["health"] in ("HEALTHY", "DEGRADED")
+            latency = f"{entry['latency_ms']:.1f} ms" if answers and entry["latency_ms"] is not None else "-"
+            # a daemon may be older than this command, and count neither
+            loss, jitter = entry.get("loss_percent"), entry.get("jitter_ms")
+            lost = "-" if loss is None else f"{loss:.3g} %"
+            varied = f"{jitter:.1f} ms" if answers and jitter is not None else "-"
             backends = f"{entry['backends']['healthy']}/{entry['backends']['total']} healthy"
             if entry["health"] != "HEALTHY":
-                backends = f"({entry['why']}, {span(entry['age_s'])})"
+                by_window = entry["reason"] in ("check_degraded", "too_many_failures")
+                backends = f"({entry['why']}{' for' if by_window else ','} {span(entry['age_s'])})"
             shown = ("", "") if number else (region["region"], region["health"])
-            yield *shown, name, entry["health"], latency, backends
+            yield *shown, name, entry["health"], latency, lost, varied, backends
 
 
 def _neighbor_rows(status: dict[str, Any]) -> Iterable[Row]:
@@ -153,10 +159,10 @@ def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = 
     tables = (
         table(("PREFIX", "STATE", "PREFERENCE", "NEIGHBORS", "SINCE", "WHY"), _prefix_rows(status), colour=colour),
         table(
-            ("REGION", "USABLE", "TUNNEL", "STATE", "LATENCY", "BACKENDS"),
+            ("REGION", "USABLE", "TUNNEL", "STATE", "LATENCY", "LOSS", "JITTER", "BACKENDS"),
             _tunnel_rows(status),
             colour=colour,
-            right=frozenset({4}),
+            right=frozenset({4, 5, 6}),
         ),
         eips,
         table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
@@ -172,7 +178,7 @@ def explain_lines(explained: dict[str, Any], *, colour: bool) -> list[str]:
     lines = [str(line) for line in explained["text"]]
     if not colour or not lines:
         return lines
-    words = {word: painted(word, colour) for word in ("UNHEALTHY", "HEALTHY", "MISSING", "HOLD")}
+    words = {word: painted(word, colour) for word in ("UNHEALTHY", "DEGRADED", "HEALTHY", "MISSING", "HOLD")}
     words |= {"HOLD": click.style("HOLD", fg="yellow"), "MISSING": click.style("MISSING", fg="red")}
     return [click.style(lines[0], bold=True), *(_replaced(line, words) for line in lines[1:])]
 

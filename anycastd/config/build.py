@@ -211,6 +211,7 @@ def _prefix(
         announce_when=condition_of(section.announce_when),
         min_announcers=section.min_announcers,
         last_resort=section.last_resort,
+        when_degraded=section.when_degraded,
         depref_prepend=section.depref_prepend,
         dead_man=section.dead_man.action,
         dead_man_after_s=section.dead_man.after,

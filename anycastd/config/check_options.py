@@ -1,4 +1,4 @@
-"""From the section of a check to its kind and options in the model. Pure."""
+"""From the section of a check to its kind, options and limits in the model. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from anycastd.model.checks import (
     FileOptions,
     HttpOptions,
     IcmpOptions,
+    Limits,
     LinkOptions,
     Options,
     TcpOptions,
@@ -66,6 +67,17 @@ def options_of(check: TimedCheck, directory: str) -> Options:
             return IcmpOptions(payload_bytes=check.payload_bytes)
     message = f"{type(check).__name__} has no options"
     raise InvariantError(message)
+
+
+def limits_of(check: TimedCheck) -> Limits:
+    """Return the limits of a check; an outage of `fall` probes is a quarter of the window at most."""
+    return Limits(
+        window=check.window or max(Limits().window, 4 * check.fall),
+        failures=check.failures,
+        loss=check.loss,
+        latency_ms=check.latency,
+        jitter_ms=check.jitter,
+    )
 
 
 def _http(check: HttpCheck, directory: str) -> HttpOptions:

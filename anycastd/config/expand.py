@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from anycastd.config.check_options import kind_of, options_of
+from anycastd.config.check_options import kind_of, limits_of, options_of
 from anycastd.config.schema.checks import CheckSection, CheckUse
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.model.address import Address, CheckId
@@ -45,7 +45,13 @@ class CheckBook:
             fall=check.fall,
             fast_interval_s=check.fast_interval,
         )
-        return CheckSpec(name=name, kind=kind_of(check), options=options_of(check, self.directory), timing=timing)
+        return CheckSpec(
+            name=name,
+            kind=kind_of(check),
+            options=options_of(check, self.directory),
+            timing=timing,
+            limits=limits_of(check),
+        )
 
 
 def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]:

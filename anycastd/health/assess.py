@@ -23,8 +23,9 @@ from anycastd.model.health import (
 )
 from anycastd.model.topology import Config, Region
 
-_WORST_FIRST = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL)
+_WORST_FIRST = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL, Health.DEGRADED)
 _REASON_OF = {
+    Health.DEGRADED: HealthReason.CHECK_DEGRADED,
     Health.UNHEALTHY: HealthReason.CHECK_FAILED,
     Health.UNKNOWN: HealthReason.CHECK_BROKEN,
     Health.INITIAL: HealthReason.CHECKS_PENDING,
@@ -60,6 +61,7 @@ class _Combined:
     health: Health
     evidence: tuple[CheckId, ...]
     latency_ms: float | None
+    reason: HealthReason
 
 
 def _combine(ids: Iterable[CheckId], checks: Mapping[CheckId, CheckState]) -> _Combined:
@@ -67,12 +69,15 @@ def _combine(ids: Iterable[CheckId], checks: Mapping[CheckId, CheckState]) -> _C
     known = [state.latency_ms for state in states if state.latency_ms is not None]
     latency_ms = max(known) if known else None
     for health in _WORST_FIRST:
-        guilty = tuple(state.id for state in states if state.health is health)
+        guilty = [state for state in states if state.health is health]
         if guilty:
-            return _Combined(health, guilty, latency_ms)
+            reason = _REASON_OF[health]
+            if health is Health.UNHEALTHY and all(state.fails_too_often for state in guilty):
+                reason = HealthReason.TOO_MANY_FAILURES
+            return _Combined(health, tuple(state.id for state in guilty), latency_ms, reason)
     if not states:
-        return _Combined(Health.UNKNOWN, (), None)
-    return _Combined(Health.HEALTHY, tuple(state.id for state in states), latency_ms)
+        return _Combined(Health.UNKNOWN, (), None, HealthReason.NO_CHECKS)
+    return _Combined(Health.HEALTHY, tuple(state.id for state in states), latency_ms, HealthReason.CHECKS_PASS)
 
 
 def assess_region(
@@ -97,11 +102,11 @@ def assess_region(
             region=region.name,
             device=config.tunnels[id_].device,
             health=combined.health,
-            reason=_REASON_OF[combined.health] if combined.evidence else HealthReason.NO_CHECKS,
+            reason=combined.reason,
             since_s=old.since_s if old and old.health is combined.health else now_s,
             evidence=combined.evidence,
             latency_ms=combined.latency_ms,
-            healthy_backends=sum(view.paths.get(id_) is Health.HEALTHY for view in backends.values()),
+            healthy_backends=sum(view.paths.get(id_, Health.UNKNOWN).is_usable for view in backends.values()),
         )
     return tunnels, backends, _region(region, tunnels, backends, now_s, before)
 
@@ -116,22 +121,18 @@ def _backend(
     before: HealthView | None,
 ) -> BackendView:
     combined = {tunnel: _combine(ids, checks) for tunnel, ids in index.path_checks[id_].items()}
-    through = {tunnel: path for tunnel, path in combined.items() if tunnels.get(tunnel) is Health.HEALTHY}
-    healthy = [path for path in through.values() if path.health is Health.HEALTHY]
-    if healthy:
-        best = min(healthy, key=lambda path: path.latency_ms if path.latency_ms is not None else float("inf"))
-        health, reason, evidence, latency_ms = (
-            Health.HEALTHY,
-            HealthReason.CHECKS_PASS,
-            best.evidence,
-            best.latency_ms,
-        )
+    through = {tunnel: path for tunnel, path in combined.items() if tunnels.get(tunnel, Health.UNKNOWN).is_usable}
+    answering = [path for path in through.values() if path.health.is_usable]
+    if answering:
+        best = min(answering, key=_as_a_way)
+        health, reason, evidence, latency_ms = best.health, best.reason, best.evidence, best.latency_ms
     elif through:
         found = {path.health for path in through.values()}
         # a path that is not decided yet may still turn out well: only when all are bad is it the backend
         health = next(state for state in (Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY) if state in found)
-        reason, latency_ms = _REASON_OF[health], None
-        evidence = tuple(check for path in through.values() if path.health is health for check in path.evidence)
+        bad = [path for path in through.values() if path.health is health]
+        reason, latency_ms = bad[0].reason, None
+        evidence = tuple(check for path in bad for check in path.evidence)
     else:
         ways = [tunnels[tunnel] for tunnel in combined if tunnel in tunnels]
         health = Health.INITIAL if Health.INITIAL in ways else Health.UNKNOWN
@@ -148,6 +149,10 @@ def _backend(
         paths={tunnel: path.health for tunnel, path in combined.items()},
         latency_ms=latency_ms,
     )
+
+
+def _as_a_way(path: _Combined) -> tuple[bool, float]:
+    return path.health is Health.DEGRADED, path.latency_ms if path.latency_ms is not None else float("inf")
 
 
 def _reason_without_ways(ways: list[Health]) -> HealthReason:
@@ -169,22 +174,26 @@ def _region(
     before: HealthView | None,
 ) -> RegionView:
     states = [view.health for view in tunnels.values()]
-    healthy_tunnels = states.count(Health.HEALTHY)
-    health, reason = (
-        _by_backends(region, [Health.UNHEALTHY if is_cut_off(v, tunnels) else v.health for v in backends.values()])
-        if healthy_tunnels
-        else _without_tunnels(states)
-    )
+    if any(state.is_usable for state in states):
+        health, reason = _by_backends(
+            region, [Health.UNHEALTHY if is_cut_off(v, tunnels) else v.health for v in backends.values()]
+        )
+        if health is Health.HEALTHY and Health.HEALTHY not in states:
+            health, reason = Health.DEGRADED, HealthReason.TUNNELS_DEGRADED
+    else:
+        health, reason = _without_tunnels(states)
     old = before.regions.get(region.name) if before else None
     return RegionView(
         name=region.name,
         health=health,
         reason=reason,
         since_s=old.since_s if old and old.health is health else now_s,
-        healthy_tunnels=healthy_tunnels,
+        healthy_tunnels=states.count(Health.HEALTHY),
         healthy_backends=sum(view.health is Health.HEALTHY for view in backends.values()),
         total_tunnels=len(region.tunnels),
         total_backends=len(region.backends),
+        degraded_tunnels=states.count(Health.DEGRADED),
+        degraded_backends=sum(view.health is Health.DEGRADED for view in backends.values()),
     )
 
 
@@ -198,9 +207,10 @@ def _without_tunnels(states: list[Health]) -> tuple[Health, HealthReason]:
 
 def _by_backends(region: Region, states: list[Health]) -> tuple[Health, HealthReason]:
     need = region.usable_when.of(len(region.backends))
-    healthy = states.count(Health.HEALTHY)
-    if healthy >= need:
+    if states.count(Health.HEALTHY) >= need:
         return Health.HEALTHY, HealthReason.ENOUGH_BACKENDS
+    if sum(state.is_usable for state in states) >= need:
+        return Health.DEGRADED, HealthReason.BACKENDS_DEGRADED
     if len(states) - states.count(Health.UNHEALTHY) < need:
         return Health.UNHEALTHY, HealthReason.TOO_FEW_BACKENDS
     if Health.INITIAL in states:
@@ -258,4 +268,7 @@ def fault_of(
     blind = [view.id for view in tunnels.values() if view.health is Health.UNKNOWN]
     if blind:
         return FaultScope.SELF, "cannot check: " + ", ".join(blind)
+    poor = [view.id for view in tunnels.values() if view.health is Health.DEGRADED]
+    if poor:
+        return FaultScope.TUNNEL, "degraded: " + ", ".join(poor)
     return FaultScope.NONE, ""

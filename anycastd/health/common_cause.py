@@ -49,6 +49,6 @@ class CommonCause:
     def view(self, self_checks: Iterable[CheckState]) -> SelfTestView:
         """Return what status shows of the self-test."""
         states = [state.health for state in self_checks]
-        order = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL, Health.HEALTHY)
+        order = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL, Health.DEGRADED, Health.HEALTHY)
         health = next((one for one in order if one in states), Health.INITIAL)
         return SelfTestView(health, self.suspect_until_s, self.detail)

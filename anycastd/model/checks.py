@@ -117,6 +117,29 @@ class Timing:
     fast_interval_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Exceeded once a value is above `above`, and until it is at or below `until`."""
+
+    above: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the last `window` results may add up to; None = no limit.
+
+    `failures` (percent of the window) makes the target UNHEALTHY, the others make it DEGRADED: `loss` in percent of the
+    window, the means of the round trips (`latency`) and of their successive differences (`jitter`) in milliseconds.
+    """
+
+    window: int = 20
+    failures: Limit | None = None
+    loss: Limit | None = None
+    latency_ms: Limit | None = None
+    jitter_ms: Limit | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSpec:
     """A named check of the configuration, used by many targets."""
@@ -125,6 +148,7 @@ class CheckSpec:
     kind: CheckKind
     options: Options
     timing: Timing = field(default_factory=Timing)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     # what health says
     SERVING = "serving"
     UNABLE_TO_SERVE = "unable_to_serve"
+    DEGRADED = "degraded"
     HEALTH_UNKNOWN = "health_unknown"
     FIRST_CHECKS = "first_checks"
     # what holds a change back

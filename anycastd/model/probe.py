@@ -71,13 +71,19 @@ _OUR_OWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people."""
+    """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people.
+
+    `number` counts the check's probes in the order in which they were started, from 1 (0 = not known). `overtaken`: a
+    newer probe has told its result before, so this one counts in the window but says nothing of now.
+    """
 
     check: CheckId
     why: Why
     started_s: float
     ended_s: float
     detail: str = ""
+    number: int = 0
+    overtaken: bool = False
 
     @property
     def outcome(self) -> Outcome:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from anycastd.model.address import CheckId, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, Routes
 from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
-from anycastd.model.health import CheckState, Health, HealthView
+from anycastd.model.health import CheckState, HealthView, Measured
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
 from anycastd.model.topology import Config
 
@@ -125,13 +125,15 @@ class Status:
     loop: LoopView = field(default_factory=LoopView)
     stopping: bool = False
     guard: str = "static"
+    measured: Mapping[CheckId, Measured] = field(default_factory=dict)
+    """What the last results of each check add up to."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
 
     @property
     def kernel_missing(self) -> int:
         """Return how many wanted routes and rules the kernel lacks; a route over a device that is down is not one."""
-        up = {view.device for view in self.health.tunnels.values() if view.health is Health.HEALTHY}
+        up = {view.device for view in self.health.tunnels.values() if view.health.is_usable}
         missing = self.wanted_kernel_routes - (self.kernel.routes or frozenset())
         expected = sum(route.device is None or route.device in up for route in missing)
         return expected + len(self.wanted_kernel_rules - self.kernel.rules)

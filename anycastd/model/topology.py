@@ -62,6 +62,13 @@ class LastResort(StrEnum):
     WITHDRAW = "withdraw"
 
 
+class WhenDegraded(StrEnum):
+    """What a prefix does while its condition is met only with the help of what is DEGRADED: nothing, or DEPREF."""
+
+    KEEP = "keep"
+    DEPREF = "depref"
+
+
 class DeadMan(StrEnum):
     """What the bridge does when the daemon has been away for `after_s`: nothing, or the stored lines."""
 
@@ -95,6 +102,7 @@ class PrefixSpec:
     announce_when: Condition = field(default_factory=Condition)
     min_announcers: int = 1
     last_resort: LastResort = LastResort.STAY
+    when_degraded: WhenDegraded = WhenDegraded.KEEP
     depref_prepend: int = 3
     dead_man: DeadMan = DeadMan.KEEP
     dead_man_after_s: float = 30.0

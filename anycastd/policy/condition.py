@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from anycastd.health.assess import is_cut_off
 from anycastd.model.address import Family, Prefix, RegionName, family_of
 from anycastd.model.decision import Truth
 from anycastd.model.health import Health, HealthView
 from anycastd.model.topology import Condition, Config, Scope, Tunnel
+
+_BEST_FIRST = (Health.HEALTHY, Health.DEGRADED, Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY)
+
+
+class Value(NamedTuple):
+    """What a condition comes to.
+
+    `detail` is a sentence saying what it was made from; `first`: first verdicts are awaited; `well`: its value if
+    what is DEGRADED did not count.
+    """
+
+    truth: Truth
+    detail: str = ""
+    first: bool = False
+    well: Truth = Truth.UNKNOWN
 
 
 def carries(tunnel: Tunnel, family: Family) -> bool:
@@ -40,9 +56,10 @@ def region_health(config: Config, name: RegionName, family: Family, health: Heal
     whole = health.regions[name].health
     tunnels = config.regions[name].tunnels
     ways = [health.tunnels[id_].health for id_ in tunnels if carries(config.tunnels[id_], family)]
-    if whole is not Health.HEALTHY or not ways:
+    if not whole.is_usable or not ways:
         return whole
-    return next(state for state in (Health.HEALTHY, Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY) if state in ways)
+    best = next(state for state in _BEST_FIRST if state in ways)
+    return whole if best is Health.HEALTHY else best
 
 
 def _states(config: Config, condition: Condition, family: Family, health: HealthView) -> Mapping[str, Health]:
@@ -63,22 +80,36 @@ def _states(config: Config, condition: Condition, family: Family, health: Health
     }
 
 
-def evaluate(config: Config, prefix: Prefix, condition: Condition, health: HealthView) -> tuple[Truth, str, bool]:
-    """Return the condition's value, a sentence saying what it was made from, and whether first verdicts are awaited.
+def evaluate(config: Config, prefix: Prefix, condition: Condition, health: HealthView) -> Value:
+    """Return what the condition comes to. What is DEGRADED is usable.
 
     A backend that no healthy tunnel reaches is UNKNOWN, so a condition over backends would never become false when
     all tunnels die; with every tunnel that leads to it UNHEALTHY the backend counts as not usable here.
     """
     states = _states(config, condition, family_of(prefix), health)
-    usable = [name for name, state in states.items() if state is Health.HEALTHY]
-    unusable = [name for name, state in states.items() if state is Health.UNHEALTHY]
     need = condition.need.of(len(states))
     first = any(state is Health.INITIAL for state in states.values())
+    strict = [Health.UNHEALTHY if state is Health.DEGRADED else state for state in states.values()]
+    truth, well = _enough(states.values(), need), _enough(strict, need)
+    return Value(truth, _sentence(states, condition, truth), first, well)
+
+
+def _enough(states: Collection[Health], need: int) -> Truth:
+    if sum(state.is_usable for state in states) >= need:
+        return Truth.TRUE
+    possible = sum(state is not Health.UNHEALTHY for state in states)
+    return Truth.FALSE if possible < need else Truth.UNKNOWN
+
+
+def _sentence(states: Mapping[str, Health], condition: Condition, truth: Truth) -> str:
     what = condition.scope.value
-    if len(usable) >= need:
-        return Truth.TRUE, f"{what} usable: {', '.join(usable)}", first
-    if len(states) - len(unusable) < need:
+    usable = [name for name, state in states.items() if state.is_usable]
+    if truth is Truth.TRUE:
+        named = (f"{name} (degraded)" if states[name] is Health.DEGRADED else name for name in usable)
+        return f"{what} usable: {', '.join(named)}"
+    if truth is Truth.FALSE:
+        unusable = [name for name, state in states.items() if state is Health.UNHEALTHY]
         wanted = f"{len(usable)} of {len(states)} {what} usable, {condition.need} wanted"
-        return Truth.FALSE, f"{wanted}; not usable: {', '.join(unusable)}" if unusable else wanted, first
+        return f"{wanted}; not usable: {', '.join(unusable)}" if unusable else wanted
     unclear = [name for name, state in states.items() if not state.is_verdict]
-    return Truth.UNKNOWN, f"cannot tell yet of {what}: {', '.join(unclear)}", first
+    return f"cannot tell yet of {what}: {', '.join(unclear)}"

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from anycastd.model.decision import Level, Memory, Reason, Step, Truth
-from anycastd.model.topology import PrefixSpec
+from anycastd.model.topology import PrefixSpec, WhenDegraded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that a decision on one prefix may know.
 
-    `condition` is announce_when's value; `first_checks`: verdicts are awaited for the first time; `data_plane_ready`:
-    its routes were read back from the kernel (I5); `blackhole_ready`: the blackhole at least; `bgp_observed`: we know
-    what ExaBGP holds.
+    `condition` is announce_when's value, `well` its value without what is degraded; `first_checks`: verdicts are
+    awaited for the first time; `data_plane_ready`: its routes were read back from the kernel (I5); `blackhole_ready`:
+    the blackhole at least; `bgp_observed`: we know what ExaBGP holds.
     """
 
     now_s: float
     spec: PrefixSpec
     condition: Truth
+    well: Truth = Truth.TRUE
     detail: str = ""
     first_checks: bool = False
     data_plane_ready: bool = True
@@ -29,6 +30,13 @@ class Facts:
     checker_suspect: bool = False
     suspect_detail: str = ""
     stopping: bool = False
+
+    @property
+    def is_poor(self) -> bool:
+        """Return whether only what is degraded keeps the condition true, and the prefix is to be depreferenced then."""
+        return (
+            self.condition is Truth.TRUE and self.well is Truth.FALSE and self.spec.when_degraded is WhenDegraded.DEPREF
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
 from anycastd.policy.budget import charged
 from anycastd.policy.draft import Draft, Facts, Rule
-from anycastd.policy.rules.health import health, stopping
+from anycastd.policy.rules.health import degraded, health, stopping
 from anycastd.policy.rules.leaving import checker_suspect, settle, withdraw_budget, withdraw_guard
 from anycastd.policy.rules.readiness import data_plane, observation
 from anycastd.policy.rules.returning import return_budget, slow_start
 
 RULES: tuple[Rule, ...] = (
-    health, stopping, slow_start, return_budget, settle, checker_suspect, withdraw_guard, withdraw_budget,
+    health, degraded, stopping, slow_start, return_budget, settle, checker_suspect, withdraw_guard, withdraw_budget,
     data_plane, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
@@ -45,7 +45,8 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
 def _timed(facts: Facts, memory: Memory) -> Memory:
     """Note since when the condition is steadily true or false; what is unknown is neither."""
     bad_since_s = _first(memory.bad_since_s, facts.now_s) if facts.condition is Truth.FALSE else None
-    fine_since_s = _first(memory.fine_since_s, facts.now_s) if facts.condition is Truth.TRUE else None
+    is_fine = facts.condition is Truth.TRUE and not facts.is_poor
+    fine_since_s = _first(memory.fine_since_s, facts.now_s) if is_fine else None
     if (bad_since_s, fine_since_s) == (memory.bad_since_s, memory.fine_since_s):
         return memory  # the same object, so that what has not changed is seen at a glance
     return replace(memory, bad_since_s=bad_since_s, fine_since_s=fine_since_s)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from anycastd.model.address import BackendId, Family, RegionName, TunnelId
-from anycastd.model.health import Health, HealthView
+from anycastd.model.health import Health, HealthView, TunnelView
 from anycastd.model.topology import Config
 from anycastd.policy.condition import carries
 
@@ -22,11 +22,14 @@ class RegionOutlook:
     through another tunnel only is no use, for packets do not go there. UNHEALTHY also when every tunnel of the family
     is. `latency_ms` is that of the best tunnel (a usable one if there is any) in
     whole milliseconds, so that its small changes change nothing. `reached`: a tunnel of the family is usable.
+    `degraded`: packets go there by a DEGRADED tunnel, for want of a HEALTHY one. A DEGRADED backend is HEALTHY here:
+    the weights say what it gets.
     """
 
     backends: Mapping[BackendId, Health]
     reached: bool = False
     latency_ms: int = UNREACHED_MS
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,20 @@ class Outlook:
         """Return the traffic dial of a region: what an operator set at run time, else the configured one."""
         return self.dials.get(region, self.config.regions[region].traffic_dial_percentage)
 
+    def rank(self, region: RegionName) -> tuple[int, bool, int, str]:
+        """Return how near a region is, as a key to sort by: its priority, then well before degraded, then latency."""
+        view = self.regions[region]
+        return self.config.regions[region].priority, view.degraded, view.latency_ms, region
+
     def state(self, backend: BackendId) -> Health:
         """Return what a configured backend of the family is believed to be here."""
         return self.regions[self.config.backends[backend].region].backends[backend]
+
+
+def best_of(tunnels: Sequence[TunnelView]) -> list[TunnelView]:
+    """Return the HEALTHY ones; the DEGRADED ones if there is none."""
+    healthy = [view for view in tunnels if view.health is Health.HEALTHY]
+    return healthy or [view for view in tunnels if view.health is Health.DEGRADED]
 
 
 def region_outlook(
@@ -58,25 +72,26 @@ def region_outlook(
     family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
     region = config.regions[name]
     tunnels = [health.tunnels[id_] for id_ in region.tunnels if carries(config.tunnels[id_], family)]
-    usable = [view for view in tunnels if view.health is Health.HEALTHY]
+    usable = [view for view in tunnels if view.health.is_usable]
     down = all(view.health is Health.UNHEALTHY for view in tunnels)
-    known = [view.latency_ms for view in usable or tunnels if view.latency_ms is not None]
-    ways = [view for view in usable if view.id == best] or usable
+    known = [view.latency_ms for view in best_of(tunnels) or tunnels if view.latency_ms is not None]
+    ways = [view for view in usable if view.id == best] or best_of(tunnels)
     backends = {}
     for id_ in region.backends:
         if config.backends[id_].address.version == version:
             view = health.backends[id_]
             through = [view.paths.get(tunnel.id, Health.UNKNOWN) for tunnel in ways]
-            seen = Health.HEALTHY in through
+            seen = any(state.is_usable for state in through)
             believed = view.health
             if len(through) == 1 and through[0].is_verdict:
                 # another way of which nothing is known yet is no hope for packets that do not go there
                 believed = through[0]
-            elif view.health is Health.HEALTHY:
+            elif view.health.is_usable:
                 # it is, but not by the way that packets take: what is known of that way counts
                 believed = through[0] if len(through) == 1 else Health.UNKNOWN
             backends[id_] = Health.HEALTHY if seen else Health.UNHEALTHY if down else believed
-    return RegionOutlook(backends, bool(usable), round(min(known)) if known else UNREACHED_MS)
+    degraded = bool(ways) and all(view.health is Health.DEGRADED for view in ways)
+    return RegionOutlook(backends, bool(usable), round(min(known)) if known else UNREACHED_MS, degraded)
 
 
 def outlook_of(

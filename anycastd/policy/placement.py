@@ -127,18 +127,17 @@ class _Placing:
         return allot(options, self.binding.spread, dials, ranked[self.binding.spread])
 
     def _nearest(self, names: Iterable[RegionName]) -> tuple[RegionName, ...]:
-        regions, views = self.outlook.config.regions, self.outlook.regions
         hysteresis_ms = self.outlook.config.eip.region_hysteresis_ms
 
         def beats(other: RegionName, present: RegionName) -> bool:
-            mine, theirs = regions[present].priority, regions[other].priority
-            gain_ms = views[present].latency_ms - views[other].latency_ms
+            *theirs, their_ms, _ = self.outlook.rank(other)
+            *mine, my_ms, _ = self.outlook.rank(present)
             # a present one whose latency is not known (yet) cannot be said to be slower
-            quicker = gain_ms > hysteresis_ms and views[present].latency_ms != UNREACHED_MS
+            quicker = my_ms - their_ms > hysteresis_ms and my_ms != UNREACHED_MS
             return theirs < mine or (theirs == mine and quicker)
 
         last = self.before.regions if self.before else ()
-        return settle(names, last, lambda name: (regions[name].priority, views[name].latency_ms, name), beats)
+        return settle(names, last, self.outlook.rank, beats)
 
     def _with_nothing_usable(self, options: Sequence[Option], in_use: Sequence[Option]) -> Placement:
         unproven = [one for one in options if one.state is not Health.UNHEALTHY]

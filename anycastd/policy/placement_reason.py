@@ -61,7 +61,8 @@ def why(
     if dialed and len(used_regions) > 1:
         dials = ", ".join(f"{name} {outlook.dial(name)} %" for name in dialed)
         return PlacementReason.DIALED_AWAY, f"traffic dial: {dials}"
-    return PlacementReason.PREFERRED, _preferred(binding.spread, allotment, [one for one in chosen if one in here])
+    serving = [one for one in chosen if one in here]
+    return PlacementReason.PREFERRED, _preferred(outlook, binding.spread, allotment, serving)
 
 
 def _passed_over(options: Sequence[Option], usable: Collection[Option], otherwise: PlacementReason, end: str) -> Why:
@@ -84,17 +85,28 @@ def _regions_passed_over(
     if spread is Spread.ORDERED:
         first = min(one.index for one in chosen if one.path.region == serving)
         return [one for one in others if one.index < first]
-
-    def rank(name: RegionName) -> tuple[int, int, str]:
-        return (outlook.config.regions[name].priority, outlook.regions[name].latency_ms, name)
-
-    return [one for one in others if rank(one.path.region) < rank(serving)]
+    return [one for one in others if outlook.rank(one.path.region) < outlook.rank(serving)]
 
 
-def _preferred(spread: Spread, allotment: Allotment, serving: Sequence[Option]) -> str:
+def _preferred(outlook: Outlook, spread: Spread, allotment: Allotment, serving: Sequence[Option]) -> str:
     unsure = [one for one in serving if one.state is not Health.HEALTHY]
     kept = f"; kept while nothing is known of {states(unsure)}" if unsure else ""
     if spread is Spread.WEIGHTED:
         return f"by weight over {_listed(allotment.regions)}{kept}"
     which = "nearest" if spread is Spread.NEAREST else "first"
-    return f"{allotment.regions[0]} is the {which} usable region{kept}"
+    degraded = _degraded(outlook, allotment.regions) if spread is Spread.NEAREST else ""
+    return f"{allotment.regions[0]} is the {which} usable region{degraded}{kept}"
+
+
+def _degraded(outlook: Outlook, regions: Sequence[RegionName]) -> str:
+    """Return what is to be said of degraded tunnels: of the first region, or of those that it is preferred to."""
+    views, first = outlook.regions, regions[0]
+    if views[first].degraded:
+        return ", by a degraded tunnel"
+    priority, _, latency_ms, _ = outlook.rank(first)
+    nearer = [
+        name
+        for name in regions[1:]
+        if views[name].degraded and outlook.rank(name)[0] == priority and views[name].latency_ms < latency_ms
+    ]
+    return f" without a degraded tunnel; nearer: {_listed(nearer)}" if nearer else ""

@@ -12,7 +12,8 @@ from anycastd.model.topology import Config
 from anycastd.policy.condition import carries
 from anycastd.policy.preference import settle
 
-_RANK = {Health.HEALTHY: 0, Health.UNKNOWN: 2, Health.INITIAL: 3, Health.UNHEALTHY: 4}
+_RANK = {Health.HEALTHY: 0, Health.DEGRADED: 1, Health.UNKNOWN: 4, Health.INITIAL: 6, Health.UNHEALTHY: 8}
+_SEES_NOTHING = 2
 _FAIL_OPEN = "nothing usable: the order stands as it is"
 Rank = tuple[int, int]
 
@@ -27,15 +28,16 @@ def order(
 ) -> TunnelOrder:
     """Return the region's tunnels of a family, best first; `before` itself if nothing changes.
 
-    By health, then the tunnel's priority, then latency, which must be better by `kernel.switch_hysteresis_ms`. The
-    present first one stays while its first verdict is awaited. With nothing usable the last order stands (fail open):
-    packets on a bad path beat packets nowhere.
+    By health, then the tunnel's priority, then latency, which must be better by `kernel.switch_hysteresis_ms`: a
+    DEGRADED tunnel carries packets only where no HEALTHY one can, whatever their priorities. The present first one
+    stays while its first verdict is awaited. With nothing usable the last order stands (fail open): packets on a bad
+    path beat packets nowhere.
     """
     family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
     candidates = [id_ for id_ in config.regions[region].tunnels if carries(config.tunnels[id_], family)]
     known = [id_ for id_ in before.tunnels if id_ in candidates] if before else []
     ranks = {id_: _rank(config, version, health, id_) for id_ in candidates}
-    usable = [id_ for id_ in candidates if health.tunnels[id_].health is Health.HEALTHY]
+    usable = [id_ for id_ in candidates if health.tunnels[id_].health.is_usable]
     tunnels: tuple[TunnelId, ...]
     if not candidates:
         tunnels, reason = (), "no tunnel of this family"
@@ -48,6 +50,8 @@ def order(
     else:
         tunnels = _settled(config, health, ranks, candidates, known)
         reason = f"best of {len(candidates)} tunnels" if usable else _FAIL_OPEN
+        if usable and health.tunnels[tunnels[0]].health is Health.DEGRADED:
+            reason += ", degraded"
     since_s = before.since_s if before and before.tunnels[:1] == tunnels[:1] else now_s
     after = TunnelOrder(region, version, tunnels, reason, since_s)
     return before if before == after else after
@@ -98,16 +102,16 @@ def _seen_through(config: Config, version: int, health: HealthView, id_: TunnelI
 def _rank(config: Config, version: int, health: HealthView, id_: TunnelId) -> Rank:
     seen = _seen_through(config, version, health, id_)
     # a tunnel that passes its own checks but through which no backend answers is as good as down, if another does
-    sees_nothing = int(bool(seen) and Health.HEALTHY not in seen)
+    sees_nothing = _SEES_NOTHING * (bool(seen) and not any(state.is_usable for state in seen))
     return (_RANK[health.tunnels[id_].health] + sees_nothing, config.tunnels[id_].priority)
 
 
 def _awaits_first_verdict(config: Config, version: int, health: HealthView, id_: TunnelId) -> bool:
     """Return whether nothing is known yet of the present path: after a restart, packets stay where they are."""
-    if health.tunnels[id_].health is not Health.HEALTHY:
+    if not health.tunnels[id_].health.is_usable:
         return health.tunnels[id_].health is Health.INITIAL
     seen = _seen_through(config, version, health, id_)
-    return Health.INITIAL in seen and Health.HEALTHY not in seen
+    return Health.INITIAL in seen and not any(state.is_usable for state in seen)
 
 
 def _latency_ms(health: HealthView, id_: TunnelId) -> float:

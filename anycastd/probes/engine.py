@@ -23,22 +23,29 @@ OnResult = Callable[[ProbeResult], None]
 class _Check:
     """One check that is run: its plan, its next slot and the probes in flight."""
 
-    __slots__ = ("delivered", "engine", "fast", "next_s", "plan", "running", "slots", "spec", "ticket")
+    __slots__ = ("begun", "delivered", "engine", "fast", "next_s", "plan", "running", "slots", "spec", "ticket")
 
     def __init__(self, engine: Engine, spec: ProbeSpec, plan: Plan) -> None:
         self.engine, self.spec, self.plan = engine, spec, plan
         self.slots = Slots(share_of(spec.id), spec.check.timing)
         self.running: set[Attempt] = set()
-        self.fast, self.next_s, self.ticket, self.delivered = False, NEVER, -1, -1
+        self.fast, self.next_s, self.ticket, self.delivered = False, NEVER, -1, 0
+        self.begun = 0
 
     def ended(self, attempt: Attempt, why: Why, detail: str, now_s: float) -> None:
-        """Tell the result, unless a newer probe has told its own: an old one must not turn a verdict back."""
+        """Tell the result, marked if a newer probe has told its own: an old one must not turn a verdict back.
+
+        It is told all the same: where the timeout is longer than the interval, every single loss ends so.
+        """
         self.running.discard(attempt)
-        if attempt.order < self.delivered:
+        overtaken = attempt.order < self.delivered
+        if overtaken:
             self.engine.overtaken += 1
-            return
-        self.delivered = attempt.order
-        self.engine.on_result(ProbeResult(self.spec.id, why, attempt.started_s, now_s, detail))
+        else:
+            self.delivered = attempt.order
+        self.engine.on_result(
+            ProbeResult(self.spec.id, why, attempt.started_s, now_s, detail, attempt.order, overtaken)
+        )
 
     def cancel(self) -> None:
         """End everything that runs, silently."""
@@ -179,6 +186,7 @@ class Engine:
             self._skipped += 1
             return
         self._started += 1
-        attempt = check.plan.attempt(check, self._started, now_s)
+        check.begun += 1
+        attempt = check.plan.attempt(check, check.begun, now_s)
         check.running.add(attempt)
         self._reactor.begin(attempt, slot_s, check.spec.check.timing.timeout_s)

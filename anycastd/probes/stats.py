@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class EngineStats:
     """Counts since the start, and how late probes were begun, in seconds.
 
-    `overtaken`: ended after a newer probe of the same check had reported, so not reported. `skipped`: slots left out
+    `overtaken`: ended after a newer probe of the same check had reported, and marked so. `skipped`: slots left out
     because we came too late or too many were in flight. `stalled_s`: time for which our own loop stood still.
     """
 

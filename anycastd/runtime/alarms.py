@@ -9,7 +9,7 @@ from anycastd.model.address import Address, Prefix
 from anycastd.model.bgp import BgpObserved, SessionState, SpeakerState
 from anycastd.model.decision import PrefixState
 from anycastd.model.eip import PlacementReason
-from anycastd.model.health import FaultScope, Health
+from anycastd.model.health import FaultScope
 from anycastd.model.status import Alarm, AlarmView, PrefixView
 from anycastd.model.topology import Config
 from anycastd.runtime.beliefs import Beliefs
@@ -72,7 +72,7 @@ def standing(
     wanted, rules = forwarder.wanted
     have = forwarder.observed
     # a route over a device that is down cannot be there: that is the tunnel's fault, and shown as such
-    up = {view.device for view in beliefs.view.tunnels.values() if view.health is Health.HEALTHY}
+    up = {view.device for view in beliefs.view.tunnels.values() if view.health.is_usable}
     missing = [r for r in wanted - (have.routes or frozenset()) if r.device is None or r.device in up]
     if missing or rules - have.rules:
         count = len(missing) + len(rules - have.rules)

@@ -14,11 +14,10 @@ from anycastd.model.decision import Truth
 from anycastd.model.health import CheckState, Health
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Condition, Config
-from anycastd.policy.condition import evaluate
+from anycastd.policy.condition import Value, evaluate
 
 Group = tuple[Condition, int]
 """Prefixes with the same condition and IP version share one evaluation."""
-Value = tuple[Truth, str, bool]
 
 
 @dataclass(slots=True)
@@ -88,7 +87,7 @@ class Beliefs:
 
     def worst_first(self, prefixes: Collection[Prefix]) -> list[Prefix]:
         """Return prefixes in the order of their need: those that cannot be served now, then the rest."""
-        order = sorted(self.groups, key=lambda group: self.values[group][0] is not Truth.FALSE)
+        order = sorted(self.groups, key=lambda group: self.values[group].truth is not Truth.FALSE)
         return [prefix for group in order for prefix in self.groups[group] if prefix in prefixes]
 
     @property

@@ -154,7 +154,7 @@ class Control:
             self.announcer.act(seen_s.keys(), now_s, many=many)
 
     def _facts(self, prefix: Prefix, now_s: float) -> Facts:
-        value, detail, first = self.beliefs.value_for(prefix)
+        value = self.beliefs.value_for(prefix)
         test = self.beliefs.view.self_test
         # asked only of what is absent: nothing that is announced ever waits for it
         absent = self.memories.get(prefix, Memory()).level is Level.WITHDRAWN
@@ -162,9 +162,10 @@ class Control:
         return Facts(
             now_s=now_s,
             spec=self.config.prefixes[prefix],
-            condition=value,
-            detail=detail,
-            first_checks=first,
+            condition=value.truth,
+            well=value.well,
+            detail=value.detail,
+            first_checks=value.first,
             data_plane_ready=forwarded,
             blackhole_ready=caught,
             bgp_observed=self.adopted,

@@ -44,6 +44,7 @@ class Recorder:
             after=after.health.value,
             why=last.why.value if last else "",
             detail=last.detail if last else "",
+            exceeded=", ".join(f"{one.measure.value} above {one.limit:g} {one.measure.unit}" for one in after.exceeded),
         )
 
     def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None:

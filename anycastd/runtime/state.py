@@ -94,6 +94,7 @@ def build(
         config_error=circumstances.config_error,
         checks=dict(control.beliefs.tracker.states),
         health=control.beliefs.view,
+        measured=control.beliefs.tracker.measured,
         prefixes=prefixes,
         wanted_routes=wanted,
         bgp=bgp,

@@ -12,6 +12,7 @@ from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import DropElement, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config, PrefixTimers
 from anycastd.policy.condition import carries
+from anycastd.policy.outlook import best_of
 from anycastd.reconcile.eip_plane import EipPlane
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.ports import NftPort
@@ -243,7 +244,7 @@ def _signature(health: HealthView, config: Config, name: RegionName) -> Signatur
 
 
 def _latencies_ms(health: HealthView, config: Config, name: RegionName) -> Latencies:
-    """Return the latency of a region's quickest healthy tunnel, for IPv4 and IPv6."""
+    """Return the latency of a region's quickest usable tunnel, for IPv4 and IPv6."""
     return _latency_ms(health, config, name, Family.IPV4_UNICAST), _latency_ms(
         health, config, name, Family.IPV6_UNICAST
     )
@@ -251,9 +252,8 @@ def _latencies_ms(health: HealthView, config: Config, name: RegionName) -> Laten
 
 def _latency_ms(health: HealthView, config: Config, name: RegionName, family: Family) -> float | None:
     ids = [id_ for id_ in config.regions[name].tunnels if carries(config.tunnels[id_], family)]
-    views = (health.tunnels[id_] for id_ in ids)
-    known = [v.latency_ms for v in views if v.health is Health.HEALTHY and v.latency_ms is not None]
-    return min(known, default=None)
+    views = best_of([health.tunnels[id_] for id_ in ids])
+    return min((view.latency_ms for view in views if view.latency_ms is not None), default=None)
 
 
 def _is_far(was_ms: float | None, now_ms: float | None, limit_ms: float) -> bool:

@@ -66,21 +66,35 @@ PREFIX_NEIGHBORS = _gauge(
 PREFIX_SINCE = _gauge("prefix_preference_since_seconds", "Unix time of the prefix's last change of level.", "prefix")
 
 CHECK_HEALTH = _gauge(
-    "check_health", "1 healthy, 0 unhealthy, -1 not known.", "check", values="the configured checks, bound to targets"
+    "check_health",
+    "1 healthy, 0.5 degraded, 0 unhealthy, -1 not known.",
+    "check",
+    values="the configured checks, bound to targets",
 )
-CHECK_LATENCY = _gauge("check_latency_seconds", "Smoothed time of the passing probes; absent unless healthy.", "check")
-TUNNEL_HEALTH = _gauge("tunnel_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "tunnel")
+CHECK_LATENCY = _gauge(
+    "check_latency_seconds", "Smoothed time of the passing probes; absent unless it answers.", "check"
+)
+CHECK_FAILURES = _gauge("check_failures_ratio", "Share of the probes in the check's window that failed.", "check")
+CHECK_LOSS = _gauge("check_loss_ratio", "Share of those that had no answer in time.", "check")
+CHECK_JITTER = _gauge(
+    "check_jitter_seconds", "Mean difference of successive times in the window; absent without two answers.", "check"
+)
+TUNNEL_HEALTH = _gauge("tunnel_health", "1 healthy, 0.5 degraded, 0 unhealthy, -1 not known.", "region", "tunnel")
 TUNNEL_LATENCY = _gauge(
-    "tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check; absent unless healthy.", "region", "tunnel"
+    "tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check; absent unless usable.", "region", "tunnel"
 )
-BACKEND_HEALTH = _gauge("backend_health", "1 healthy, 0 unhealthy, -1 not known.", "region", "backend")
-REGION_HEALTH = _gauge("region_health", "1 usable, 0 not usable, -1 not known.", "region")
+BACKEND_HEALTH = _gauge("backend_health", "1 healthy, 0.5 degraded, 0 unhealthy, -1 not known.", "region", "backend")
+REGION_HEALTH = _gauge("region_health", "1 usable, 0.5 usable but degraded, 0 not usable, -1 not known.", "region")
 REGION_TUNNEL = _gauge(
     "region_tunnel", "1 for the tunnel that carries the region's packets.", "region", "tunnel", "family",
     values="family: ipv4, ipv6",
 )  # fmt: skip
-REGION_TUNNELS = _gauge("region_tunnels", "Tunnels of the region.", "region", "which", values="total, healthy")
-REGION_BACKENDS = _gauge("region_backends", "Backends of the region.", "region", "which", values="total, healthy")
+REGION_TUNNELS = _gauge(
+    "region_tunnels", "Tunnels of the region.", "region", "which", values="total, healthy, degraded"
+)
+REGION_BACKENDS = _gauge(
+    "region_backends", "Backends of the region.", "region", "which", values="total, healthy, degraded"
+)
 FAULT = _gauge(
     "fault", "1 for the scope in which a fault is seen.", "scope", values="none, backend, tunnel, region, pop, self"
 )
@@ -108,7 +122,7 @@ LOOP_LAG = _gauge("loop_lag_seconds", "How late the event loop was last, and at 
 
 PROBES = _counter("probe_results", "Probe results.", "kind", "outcome", "why", values="docs/reasons.md, probe results")
 VERDICTS = _counter("check_verdicts", "Checks that changed their verdict, by the new one.", "health",
-                    values="INITIAL, HEALTHY, UNHEALTHY, UNKNOWN")  # fmt: skip
+                    values="INITIAL, HEALTHY, DEGRADED, UNHEALTHY, UNKNOWN")  # fmt: skip
 DECISIONS = _counter(
     "decisions", "Decisions whose level, reason or hold changed.", "level", "reason", "hold",
     values="docs/reasons.md; hold is empty when nothing is held",

@@ -15,7 +15,13 @@ from anycastd.telemetry import catalogue as c
 
 Condition = tuple[str, bool, str]
 Sample = tuple[tuple[str, ...], float]
-_HEALTH = {Health.HEALTHY: 1.0, Health.UNHEALTHY: 0.0, Health.UNKNOWN: -1.0, Health.INITIAL: -1.0}
+_HEALTH = {
+    Health.HEALTHY: 1.0,
+    Health.DEGRADED: 0.5,
+    Health.UNHEALTHY: 0.0,
+    Health.UNKNOWN: -1.0,
+    Health.INITIAL: -1.0,
+}
 
 
 def gauges(status: Status, ready: Iterable[Condition]) -> Iterator[GaugeMetricFamily]:
@@ -83,24 +89,44 @@ def _health(status: Status) -> Source:
     )
     yield c.CHECK_HEALTH, [((id_,), _HEALTH[state.health]) for id_, state in status.checks.items()]
     # what was measured before a check went bad is no measurement of now: the series has a gap instead
-    timed = ((id_, state.latency_ms) for id_, state in status.checks.items() if state.health is Health.HEALTHY)
+    timed = ((id_, state.latency_ms) for id_, state in status.checks.items() if state.health.is_usable)
     yield c.CHECK_LATENCY, [((id_,), latency_ms / 1000.0) for id_, latency_ms in timed if latency_ms is not None]
+    yield from _windows(status)
     tunnels = {_tunnel_labels(status, id_): view for id_, view in health.tunnels.items()}
     yield c.TUNNEL_HEALTH, [(labels, _HEALTH[view.health]) for labels, view in tunnels.items()]
-    timed_tunnels = ((labels, v.latency_ms) for labels, v in tunnels.items() if v.health is Health.HEALTHY)
+    timed_tunnels = ((labels, v.latency_ms) for labels, v in tunnels.items() if v.health.is_usable)
     yield c.TUNNEL_LATENCY, [(labels, ms / 1000.0) for labels, ms in timed_tunnels if ms is not None]
     backends = [((v.region, id_.rpartition("/")[2]), v.health) for id_, v in health.backends.items()]
     yield c.BACKEND_HEALTH, [(labels, _HEALTH[state]) for labels, state in backends]
     regions = health.regions.values()
     yield c.REGION_HEALTH, [((view.name,), _HEALTH[view.health]) for view in regions]
-    yield c.REGION_TUNNELS, [s for v in regions for s in _counts(v.name, v.total_tunnels, v.healthy_tunnels)]
-    yield c.REGION_BACKENDS, [s for v in regions for s in _counts(v.name, v.total_backends, v.healthy_backends)]
+    yield (
+        c.REGION_TUNNELS,
+        [s for v in regions for s in _counts(v.name, v.total_tunnels, v.healthy_tunnels, v.degraded_tunnels)],
+    )
+    yield (
+        c.REGION_BACKENDS,
+        [s for v in regions for s in _counts(v.name, v.total_backends, v.healthy_backends, v.degraded_backends)],
+    )
     yield c.FAULT, [((scope.value,), float(health.fault is scope)) for scope in FaultScope]
     yield c.SELF_SUSPECT, _one(float(health.self_test.suspect_until_s is not None))
 
 
-def _counts(name: str, total: int, healthy: int) -> list[Sample]:
-    return [((name, "total"), float(total)), ((name, "healthy"), float(healthy))]
+def _windows(status: Status) -> Source:
+    windows = status.measured.items()
+    failures = ((id_, one.failures_percent) for id_, one in windows)
+    yield c.CHECK_FAILURES, [((id_,), percent / 100.0) for id_, percent in failures if percent is not None]
+    losses = ((id_, one.loss_percent) for id_, one in windows)
+    yield c.CHECK_LOSS, [((id_,), percent / 100.0) for id_, percent in losses if percent is not None]
+    jitters = ((id_, one.jitter_ms) for id_, one in windows)
+    yield c.CHECK_JITTER, [((id_,), jitter_ms / 1000.0) for id_, jitter_ms in jitters if jitter_ms is not None]
+
+
+def _counts(name: str, total: int, healthy: int, degraded: int) -> list[Sample]:
+    return [
+        ((name, which), float(count))
+        for which, count in (("total", total), ("healthy", healthy), ("degraded", degraded))
+    ]
 
 
 def _bgp(status: Status) -> Source:

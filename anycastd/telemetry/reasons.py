@@ -29,6 +29,10 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "guard to say.",
         "`anycastd explain PREFIX` names the checks that failed.",
     ),
+    Reason.DEGRADED: Meaning(
+        "`announce_when` is met only with the help of what is DEGRADED, and the prefix has `when_degraded: depref`.",
+        "`anycastd status` shows loss, latency and jitter of the tunnels.",
+    ),
     Reason.HEALTH_UNKNOWN: Meaning(
         "It cannot be told whether enough is usable. What is announced stays, what is absent stays absent.",
         "Look for checks that are UNKNOWN: their fault is ours (`check_broken`).",
@@ -82,6 +86,16 @@ HEALTH: Mapping[HealthReason, Meaning] = {
         "A check failed `fall` times in a row, and it is the target's fault.",
         "`anycastd explain` or `/v1/checks` name the check and how it ended.",
     ),
+    HealthReason.TOO_MANY_FAILURES: Meaning(
+        "Too large a share of a check's last probes failed (`failures`), whether or not `fall` in a row: a brownout. "
+        "It is UNHEALTHY until the share is at its lower limit and `rise` probes in a row pass.",
+        "`/v1/checks` shows the share; look at the target: overload, or one bad process of several.",
+    ),
+    HealthReason.CHECK_DEGRADED: Meaning(
+        "A check exceeds its `loss`, `latency` or `jitter`: what it looks at works, but not well. It is used where "
+        "nothing HEALTHY is at hand.",
+        "`anycastd status` says which limit, and for how long; look at the underlay.",
+    ),
     HealthReason.CHECK_BROKEN: Meaning(
         "A check could not be carried out, by our own fault; nothing is said of the target.",
         "See the alarm `check_broken`.",
@@ -97,6 +111,13 @@ HEALTH: Mapping[HealthReason, Meaning] = {
         "Fewer backends are healthy than `usable_when` asks for.", "Look at the backends' checks."
     ),
     HealthReason.ENOUGH_BACKENDS: Meaning("As many backends are healthy as `usable_when` asks for, or more."),
+    HealthReason.TUNNELS_DEGRADED: Meaning(
+        "Every usable tunnel of the region is DEGRADED.", "See `check_degraded` for the tunnels."
+    ),
+    HealthReason.BACKENDS_DEGRADED: Meaning(
+        "As many backends answer as `usable_when` asks for, but only with DEGRADED ones.",
+        "See `check_degraded` for the backends.",
+    ),
     HealthReason.NO_CHECKS: Meaning(
         "Nothing checks it, so nothing is known of it: it is UNKNOWN.",
         "Give it a check.",

@@ -152,13 +152,14 @@ class Story:
 
     def _decide(self, prefix: Prefix) -> None:
         spec = self.config.prefixes[prefix]
-        condition, detail, first = evaluate(self.config, prefix, spec.announce_when, self.view)
+        value = evaluate(self.config, prefix, spec.announce_when, self.view)
         facts = Facts(
             now_s=self.now_s,
             spec=spec,
-            condition=condition,
-            detail=detail,
-            first_checks=first,
+            condition=value.truth,
+            well=value.well,
+            detail=value.detail,
+            first_checks=value.first,
             data_plane_ready=self.ready and any(one.tunnels for one in self.orders.values()),
             bgp_observed=self.seen,
             checker_suspect=self.view.self_test.suspect_until_s is not None,

@@ -12,9 +12,12 @@ from anycastd.model.decision import Decision, Level, Memory, PrefixState, Reason
 from anycastd.model.health import (
     BackendView,
     CheckState,
+    Exceeded,
     Health,
     HealthReason,
     HealthView,
+    Measure,
+    Measured,
     RegionView,
     SelfTestView,
     TunnelView,
@@ -149,6 +152,10 @@ def failed(check: CheckId, *, ago_s: float, why: Why = Why.TIMEOUT, detail: str 
     return CheckState(check, Health.UNHEALTHY, NOW_S - ago_s, failed=30, last=last, last_failure=last)
 
 
+def _measured(latency_ms: float) -> Measured:
+    return Measured(20, answered=20, round_trips_us=int(latency_ms * 20_000), pairs=19, differences_us=3_800)
+
+
 def _health(config_: Config) -> HealthView:
     reason, at_s = HealthReason.CHECKS_PASS, NOW_S - 270_000.0
     latencies = {EUC1: 8.1, EUC2: 31.0, USE1: 88.4}
@@ -279,6 +286,9 @@ def with_views(config_: Config, views: dict[Prefix, PrefixView]) -> Status:
         config_loaded_s=NOW_S - 7_200.0,
         config_error="",
         checks=checks,
+        measured={
+            id_: _measured(latency_ms) for id_, latency_ms in ((s.id, s.latency_ms or 0) for s in checks.values())
+        },
         health=_health(config_),
         prefixes=views,
         wanted_routes=routes,
@@ -298,6 +308,43 @@ def with_views(config_: Config, views: dict[Prefix, PrefixView]) -> Status:
         wanted_kernel_rules=rules,
         tunnel_orders=orders,
     )
+
+
+def degraded() -> Status:
+    """Return a POP where the second tunnel loses packets since 12 s, and every second probe of a backend fails."""
+    status = serving()
+    path, web = CheckId(f"tunnel/{EUC2}/path"), CheckId("backend/us-east/web-1/web@use-1")
+    loss, share = Exceeded(Measure.LOSS, 5.0, NOW_S - 12.4), Exceeded(Measure.FAILURES, 40.0, NOW_S - 75.0)
+    checks, measured = dict(status.checks), dict(status.measured)
+    checks[path] = replace(checks[path], health=Health.DEGRADED, since_s=NOW_S - 12.4, exceeded=(loss,))
+    measured[path] = Measured(50, 3, 3, 47, 47 * 31_000, 46, 46 * 9_800)
+    checks[web] = replace(checks[web], health=Health.UNHEALTHY, since_s=NOW_S - 75.0, exceeded=(share,))
+    measured[web] = Measured(20, 10, 0, 10, 120_000, 9, 9_000)
+    tunnel = replace(
+        status.health.tunnels[EUC2],
+        health=Health.DEGRADED,
+        reason=HealthReason.CHECK_DEGRADED,
+        since_s=NOW_S - 12.4,
+        evidence=(path,),
+    )
+    backend = BackendId("us-east/web-1")
+    bad = replace(
+        status.health.backends[backend],
+        health=Health.UNHEALTHY,
+        reason=HealthReason.TOO_MANY_FAILURES,
+        since_s=NOW_S - 75.0,
+        evidence=(web,),
+    )
+    health = replace(
+        status.health,
+        tunnels={**status.health.tunnels, EUC2: tunnel},
+        backends={**status.health.backends, backend: bad},
+        regions={
+            **status.health.regions,
+            EU: replace(status.health.regions[EU], healthy_tunnels=1, degraded_tunnels=1),
+        },
+    )
+    return replace(status, checks=checks, measured=measured, health=health)
 
 
 def isolated(*, api: ApiConfig | None = None) -> Status:

@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator
 
 from anycastd.api.views.kernel_facts import ways_of
 from anycastd.api.views.moments import Json, iso, since
+from anycastd.api.views.quality import (
+    exceeded_words,
+    measured_through,
+    rounded,
+    window,
+    worst_jitter_ms,
+    worst_loss_percent,
+)
 from anycastd.model.address import CheckId
 from anycastd.model.checks import ProbeSpec
-from anycastd.model.health import BackendView, CheckState, Health, RegionView, TunnelView
+from anycastd.model.health import BackendView, CheckState, Health, Measured, RegionView, TunnelView
 from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Status
 
@@ -50,7 +58,8 @@ def check(status: Status, spec: ProbeSpec) -> Json:
         "passed": state.passed,
         "failed": state.failed,
         "broken": state.broken,
-        "latency_ms": _rounded(state.latency_ms),
+        "latency_ms": rounded(state.latency_ms),
+        "window": window(status, state),
         "last": result(status, state.last),
         "last_failure": result(status, state.last_failure),
     }
@@ -68,6 +77,8 @@ def why_of(status: Status, health: Health, reason: str, evidence: Iterable[Check
         return words
     for id_ in evidence:
         state = status.checks.get(id_)
+        if state and (health is Health.DEGRADED or state.fails_too_often):
+            return f"{id_.rsplit('/', 1)[-1]}: {exceeded_words(status, state)}"
         shown = state and (state.last_failure if health is Health.UNHEALTHY else state.last)
         if shown:
             detail = f" ({shown.detail})" if shown.detail else ""
@@ -75,8 +86,12 @@ def why_of(status: Status, health: Health, reason: str, evidence: Iterable[Check
     return words
 
 
-def tunnel(status: Status, view: TunnelView) -> Json:
-    """Return one tunnel, its device and the families of its region whose packets it carries now."""
+def tunnel(status: Status, view: TunnelView, measured: Iterable[Measured]) -> Json:
+    """Return one tunnel, its device and the families of its region whose packets it carries now.
+
+    `measured` is what its own checks tell.
+    """
+    measured = tuple(measured)
     link = status.kernel.links.get(view.device)
     return {
         "tunnel": view.id,
@@ -87,7 +102,9 @@ def tunnel(status: Status, view: TunnelView) -> Json:
         "why": why_of(status, view.health, view.reason.value, view.evidence),
         "evidence": list(view.evidence),
         **since(status, view.since_s),
-        "latency_ms": _rounded(view.latency_ms),
+        "latency_ms": rounded(view.latency_ms),
+        "loss_percent": worst_loss_percent(measured),
+        "jitter_ms": worst_jitter_ms(measured),
         "backends": {"healthy": view.healthy_backends, "total": len(status.config.regions[view.region].backends)},
         "link": None
         if link is None
@@ -100,7 +117,14 @@ def tunnel(status: Status, view: TunnelView) -> Json:
 
 def tunnels(status: Status) -> Json:
     """Return every tunnel."""
-    return {"tunnels": [tunnel(status, view) for view in status.health.tunnels.values()]}
+    return {"tunnels": list(every_tunnel(status))}
+
+
+def every_tunnel(status: Status) -> Iterator[Json]:
+    """Yield every tunnel."""
+    measured = measured_through(status)
+    for view in status.health.tunnels.values():
+        yield tunnel(status, view, measured.get(view.id, ()))
 
 
 def backend(status: Status, view: BackendView) -> Json:
@@ -114,7 +138,7 @@ def backend(status: Status, view: BackendView) -> Json:
         "why": why_of(status, view.health, view.reason.value, view.evidence),
         "evidence": list(view.evidence),
         **since(status, view.since_s),
-        "latency_ms": _rounded(view.latency_ms),
+        "latency_ms": rounded(view.latency_ms),
         "paths": {id_: health.value for id_, health in view.paths.items()},
     }
 
@@ -135,8 +159,16 @@ def region(status: Status, view: RegionView) -> Json:
         "reason": view.reason.value,
         **since(status, view.since_s),
         "usable_when": str(status.config.regions[view.name].usable_when),
-        "tunnels": {"healthy": view.healthy_tunnels, "total": view.total_tunnels},
-        "backends": {"healthy": view.healthy_backends, "total": view.total_backends},
+        "tunnels": {
+            "healthy": view.healthy_tunnels,
+            "degraded": view.degraded_tunnels,
+            "total": view.total_tunnels,
+        },
+        "backends": {
+            "healthy": view.healthy_backends,
+            "degraded": view.degraded_backends,
+            "total": view.total_backends,
+        },
         "ways": ways_of(status, view.name),
     }
 
@@ -144,7 +176,3 @@ def region(status: Status, view: RegionView) -> Json:
 def regions(status: Status) -> Json:
     """Return every region."""
     return {"regions": [region(status, view) for view in status.health.regions.values()]}
-
-
-def _rounded(value_ms: float | None) -> float | None:
-    return None if value_ms is None else round(value_ms, 3)

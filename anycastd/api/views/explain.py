@@ -19,7 +19,7 @@ from anycastd.policy.condition import carries, counted
 
 MAX_CHECK_LINES = 12
 """Failing checks come first; what is left out is counted in a line of its own."""
-_ORDER = {Health.UNHEALTHY: 0, Health.UNKNOWN: 1, Health.INITIAL: 2, Health.HEALTHY: 3}
+_ORDER = {Health.UNHEALTHY: 0, Health.UNKNOWN: 1, Health.INITIAL: 2, Health.DEGRADED: 3, Health.HEALTHY: 4}
 
 
 def explain(status: Status, view: PrefixView) -> Json:
@@ -119,6 +119,8 @@ def _subject(entry: Json) -> str:
 
 def _told(entry: Json) -> str:
     """Return how the newest telling probe ended: the last failure of what is unhealthy, else the last result."""
+    if over := entry["window"]["exceeded"]:
+        return ", ".join(_over(one) for one in over)
     last = entry["last_failure"] if entry["health"] == Health.UNHEALTHY.value else entry["last"]
     if last is None:
         return "no result yet"
@@ -129,8 +131,13 @@ def _told(entry: Json) -> str:
     return f"{text} ({last['detail']})" if last["detail"] else text
 
 
+def _over(one: Json) -> str:
+    value = "" if one["value"] is None else f" {one['value']:.3g} {one['unit']}"
+    return f"{one['measure']}{value} above {one['limit']:g} {one['unit']} for {span(one['age_s'])}"
+
+
 def _at(entry: Json) -> str:
-    if entry["health"] == Health.UNHEALTHY.value:
+    if entry["health"] in (Health.UNHEALTHY.value, Health.DEGRADED.value):
         return f"since {str(entry['since'])[11:23]}"
     return "" if entry["last"] is None else str(entry["last"]["at"])[11:23]
 
@@ -153,6 +160,7 @@ def _self_test_line(status: Status) -> str:
         return f"SUSPECT  {test.detail or 'many targets failed together, and a self-test target'}"
     said = {
         Health.HEALTHY: "ok         its targets answer: the fault is not this machine",
+        Health.DEGRADED: "DEGRADED   its targets answer, but not well",
         Health.UNHEALTHY: "FAILING    its targets do not answer",
         Health.UNKNOWN: "UNKNOWN    its checks cannot run",
         Health.INITIAL: "PENDING    no verdict yet",
@@ -174,6 +182,11 @@ def _health(status: Status, view: PrefixView) -> list[Json]:
             f"region {name}: {region.health.value}  {region.healthy_tunnels} of {region.total_tunnels} tunnels, "
             f"{region.healthy_backends} of {region.total_backends} backends healthy"
         )
+        if region.degraded_tunnels or region.degraded_backends:
+            text += (
+                f"; degraded: {region.degraded_tunnels} of {region.total_tunnels} tunnels, "
+                f"{region.degraded_backends} of {region.total_backends} backends"
+            )
         entries.append({"subject": f"region {name}", "health": region.health.value, "text": text})
     return entries
 

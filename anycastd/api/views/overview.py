@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.api.views.checks import region, tunnel
+from anycastd.api.views.checks import every_tunnel, region
 from anycastd.api.views.moments import Json, age_s, iso, since
 from anycastd.api.views.neighbors import neighbor
 from anycastd.api.views.prefixes import prefix
@@ -69,7 +69,7 @@ def overview(status: Status) -> Json:
         "alarms": [alarm(status, view) for view in status.alarms],
         "prefixes": [prefix(status, view) for view in status.prefixes.values()],
         "regions": [region(status, view) for view in status.health.regions.values()],
-        "tunnels": [tunnel(status, view) for view in status.health.tunnels.values()],
+        "tunnels": list(every_tunnel(status)),
         "neighbors": [neighbor(status, name) for name in status.config.neighbors],
         "unwanted": list(status.unwanted),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from anycastd.config.check_options import limits_of
 from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
@@ -120,6 +121,7 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
             (*path, "fast_interval"),
             f"{duration_text(check.fast_interval)} is slower than interval ({duration_text(check.interval)})",
         )
+    _limits(found, path, check)
     if isinstance(check, (LinkCheck, FileCheck)):
         # no packet is sent that could be lost or be late
         return
@@ -132,6 +134,25 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
         )
     if check.fall == 1:
         found.warn((*path, "fall"), "1 lets a single lost packet change the verdict")
+
+
+def _limits(found: Findings, path: Path, check: TimedCheck) -> None:
+    if isinstance(check, (LinkCheck, FileCheck)):
+        for key in ("loss", "latency", "jitter"):
+            if getattr(check, key) is not None:
+                found.error((*path, key), f"a {path[-1]} check sends no packet that could be lost or late")
+    limits = limits_of(check)
+    if limits.failures is not None and 100 * check.fall > limits.failures.above * limits.window:
+        found.warn(
+            (*path, "failures"),
+            f"{check.fall} failures in a row (fall) are more than {limits.failures.above:g} % of {limits.window} "
+            "results (window): the share decides before `fall` does",
+        )
+    if limits.loss is not None and limits.loss.above * limits.window < 100:
+        found.warn(
+            (*path, "loss"),
+            f"a single lost probe of {limits.window} (window) is above {limits.loss.above:g} %",
+        )
 
 
 def http(found: Findings) -> None:

@@ -19,12 +19,16 @@ from anycastd.config.fields import (
     duration,
     whole,
 )
+from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
-from anycastd.model.checks import BadWhen
+from anycastd.model.checks import BadWhen, Limit
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
+MAX_WINDOW = 10000
+FAILURES = Limit(40.0, 20.0)
+"""Below one half, so that every second probe is seen; an outage of `fall` probes is a quarter of the window at most."""
 
 
 class TimedCheck(Section):
@@ -42,6 +46,26 @@ class TimedCheck(Section):
     fall: Annotated[int, whole(1, 1000)] = Field(default=3, description="Bad probes in a row that make it unhealthy.")
     fast_interval: Annotated[float | None, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
         default=None, description="Interval while a change of verdict is pending; default: `interval`."
+    )
+    window: Annotated[int | None, whole(4, MAX_WINDOW)] = Field(
+        default=None, description="How many results the limits below look at; default: 20, or four times `fall`."
+    )
+    failures: ShareLimitOrOff = Field(
+        default=FAILURES,
+        description="Above this share of failed probes the target is unhealthy, whatever `fall` says, until the share "
+        "is at the second value (default: half the first). `off` for none.",
+    )
+    loss: ShareLimit | None = Field(
+        default=None,
+        description="Above this share of probes without an answer in time the target is degraded; a second value "
+        "likewise.",
+    )
+    latency: TimeLimit | None = Field(
+        default=None, description="Above this mean time of an answer it is degraded; a second value likewise."
+    )
+    jitter: TimeLimit | None = Field(
+        default=None,
+        description="Above this mean difference of successive times it is degraded; a second value likewise.",
     )
 
 
@@ -136,6 +160,9 @@ class FileCheck(TimedCheck):
         default=1, description="Good looks in a row that make the target healthy."
     )
     fall: Annotated[int, whole(1, 1000)] = Field(default=1, description="Bad looks in a row that make it unhealthy.")
+    failures: ShareLimitOrOff = Field(
+        default=None, description="As for the others, but `off`: a look at a disk is no sample of anything."
+    )
     path: AbsolutePath = Field(description="The file.")
     when: Annotated[BadWhen, choice(BadWhen)] = Field(
         default=BadWhen.EXISTS,
@@ -153,6 +180,10 @@ class LinkCheck(TimedCheck):
         default=1, description="Good probes in a row that make the target healthy."
     )
     fall: Annotated[int, whole(1, 1000)] = Field(default=1, description="Bad probes in a row that make it unhealthy.")
+    failures: ShareLimitOrOff = Field(
+        default=None,
+        description="As for the others, but `off`: the kernel tells each change, which is no sample of anything.",
+    )
     require_address: Flag = Field(default=True, description="Whether our address must be on the device.")
 
 

@@ -10,7 +10,7 @@ from anycastd.config.fields import Name, NeedField, choice, duration, whole
 from anycastd.config.net_fields import PrefixField
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.timers import TimersSection
-from anycastd.model.topology import DeadMan, LastResort
+from anycastd.model.topology import DeadMan, LastResort, WhenDegraded
 
 
 class AnnounceWhen(Section):
@@ -53,6 +53,11 @@ class PrefixSection(Section):
         default=LastResort.STAY,
         description="When this POP cannot serve and knows of nobody else: `stay` announced but depreferenced, or "
         "`withdraw`. Choose `withdraw` only if other POPs announce the prefix as well.",
+    )
+    when_degraded: Annotated[WhenDegraded, choice(WhenDegraded)] = Field(
+        default=WhenDegraded.KEEP,
+        description="What is DEGRADED counts as usable. While `announce_when` is met only so: `keep` the announcement "
+        "as it is, or `depref` it. It is never withdrawn for that.",
     )
     depref_prepend: Annotated[int, whole(1, 10)] = Field(
         default=3, description="How often our AS number is added while depreferenced."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anycastd.model.decision import Level, Memory, Reason, Truth
+from anycastd.model.topology import WhenDegraded
 from anycastd.policy.draft import Draft, Facts
 
 
@@ -21,6 +22,17 @@ def health(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     draft = replace(draft, wanted=memory.level, reason=reason, detail=facts.detail)
     draft = draft.hint("verdicts on what is unknown")
     return draft.say("health", reason, memory.level, facts.detail)
+
+
+def degraded(facts: Facts, memory: Memory, draft: Draft) -> Draft:
+    """Depreference a prefix that only degraded regions serve, if it is to be; that alone never goes any further."""
+    if facts.condition is not Truth.TRUE or facts.spec.when_degraded is not WhenDegraded.DEPREF:
+        return draft
+    # whether it can be served well is not known yet: what was said of that last stands
+    if not facts.is_poor and not (facts.well is Truth.UNKNOWN and memory.level is Level.DEPREF):
+        return draft
+    draft = replace(draft, wanted=Level.DEPREF, reason=Reason.DEGRADED).hint("enough that is not degraded -> NORMAL")
+    return draft.say("degraded", Reason.DEGRADED, Level.DEPREF, "only with the help of what is degraded")
 
 
 def stopping(facts: Facts, memory: Memory, draft: Draft) -> Draft:

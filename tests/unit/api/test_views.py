@@ -52,6 +52,12 @@ acknowledged after 2.1 ms
              region us-east: through us-east/use-1 via 10.255.3.2 dev vx-3 (best first); route in the kernel
   would change it: enough usable again -> announced, first depreferenced"""
 
+DEGRADED = (
+    "eu-central/euc-2 path DEGRADED loss 6 % above 5 % for 12 s since 14:13:07.850",
+    "checks us-east/web-1 via use-1 web UNHEALTHY failures 50 % above 40 % for 1 min 15 s since 14:12:05.250",
+    "region eu-central: HEALTHY 1 of 2 tunnels, 2 of 2 backends healthy; degraded: 1 of 2 tunnels, 0 of 2 backends",
+)
+
 STARTING = """\
 203.0.113.0/24 is not announced yet since 14:13:19 (0 s)
   checks     eu-central/euc-1            path  INITIAL  no result yet
@@ -253,3 +259,21 @@ def test_holds_are_named_by_their_reason() -> None:
     entry = explain(build.isolated(), build.isolated().prefixes[V4])
     assert entry["prefix"]["hold"] == Reason.STATIC_GUARD.value
     assert [rule["holds"] for rule in entry["rules"]] == [False, True]
+
+
+def test_what_a_window_exceeds_is_told_with_since_when() -> None:
+    status = build.degraded()
+    text = [" ".join(line.split()) for line in explain(status, status.prefixes[V4])["text"]]
+    assert [line for line in DEGRADED if line not in text] == []
+    shown = {entry["id"]: entry for entry in checks(status)["checks"]}
+    path = shown["tunnel/eu-central/euc-2/path"]
+    assert path["window"]["exceeded"] == [
+        {"measure": "loss", "value": 6.0, "limit": 5.0, "unit": "%", "since": "2026-09-21T14:13:07.850Z", "age_s": 12.4}
+    ]
+    assert shown["tunnel/eu-central/euc-1/path"]["window"] == {
+        "results": 20, "failures_percent": 0.0, "loss_percent": 0.0, "latency_ms": 8.1, "jitter_ms": 0.2,
+        "exceeded": [],
+    }  # fmt: skip
+    loss = {entry["tunnel"]: (entry["loss_percent"], entry["why"]) for entry in tunnels(status)["tunnels"]}
+    assert loss["eu-central/euc-2"] == (6.0, "path: loss 6 % above 5 %")
+    assert loss["eu-central/euc-1"][0] == 0.0

@@ -13,7 +13,7 @@ from anycastd.model.status import Status
 from tests.unit import status_builder as build
 
 
-@pytest.mark.parametrize("status", [build.serving(), build.isolated(), build.starting()])
+@pytest.mark.parametrize("status", [build.serving(), build.isolated(), build.starting(), build.degraded()])
 def test_colours_change_nothing_but_colours(status: Status) -> None:
     body = overview(status)
     plain, coloured = status_lines(body, colour=False), status_lines(body, colour=True)
@@ -22,6 +22,17 @@ def test_colours_change_nothing_but_colours(status: Status) -> None:
     explained = explain(status, status.prefixes[build.V4])
     assert explain_lines(explained, colour=False) == explained["text"]
     assert [click.unstyle(line) for line in explain_lines(explained, colour=True)] == explained["text"]
+
+
+def test_loss_and_jitter_are_shown_and_for_how_long() -> None:
+    lines = status_lines(overview(build.degraded()), colour=False)
+    first = next(number for number, line in enumerate(lines) if line.startswith("REGION"))
+    assert lines[first : first + 4] == [
+        "REGION      USABLE   TUNNEL  STATE     LATENCY  LOSS  JITTER  BACKENDS",
+        "eu-central  HEALTHY  euc-1   HEALTHY    8.1 ms   0 %  0.2 ms  2/2 healthy",
+        "                     euc-2   DEGRADED  31.0 ms   6 %  9.8 ms  (path: loss 6 % above 5 % for 12 s)",
+        "us-east     HEALTHY  use-1   HEALTHY   88.4 ms   0 %  0.2 ms  1/1 healthy",
+    ]
 
 
 def test_a_table_without_rows_is_nothing() -> None:

@@ -29,10 +29,10 @@ PREFIX             STATE      PREFERENCE  NEIGHBORS  SINCE    WHY
 203.0.113.0/24     ANNOUNCED  NORMAL      2/2        3 d 3 h  regions usable: eu-central, us-east
 2001:db8:113::/48  ANNOUNCED  DEPREF 3    2/2        41 s     slow start, next step in 19 s
 
-REGION      USABLE   TUNNEL  STATE    LATENCY  BACKENDS
-eu-central  HEALTHY  euc-1   HEALTHY   8.1 ms  2/2 healthy
-                     euc-2   HEALTHY  31.0 ms  2/2 healthy
-us-east     HEALTHY  use-1   HEALTHY  88.4 ms  1/1 healthy
+REGION      USABLE   TUNNEL  STATE    LATENCY  LOSS  JITTER  BACKENDS
+eu-central  HEALTHY  euc-1   HEALTHY   8.1 ms   0 %  0.2 ms  2/2 healthy
+                     euc-2   HEALTHY  31.0 ms   0 %  0.2 ms  2/2 healthy
+us-east     HEALTHY  use-1   HEALTHY  88.4 ms   0 %  0.2 ms  1/1 healthy
 
 NEIGHBOR   AS     STATE        SINCE    ROUTES
 transit-a  64496  established  3 d 3 h  2/2 as wanted

@@ -15,7 +15,7 @@ from anycastd.config.schema.base import key_of
 from anycastd.config.schema.checks import TimedCheck
 from anycastd.config.schema.root import Root
 from anycastd.config.schema.timers import TimersSection
-from anycastd.model.checks import Timing
+from anycastd.model.checks import Limits, Timing
 from anycastd.model.topology import PrefixTimers
 from tests.unit.config.places import ROOT
 
@@ -87,7 +87,9 @@ def _reads(kind: ValueType, written: object, value: object) -> bool:
 
 def test_every_timer_of_the_model_can_be_configured() -> None:
     assert {field.name.removesuffix("_s") for field in fields(PrefixTimers)} == set(TimersSection.model_fields)
-    assert {field.name.removesuffix("_s") for field in fields(Timing)} == set(TimedCheck.model_fields)
+    keys = {field.name.removesuffix("_s") for field in fields(Timing)}
+    keys |= {field.name.removesuffix("_ms") for field in fields(Limits)}
+    assert keys == set(TimedCheck.model_fields)
 
 
 def test_the_reference_page_is_current() -> None:

@@ -13,6 +13,7 @@ from anycastd.model.topology import Config, Need
 from tests.unit.policy.pops import NOW_S, TWO, Place, believed, pop
 
 OK, BAD, NEW, BLIND = Health.HEALTHY, Health.UNHEALTHY, Health.INITIAL, Health.UNKNOWN
+POOR = Health.DEGRADED
 EU, US = RegionName("eu"), RegionName("us")
 CONFIG = pop({"eu": TWO, "us": TWO})
 
@@ -43,6 +44,20 @@ CASES = (
          FaultScope.NONE),
     Case("a backend is dead, a tunnel is cut", {"tunnel/eu/a": BAD, "backend/eu/web-1": BAD, "backend/eu/web-2/web@a":
          BAD}, (BAD, OK), (BAD, OK), WELL, FaultScope.TUNNEL),
+    Case("a tunnel is degraded", {"tunnel/eu/a": POOR}, (POOR, OK), (OK, OK), WELL, FaultScope.TUNNEL),
+    Case("all tunnels of the region are degraded", {"tunnel/eu": POOR}, (POOR, POOR), (OK, OK),
+         (POOR, HealthReason.TUNNELS_DEGRADED), FaultScope.TUNNEL),
+    Case("one degraded, the other cut", {"tunnel/eu/a": POOR, "tunnel/eu/b": BAD, "backend/eu/web-1/web@b": BAD},
+         (POOR, BAD), (OK, OK), (POOR, HealthReason.TUNNELS_DEGRADED), FaultScope.TUNNEL),
+    Case("one degraded, the other not decided", {"tunnel/eu/a": POOR, "tunnel/eu/b": NEW}, (POOR, NEW), (OK, OK),
+         (POOR, HealthReason.TUNNELS_DEGRADED), FaultScope.TUNNEL),
+    Case("a backend is degraded", {"backend/eu/web-1": POOR}, (OK, OK), (POOR, OK), WELL, FaultScope.NONE),
+    Case("a backend is degraded through one tunnel", {"backend/eu/web-1/web@a": POOR}, (OK, OK), (OK, OK), WELL,
+         FaultScope.NONE),
+    Case("all backends are degraded", {"backend/eu": POOR}, (OK, OK), (POOR, POOR),
+         (POOR, HealthReason.BACKENDS_DEGRADED), FaultScope.NONE),
+    Case("one backend is degraded, the other dead", {"backend/eu/web-1": POOR, "backend/eu/web-2": BAD}, (OK, OK),
+         (POOR, BAD), (POOR, HealthReason.BACKENDS_DEGRADED), FaultScope.BACKEND),
     Case("all backends are dead", {"backend/eu": BAD}, (OK, OK), (BAD, BAD),
          (BAD, HealthReason.TOO_FEW_BACKENDS), FaultScope.REGION),
     Case("all tunnels of the region are cut", {"tunnel/eu": BAD, "backend/eu": BAD}, (BAD, BAD), (BLIND, BLIND),

@@ -26,6 +26,7 @@ from anycastd.policy.placement import place
 from tests.unit.policy.pops import NOW_S, UP, Place, believed, pop
 
 OK, BAD, NEW, BLIND = Health.HEALTHY, Health.UNHEALTHY, Health.INITIAL, Health.UNKNOWN
+POOR = Health.DEGRADED
 NET4, NET6 = ip_network("203.0.113.0/24"), ip_network("2001:db8:113::/48")
 WHERE = {
     "eu": Place({"a": "46", "b": "46"}, {"web-1": 4, "web-2": 4, "six": 6}),

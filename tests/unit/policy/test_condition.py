@@ -77,7 +77,7 @@ def test_more_than_there_are_is_never_enough() -> None:
 
 
 def test_a_family_that_no_tunnel_carries_cannot_be_served() -> None:
-    truth, detail, _ = evaluate(CONFIG, V6, Condition(), believed(CONFIG, {}))
+    truth, detail, *_ = evaluate(CONFIG, V6, Condition(), believed(CONFIG, {}))
     assert (truth, detail) == (F, "0 of 0 regions usable, any wanted")
 
 
@@ -104,9 +104,9 @@ def test_first_verdicts_are_awaited_only_while_something_is_initial() -> None:
 
 
 def test_the_sentence_names_what_is_missing() -> None:
-    _, detail, _ = evaluate(CONFIG, V4, Condition(need=ALL), believed(CONFIG, {"tunnel/r2": BAD}))
+    detail = evaluate(CONFIG, V4, Condition(need=ALL), believed(CONFIG, {"tunnel/r2": BAD})).detail
     assert detail == "2 of 3 regions usable, all wanted; not usable: r2"
-    _, detail, _ = evaluate(CONFIG, V4, Condition(need=ALL), believed(CONFIG, {"tunnel/r2": BLIND}))
+    detail = evaluate(CONFIG, V4, Condition(need=ALL), believed(CONFIG, {"tunnel/r2": BLIND})).detail
     assert detail == "cannot tell yet of regions: r2"
 
 

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pytest
 
 from anycastd.model.decision import Decision, Level, Memory, Penalty, Reason, Truth
-from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers
+from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers, WhenDegraded
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import RULES, decide
 from anycastd.policy.rules.returning import return_hold_s
@@ -25,6 +25,9 @@ MENDED = replace(LEAVING, level_since_s=NOW_S - 400.0, bad_since_s=None, fine_si
 GONE = replace(LEAVING, level=Level.WITHDRAWN)
 SHUT = replace(LEAVING, level=Level.GSHUT)
 SPENT = Penalty(plain=1500.0, strict=1500.0, at_s=NOW_S)
+
+
+POOR_DEPREF = replace(LEAVE, when_degraded=WhenDegraded.DEPREF)
 
 
 def facts(condition: Truth, spec: PrefixSpec = STAY, **other: object) -> Facts:
@@ -88,6 +91,19 @@ CASES = (
     Case("gone and still bad", GONE, facts(F, LEAVE), W, R.UNABLE_TO_SERVE),
     Case("fails, ExaBGP not seen", SERVING, facts(F, bgp_observed=False), N, R.UNABLE_TO_SERVE,
          R.OBSERVATION_MISSING, ("health", "settle", "observation"), 2.0),
+    # only what is degraded is left
+    Case("degraded, kept", SERVING, facts(T, well=F), N, R.SERVING),
+    Case("degraded, to be depreferenced", SERVING, facts(T, POOR_DEPREF, well=F), D, R.DEGRADED, None,
+         ("health", "degraded")),
+    Case("degraded at the first announcement", ABSENT, facts(T, POOR_DEPREF, well=F), D, R.DEGRADED, None,
+         ("health", "degraded")),
+    Case("degraded for long", MENDED, facts(T, POOR_DEPREF, well=F), D, R.DEGRADED, None, ("health", "degraded")),
+    Case("perhaps well", SERVING, facts(T, POOR_DEPREF, well=U), N, R.SERVING),
+    Case("perhaps well again", MENDED, facts(T, POOR_DEPREF, well=U), D, R.DEGRADED, None, ("health", "degraded")),
+    Case("well again", replace(LEAVING, bad_since_s=None), facts(T, POOR_DEPREF), D, R.SERVING, R.SLOW_START,
+         ("health", "slow_start"), 300.0),
+    Case("degraded and stopping", SERVING, facts(T, POOR_DEPREF, well=F, stopping=True), W, R.STOPPING, None,
+         ("health", "degraded", "stopping", "withdraw_guard")),
     # unknown
     Case("unknown while serving", SERVING, facts(U), N, R.HEALTH_UNKNOWN, R.HEALTH_UNKNOWN),
     Case("unknown while depreferenced", LEAVING, facts(U, LEAVE), D, R.HEALTH_UNKNOWN, R.HEALTH_UNKNOWN),
@@ -123,7 +139,7 @@ def run(spec: PrefixSpec, memory: Memory, condition: Truth, now_s: float) -> tup
 
 def test_the_order_of_policy_is_one_line() -> None:
     assert [rule.__name__ for rule in RULES] == [
-        "health", "stopping", "slow_start", "return_budget", "settle", "checker_suspect", "withdraw_guard",
+        "health", "degraded", "stopping", "slow_start", "return_budget", "settle", "checker_suspect", "withdraw_guard",
         "withdraw_budget", "data_plane", "observation",
     ]  # fmt: skip
 

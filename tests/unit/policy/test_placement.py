@@ -9,7 +9,7 @@ import pytest
 from anycastd.model.address import BackendId, RegionName
 from anycastd.model.eip import Binding, Mode, PlacementReason, Spread
 from anycastd.model.health import Health
-from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, OK, bound, placed, shares, to
+from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, OK, POOR, bound, placed, shares, to
 
 R = PlacementReason
 LOCAL = bound("eu/web-1", "eu/web-2")
@@ -46,6 +46,39 @@ ROWS = [
     Row("the next region", NEAREST, {"us/web-1": 64}, R.OTHER_REGION, {"eu/web-1": BAD}, detail="eu/web-1 UNHEALTHY"),
     Row("a region without tunnels", NEAREST, {"us/web-1": 64}, R.OTHER_REGION, {"eu": BAD}),
     Row("one tunnel left is enough", NEAREST, {"eu/web-1": 64}, R.PREFERRED, {"eu/a": BAD}),
+    Row(
+        "a region behind degraded tunnels comes after its equals",
+        NEAREST,
+        {"us/web-1": 64},
+        R.PREFERRED,
+        {"eu": POOR},
+        detail="us is the nearest usable region without a degraded tunnel; nearer: eu",
+    ),
+    Row("one healthy tunnel is enough", NEAREST, {"eu/web-1": 64}, R.PREFERRED, {"eu/a": POOR}),
+    Row(
+        "all are degraded",
+        NEAREST,
+        {"eu/web-1": 64},
+        R.PREFERRED,
+        {"eu": POOR, "us": POOR, "ap": POOR},
+        detail="eu is the nearest usable region, by a degraded tunnel",
+    ),
+    Row("what the operator ordered stays: priority", STANDBY, {"eu/web-1": 64}, R.PREFERRED, {"eu": POOR}),
+    Row("what the operator ordered stays: ordered", ORDERED, {"us/web-1": 64}, R.PREFERRED, {"us": POOR}),
+    Row(
+        "what the operator ordered stays: weighted",
+        WEIGHTED,
+        {"eu/web-1": 16, "us/web-1": 32, "ap/web-1": 16},
+        R.PREFERRED,
+        {"us": POOR},
+    ),
+    Row(
+        "a degraded backend keeps its part",
+        WEIGHTED,
+        {"eu/web-1": 16, "us/web-1": 32, "ap/web-1": 16},
+        R.PREFERRED,
+        {"us/web-1": POOR},
+    ),
     Row("a bad far region changes nothing", NEAREST, {"eu/web-1": 64}, R.PREFERRED, {"us": BAD}),
     Row("ordered", ORDERED, {"us/web-1": 64}, R.PREFERRED, detail="us is the first usable region"),
     Row(

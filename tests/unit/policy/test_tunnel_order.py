@@ -13,7 +13,7 @@ from anycastd.model.decision import TunnelOrder
 from anycastd.model.health import Health
 from anycastd.model.kernel import KernelRoute, RouteKind
 from anycastd.policy.tunnel_order import order, order_in_kernel
-from tests.unit.policy.eips import BAD, BLIND, NEW, OK, world
+from tests.unit.policy.eips import BAD, BLIND, NEW, POOR, world
 from tests.unit.policy.pops import NOW_S, Place, believed
 
 EU, DEFAULT = RegionName("eu"), ip_network("0.0.0.0/0")
@@ -40,6 +40,24 @@ def test_health_then_priority_then_latency() -> None:
     assert ordered({"tunnel/eu/a": BAD}) == "bca"
     assert ordered({"tunnel/eu/a": BLIND, "tunnel/eu/b": BAD}) == "cab"
     assert ordered({"tunnel/eu/a": NEW, "tunnel/eu/b": BLIND}) == "cba"
+
+
+def test_a_degraded_tunnel_carries_packets_only_for_want_of_a_healthy_one() -> None:
+    assert ordered({"tunnel/eu/a": POOR}) == "bca"
+    # c has the worse priority, and is taken all the same
+    assert ordered({"tunnel/eu/a": POOR, "tunnel/eu/b": POOR}) == "cab"
+    assert ordered({"tunnel/eu/a": POOR, "tunnel/eu/b": BAD, "tunnel/eu/c": BLIND}) == "acb"
+    # one that works, but through which no backend answers, is no alternative
+    nothing_seen = {f"backend/eu/web-1/web@{key}": BAD for key in "bc"}
+    assert ordered({"tunnel/eu/a": POOR, **nothing_seen}) == "abc"
+    found = order(CONFIG, EU, 4, believed(CONFIG, {"tunnel": POOR}), None, NOW_S)
+    assert found.reason == "best of 3 tunnels, degraded"
+
+
+def test_a_degraded_first_is_left_and_returned_to_by_its_health() -> None:
+    assert ordered({"tunnel/eu/a": POOR}, before("a", "b", "c")) == "bca"
+    # well again, and not quicker than the one in use: nothing moves back
+    assert ordered({}, before("b", "c", "a")) == "bac"
 
 
 def test_only_tunnels_of_the_family() -> None:
@@ -106,7 +124,7 @@ def test_it_is_whole_usable_ones_first_and_at_rest(history: list[tuple[dict[str,
         again = order(CONFIG, EU, 4, view, found, 99.0)
         assert (again.tunnels, again.since_s) == (found.tunnels, found.since_s)
         assert order(CONFIG, EU, 4, view, again, 99.0) is again
-        usable = [view.tunnels[id_].health is OK for id_ in found.tunnels]
+        usable = [view.tunnels[id_].health.is_usable for id_ in found.tunnels]
         if any(usable) and found.reason.startswith("best"):
             assert all(one >= other for one, other in pairwise(usable))
         last = found

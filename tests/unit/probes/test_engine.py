@@ -76,18 +76,22 @@ async def test_in_flight_is_bounded() -> None:
             assert probe.engine.stats.skipped > 0
 
 
-async def test_overtaken_result_is_dropped() -> None:
-    """A probe that hangs ends after a newer one has told that the target is well: the verdict is not turned back."""
+async def test_overtaken_result_is_marked() -> None:
+    """A probe that hangs ends after a newer one has told that the target is well: it is told, and known as old."""
     with server(hang) as running:
         async with probing() as probe:
             probe.engine.set_probes([http(running.port, timing=Timing(interval_s=0.1, timeout_s=0.5))])
             await served(running, 1)
             running.script = answer(OK)
-            await probe.until("eight results", lambda: len(probe.results) >= 8)
+            await probe.until("the loss and eight answers", lambda: len(probe.results) >= 9)
             assert probe.engine.stats.overtaken >= 1
-    assert probe.whys() == {Why.ANSWERED}
-    starts = [result.started_s for result in probe.results]
+    assert {result.why for result in probe.results if not result.overtaken} == {Why.ANSWERED}
+    assert {result.why for result in probe.results if result.overtaken} == {Why.TIMEOUT}
+    starts = [result.started_s for result in probe.results if not result.overtaken]
     assert starts == sorted(starts)
+    numbers = {result.number: result.started_s for result in probe.results}
+    assert sorted(numbers) == sorted(numbers, key=lambda number: numbers[number])
+    assert min(numbers) == 1
 
 
 async def test_single_loss_shows_when_timeout_is_the_interval() -> None:
