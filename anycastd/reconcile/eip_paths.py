@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from anycastd.model.address import Address, Family, RegionName, TunnelId
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import FlushConnections, Mode, Path
-from anycastd.model.nft import Elements
+from anycastd.model.nft import Elements, Value
 from anycastd.model.topology import Config, ReturnPath
 from anycastd.policy.condition import carries
 from anycastd.policy.elements import SETS, Wanted, of_path
@@ -60,10 +60,22 @@ class EipPaths:
                 moved |= self._renumbered(self._numbers.remove(path))
         return frozenset(moved & self._uses.keys())
 
-    def configure(self, config: Config) -> None:
-        """Take a configuration; the paths of pools that are no longer what they were are then removed by them."""
+    def configure(self, config: Config) -> list[FlushConnections]:
+        """Take a configuration; return the connections that would be hidden behind another address from now on.
+
+        The paths of pools that are no longer what they were are then removed by them.
+        """
+        before = {path: self._hidden_behind(path) for path in self._uses}
         self._config = config
         self._refresh(self._uses)
+        return [
+            FlushConnections(self[path].mark)
+            for path, was in before.items()
+            if was is not None and was != self._hidden_behind(path) and self._is_broken(path)
+        ]
+
+    def _hidden_behind(self, path: Path) -> Value:
+        return self._elements[path].get((SETS[self._version(path)].hide, self[path].mark))
 
     @property
     def best(self) -> Mapping[tuple[RegionName, int], TunnelId | None]:

@@ -83,7 +83,7 @@ class EipPools:
         self._config, self._health = config, health
         best = self.paths.best
         self._outlooks = {version: outlook_of(config, version, health, self._dials, best) for version in (4, 6)}
-        self.paths.configure(config)
+        ended += self.paths.configure(config)
         self._by_region, self._by_path = {}, {}
         old = [path for pool in self._pools.values() for path in pool.known if path is not None]
         for pool in self._pools.values():

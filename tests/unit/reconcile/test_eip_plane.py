@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
@@ -377,6 +377,24 @@ def test_a_best_tunnel_that_left_the_file_is_not_hidden_behind() -> None:
     bench.plane.configure(replace(config, regions={**config.regions, EU: region}), view_of({}, config=config), 2.0)
     assert bench.settle() == ["+hide4"]
     assert bench.there[NftSet.HIDE4][bench.mark("eu/web-1")] == config.tunnels[TunnelId("eu/a")].local_ipv4
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),)
+
+
+def test_connections_hidden_behind_an_address_that_the_tunnel_lost_end() -> None:
+    config = world(modes={"eu": Mode.MASQUERADE})
+    bench = Bench(config)
+    bench.plane.put(eip(1, bound("eu/web-1", to("us/web-1", mode=Mode.DNAT))), 1.0)
+    bench.plane.set_tunnels(orders("eu/a", "eu/b"), 1.0)
+    bench.settle()
+    bench.plane.take_flushes()
+    name = TunnelId("eu/a")
+    moved = replace(config.tunnels[name], local_ipv4=IPv4Address("10.255.77.1"))
+    after = replace(config, tunnels={**config.tunnels, name: moved})
+    bench.plane.configure(after, view_of({}, config=after), 2.0)
+    assert bench.settle() == ["+hide4"]
+    assert bench.plane.take_flushes() == (FlushConnections(bench.mark("eu/web-1")),), "they would hang"
+    bench.plane.configure(after, view_of({}, config=after), 3.0)
+    assert bench.plane.take_flushes() == ()
 
 
 # configurations
