@@ -142,6 +142,9 @@ class _Composer:
             if self._refused:
                 opens, closes = isinstance(event, yaml.CollectionStartEvent), isinstance(event, yaml.CollectionEndEvent)
                 self._refused += opens - closes
+                if self._refused > MAX_DEPTH:
+                    # the inside is not looked at, but the parser that words errors takes hours for brackets without end
+                    raise _TooMuch(_place(event.start_mark))
             elif isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:

@@ -67,6 +67,10 @@ class NotUnderstoodError(ValueError):
     """A line that is not in the form that ExaBGP 5.0 prints."""
 
 
+# a number that is too large is an OverflowError, brackets without end are a RecursionError
+_OTHER_FORM = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
 def hello(line: str) -> Hello:
     """Return a bridge's hello; raise NotUnderstoodError."""
     try:
@@ -79,7 +83,7 @@ def hello(line: str) -> Hello:
             config=str(said["config"]),
             uptime_s=float(said["uptime_s"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error
 
 
@@ -97,7 +101,7 @@ def route(line: str) -> tuple[Address, Route]:
             communities=tuple(sorted((_NAMES.get(one, one) for one in more.get("community", ())), key=_numbers)),
             large_communities=tuple(sorted(more.get("large-community", ()), key=_numbers)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error
 
 
@@ -135,7 +139,7 @@ def sessions(line: str) -> tuple[Session, ...]:
             )
             for one in json.loads(line)
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error
 
 
@@ -153,5 +157,5 @@ def event(line: str) -> SessionEvent | None:
         if state is None:
             return None
         return SessionEvent(ip_address(about["address"]["peer"]), state, str(about.get("reason", "")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error

@@ -1,0 +1,90 @@
+"""Random faults, two at once, then quiet: routers, kernels and clients are as an oracle of the world's state says.
+
+The seed is printed; ANYCASTD_SEED=N does the same again. What the oracle knows is what stands broken (chaos_truth.py);
+it asks no daemon what it thinks.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from tests.lab.chaos import COMMAND, Chaos
+from tests.lab.chaos_truth import Broken, kernel, wrong
+from tests.lab.fleet import Fleet
+from tests.lab.topology_facts import SITES
+from tests.wait import NotInTimeError, wait_until
+
+pytestmark = pytest.mark.lab
+
+RAGE_S = 30.0
+QUIET_WITHIN_S = 60.0
+"""A hold time of 9 s, then a session, then levels that wait for one another and for the budget (half-life 5 s)."""
+
+
+def seed_of() -> int:
+    """Return the seed that was asked for, or a new one."""
+    return int(os.environ.get("ANYCASTD_SEED") or random.SystemRandom().randrange(2**32))
+
+
+def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) -> float:
+    """Wait until everything is as the oracle says; return after how many seconds it was."""
+    begun_s = time.monotonic()
+
+    def as_it_must_be() -> bool:
+        found = wrong(chaos.world, broken)
+        assert not found, found
+        now = kernel(chaos.world.lab, SITES) if before is not None else None
+        assert now == before
+        return True
+
+    try:
+        wait_until("everything as the oracle says", QUIET_WITHIN_S, as_it_must_be)
+    except NotInTimeError as error:
+        message = "\n".join([str(error), f"standing: {broken}", *chaos.notes])
+        raise AssertionError(message) from error
+    return time.monotonic() - begun_s
+
+
+def same_configuration(world: Fleet) -> bool:
+    """Return whether every daemon has its file's configuration in force."""
+    said = {pop: world.lab.exec(pop, COMMAND, "reload").stdout.strip() for pop in SITES}
+    assert set(said.values()) == {"nothing changed"}, said
+    return True
+
+
+def play(world: Fleet, seed: int, seconds: float) -> None:
+    """Rounds of faults; after each one the world is judged, first with some faults standing, then whole."""
+    print(f"ANYCASTD_SEED={seed}")
+    chaos = Chaos(world, random.Random(seed))
+    whole = kernel(world.lab, SITES)
+    raged_s = 0.0
+    try:
+        while raged_s < seconds:
+            chaos.rage(min(RAGE_S, seconds - raged_s))
+            raged_s += RAGE_S
+            broken = chaos.leave_standing(chaos.some())
+            took_s = judge(chaos, broken)
+            chaos.note(f"with {len(chaos.standing)} faults standing all is as it must be after {took_s:.1f} s")
+            chaos.end()
+            wait_until("the configuration is in force", 20, lambda: same_configuration(world))
+            took_s = judge(chaos, Broken(), whole)
+            chaos.left.clear()
+            chaos.note(f"whole after {took_s:.1f} s")
+    finally:
+        chaos.end()
+        print("\n".join(chaos.notes))
+
+
+@pytest.mark.timeout(280)
+def test_random_faults_leave_nothing_stale_and_nothing_missing(world: Fleet) -> None:
+    play(world, seed_of(), float(os.environ.get("ANYCASTD_CHAOS_S", "60")))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_an_hour_of_random_faults(world: Fleet) -> None:
+    play(world, seed_of(), 3600.0)
