@@ -36,7 +36,7 @@ unit: ## unit tests only
 lab: ## lab tests: namespaces, FRR, BIRD, ExaBGP (root)
 	$(ROOT)
 	@[ -x $(PY) ] || .ci/setup
-	@echo "== slow and lab tests"; $(PY) -m pytest -q -m "(lab or slow) and not soak" -p no:randomly --timeout 180 tests
+	@echo "== slow and lab tests"; $(PY) -m tests.lab.side_by_side
 
 soak: ## the long runs (root)
 	$(ROOT)

@@ -10,12 +10,23 @@ import pytest
 
 from anycastd.lab import runner
 from anycastd.lab.running import Lab
-from tests.lab.eip_stage import Stage, on_stage
+from tests.lab.eip_stage import Stage, on_stage, wait_whole
 from tests.lab.fleet import Fleet
 from tests.lab.measured import Measured
 from tests.lab.topology_facts import GLOBAL, SITES, TWO_POPS
 
 NEEDED = {"ip": "iproute2", "nft": "nftables", "vtysh": "frr", "birdc": "bird2", "unshare": "util-linux"}
+
+
+OF_THE_WORLD = {"world_lab", "pair_lab", "measured"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a lab of everybody, before `-m` chooses: all others can run beside them."""
+    for item in items:
+        if isinstance(item, pytest.Function) and OF_THE_WORLD & set(item.fixturenames):
+            item.add_marker("world")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,6 +60,8 @@ def world(world_lab: Lab) -> Iterator[Fleet]:
     """The world in its normal state, before and after the test."""
     fleet = Fleet(world_lab, tuple(SITES.values()))
     fleet.wait_normal()
+    # a backend that is seen well again may still be given connections, or lose them
+    wait_whole(world_lab)
     fleet.wait_quiet()
     yield fleet
     fleet.heal()

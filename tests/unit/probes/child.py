@@ -37,6 +37,7 @@ async def _run(port: int, timeout_s: float, free: int | None) -> None:
         if os.read(0, 100):
             _limit(-1)
         else:
+            loop.remove_reader(0)
             ended.set_result(None)
 
     engine = Engine(loop, tell, dict)

@@ -1,0 +1,75 @@
+"""The lab tests in two processes at once: those of the running world, and those with namespaces of their own.
+
+python -m tests.lab.side_by_side [FILE...]
+
+The world's tests are seen as they run; what the others said is printed whole when both have ended. The world goes
+first where both want the processor: its clients measure how long they wait.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from tempfile import TemporaryFile
+from types import FrameType
+from typing import IO
+
+COMMON = ("-q", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout", "180")
+WANTED = "(lab or slow) and not soak"
+PR_SET_PDEATHSIG = 1
+NICE = 5
+
+
+def pytest_words(which: str, *files: str) -> list[str]:
+    """Return the command line of one of the two; of all files unless some are named."""
+    return [sys.executable, "-m", "pytest", "-m", f"{WANTED} and {which}", *COMMON, *(files or ("tests",))]
+
+
+def start(words: Sequence[str], out: IO[bytes] | None, nice: int = 0) -> subprocess.Popen[bytes]:
+    """Start one, in a session of its own: only we pass a signal on, once, so that it can clean up.
+
+    It is told too when we are killed.
+    """
+    libc = ctypes.CDLL(None)
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+        os.nice(nice)
+
+    return subprocess.Popen(
+        words, stdout=out, stderr=subprocess.STDOUT if out else None, start_new_session=True, preexec_fn=prepare
+    )
+
+
+def run(shown: Sequence[str], kept: Sequence[str]) -> int:
+    """Run both to their end; return 0 only if both did, 128 + the signal if we were told to go."""
+    told: list[int] = []
+    with TemporaryFile() as out:
+        both: list[subprocess.Popen[bytes]] = []
+
+        def pass_on(number: int, _frame: FrameType | None) -> None:
+            if not told:
+                told.append(number)
+                for one in both:
+                    one.send_signal(signal.SIGINT)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, pass_on)
+        begun_s = time.monotonic()
+        both.append(start(shown, None))
+        both.append(start(kept, out, NICE))
+        codes = [one.wait() for one in both]
+        out.seek(0)
+        print("== what ran beside it", flush=True)
+        sys.stdout.buffer.write(out.read())
+        print(f"== both: {time.monotonic() - begun_s:.0f} s, exit codes {codes[0]} and {codes[1]}", flush=True)
+    return 128 + told[0] if told else next((abs(code) for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(run(pytest_words("world", *sys.argv[1:]), pytest_words("not world", *sys.argv[1:])))

@@ -1,0 +1,60 @@
+"""Two test processes at once: either's failure is seen, what they say stays apart, a signal ends both in good order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.lab.side_by_side import pytest_words
+from tests.wait import wait_until
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = (
+    "import sys; from tests.lab.side_by_side import run; sys.exit(run(*(['sh', '-c', one] for one in sys.argv[1:])))"
+)
+
+
+def command(shown: str, kept: str) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, shown, kept]
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept", "code"), [("exit 0", "exit 0", 0), ("exit 1", "exit 0", 1), ("exit 0", "exit 5", 5)]
+)
+def test_a_failure_of_either_is_one(shown: str, kept: str, code: int) -> None:
+    done = subprocess.run(command(shown, kept), capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code
+    assert f"exit codes {shown[-1]} and {kept[-1]}" in done.stdout
+
+
+def test_what_one_says_stands_behind_what_the_other_says(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    kept = f"echo kept; echo bad >&2; touch {mark}"
+    shown = f"echo first; until [ -e {mark} ]; do sleep 0.01; done; echo last"
+    done = subprocess.run(command(shown, kept), capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[:5] == ["first", "last", "== what ran beside it", "kept", "bad"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> None:
+    ready, clean = [tmp_path / f"ready{n}" for n in (1, 2)], [tmp_path / f"clean{n}" for n in (1, 2)]
+    words = [
+        f"trap 'echo > {gone}; exit 3' INT; echo > {here}; while :; do sleep 0.01; done"
+        for here, gone in zip(ready, clean, strict=True)
+    ]
+    with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+        wait_until("both run", 10, lambda: all(one.exists() for one in ready))
+        os.kill(process.pid, how)
+        code = process.wait(10)
+    wait_until("both have cleaned up", 10, lambda: all(one.exists() for one in clean))
+    assert code == (-how if how is signal.SIGKILL else 128 + how)
+
+
+def test_every_test_is_in_one_of_the_two() -> None:
+    chosen = [words[words.index("-m", 2) + 1] for words in (pytest_words("world"), pytest_words("not world"))]
+    assert chosen == [f"(lab or slow) and not soak and {which}" for which in ("world", "not world")]
