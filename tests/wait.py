@@ -9,6 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 POLL_S = 0.02
+AT_LEAST_S = 15.0
+"""What every deadline is at least: it is no claim, and a slow or busy machine must meet it. What must be quick is
+measured."""
 
 
 class NotInTimeError(AssertionError):
@@ -18,8 +21,11 @@ class NotInTimeError(AssertionError):
 def wait_until(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
     """Return the first truthy value of `so()`, asked every 20 ms; raise NotInTimeError after `deadline_s` seconds.
 
+    A deadline below AT_LEAST_S is raised to it.
+
     An AssertionError raised by `so` counts as "not yet" and is shown if the deadline passes.
     """
+    deadline_s = max(deadline_s, AT_LEAST_S)
     end_s = time.monotonic() + deadline_s
     last: object = None
     while True:

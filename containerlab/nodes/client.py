@@ -7,6 +7,7 @@
 `sent_s` is CLOCK_MONOTONIC, the same clock for every node and test of one machine. Requests overlap: one that hangs
 does not hold up the next. Lines come in the order in which requests end. With --keep one connection per address
 carries all its requests, one after another, and its loss ends them: it shows whether connections live on.
+SIGTERM ends it as the end of its time does: what has begun is waited for, and told.
 With --from-port request number n of an address is sent from port P + n; `port` of a result is the sender's.
 Standard library only.
 """
@@ -16,11 +17,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import socket
 import sys
 import time
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+TOLD_TO_END: list[bool] = []
 
 
 async def ask(stream: Stream, address: str, path: str, keep: bool) -> tuple[int, dict[str, object]]:
@@ -119,6 +122,8 @@ async def on_one_connection(address: str, options: argparse.Namespace) -> bool:
 
 def more(options: argparse.Namespace, begin_s: float, number: int) -> bool:
     """Tell whether one more request is wanted."""
+    if TOLD_TO_END:
+        return False
     if options.count is not None:
         return number < int(options.count)
     return time.monotonic() - begin_s < float(options.seconds)
@@ -126,6 +131,7 @@ def more(options: argparse.Namespace, begin_s: float, number: int) -> bool:
 
 async def run(options: argparse.Namespace) -> int:
     """Ask all addresses at once; exit code 0 when every request was answered."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, TOLD_TO_END.append, True)
     way = on_one_connection if options.keep else on_new_connections
     return 0 if all(await asyncio.gather(*(way(address, options) for address in options.address))) else 1
 

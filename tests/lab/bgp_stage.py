@@ -25,7 +25,7 @@ from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.model.address import Family, NeighborName
 from anycastd.model.bgp import Announce, Priority, Route, SpeakerState, Withdraw
 from anycastd.model.topology import BgpConfig, Neighbor, Pop
-from tests.wait import NotInTimeError, wait_until
+from tests.wait import AT_LEAST_S, NotInTimeError, wait_until
 
 SINK_PROGRAM = Path(__file__).with_name("bgp_sink.py")
 CLONE_NEWNET = 0x40000000
@@ -45,6 +45,7 @@ rm -rf "$2"
 
 async def eventually(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
     """Return the first truthy value of `so()` without holding the event loop up."""
+    deadline_s = max(deadline_s, AT_LEAST_S)
     end_s = time.monotonic() + deadline_s
     while not (value := so()):
         if time.monotonic() > end_s:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import pytest
 
 from anycastd.lab.inside import NodeProcess
+from tests.lab.clients import Client, running
 from tests.lab.eip_stage import MODES, USER, Answers, Stage
 from tests.lab.measured import Row
-from tests.lab.topology_facts import CLIENT, answers, longest_gap_s
-from tests.wait import wait_until
+from tests.lab.topology_facts import longest_gap_s
 
-EVERY_MS, FOREVER_S = 10, 300
+EVERY_MS = 10
+BUSY = 3
+"""How much slower than the machine for which a bound was found a machine may be; what was measured is told."""
 
 
 @dataclass
@@ -26,6 +25,17 @@ class Load:
 
     fresh: Answers = field(default_factory=lambda: Answers(()))
     kept: Answers = field(default_factory=lambda: Answers(()))
+    clients: list[Client] = field(default_factory=list)
+
+    def felt(self) -> None:
+        """Wait until a client on new connections has felt what was done."""
+        self.clients[0].felt()
+
+    def more(self, count: int = 60) -> None:
+        """Wait until the clients have got so many good answers of each address from now on, and none bad."""
+        self.clients[0].more(count)
+        for client in self.clients[1:]:
+            client.more(5)
 
     def gap_ms(self, address: str) -> float:
         """Return the longest time between two good answers of new connections."""
@@ -38,43 +48,26 @@ class Load:
 
 
 @contextmanager
-def loaded(
-    stage: Stage, fresh: list[str], kept: list[str], seconds: float | None, patience_ms: int = 400
-) -> Iterator[Load]:
-    """Keep clients busy; what they saw is there when the block ends.
+def loaded(stage: Stage, fresh: list[str], kept: list[str], patience_ms: int = 400) -> Iterator[Load]:
+    """Keep clients busy until the block ends; what they saw is there then.
 
     `patience_ms` is how long one waits on a new connection: less than TCP takes to send a lost first packet again,
-    where losses are to be counted. `seconds` None: until the block ends.
+    where losses are to be counted.
     """
     load = Load()
-    with ExitStack() as stack:
-        running = {}
+    wanted = [
+        (name, addresses, how)
         for name, addresses, how in (
             ("fresh", fresh, ("--every-ms", str(EVERY_MS), "--timeout-ms", str(patience_ms))),
             ("kept", kept, ("--keep", "--every-ms", str(EVERY_MS * len(kept)), "--timeout-ms", "6000")),
-        ):
-            if addresses:
-                # a pipe that nobody empties would stop the client
-                said = stack.enter_context(NamedTemporaryFile("w+", encoding="utf-8"))
-                words = (*CLIENT, "--seconds", str(seconds or FOREVER_S), *how, *addresses)
-                running[name] = stage.lab.popen(USER, *words, stdout=said.file), Path(said.name)
-        for _, path in running.values():
-            wait_until("all goes well before anything happens", 5, partial(is_well, path))
-        try:
-            yield load
-        finally:
-            for name, (process, path) in running.items():
-                if seconds is None:
-                    process.terminate()
-                process.wait(60)
-                setattr(load, name, Answers(answers(path.read_text(encoding="utf-8"))))
-
-
-def is_well(path: Path) -> bool:
-    """Return whether a client has got an answer, and no failure."""
-    text = path.read_text(encoding="utf-8")
-    assert '"ok": false' not in text
-    return '"ok": true' in text
+        )
+        if addresses
+    ]
+    with running(stage.lab, [(USER, how, addresses) for _, addresses, how in wanted]) as clients:
+        load.clients = clients
+        yield load
+    for (name, _, _), client in zip(wanted, clients, strict=True):
+        setattr(load, name, Answers(client.rows))
 
 
 def each_mode(stage: Stage, *versions: int) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from anycastd.lab.inside import NodeProcess
 from anycastd.lab.running import Lab
+from tests.lab.clients import Client, running
 from tests.lab.topology_facts import (
     PREFIXES,
     REGIONS,
@@ -20,9 +20,7 @@ from tests.lab.topology_facts import (
     UNDERLAY_DEVICE,
     Answer,
     Site,
-    answers,
     ask,
-    asking,
     from_pop,
     heal_tunnels,
     longest_gap_s,
@@ -134,30 +132,29 @@ class Fleet:
         return tuple(ms for ms in stamps if ms >= 0)
 
     @contextmanager
-    def clients(self, *prefixes: str, seconds: float, every_ms: int = 100) -> Iterator[Watch]:
-        """Let every client ask for the services all the while; the answers are there when the block ends."""
-        options = ("--seconds", str(seconds), "--every-ms", str(every_ms), "--timeout-ms", "400")
+    def clients(
+        self, *prefixes: str, every_ms: int = 100, timeout_ms: int = 400, at: Sequence[str] = (), keep: bool = False
+    ) -> Iterator[Watch]:
+        """Let every client, or those named, ask for the services until the block ends; the answers are there then."""
+        options = ("--every-ms", str(every_ms), "--timeout-ms", str(timeout_ms), *(("--keep",) if keep else ()))
         addresses = [SERVICE[prefix] for prefix in prefixes]
-        running = {site.client: asking(self.lab, site.client, *addresses, options=options) for site in self.sites}
-        watch = Watch(running)
-        try:
-            yield watch
-        finally:
-            watch.end()
+        nodes = at or [site.client for site in self.sites]
+        with running(self.lab, [(node, options, addresses) for node in nodes]) as clients:
+            yield (watch := Watch(dict(zip(nodes, clients, strict=True))))
+        watch.seen = {node: client.rows for node, client in watch.running.items()}
 
 
 @dataclass
 class Watch:
     """What the clients saw."""
 
-    running: dict[str, NodeProcess]
+    running: dict[str, Client]
     seen: dict[str, tuple[Answer, ...]] = field(default_factory=dict)
 
-    def end(self) -> None:
-        """Wait until every client has ended."""
-        for client, process in self.running.items():
-            said, _ = process.communicate(timeout=60)
-            self.seen[client] = answers(said)
+    def more(self, count: int = 12) -> None:
+        """Wait until every client has got so many good answers of each service from now on."""
+        for client in self.running.values():
+            client.more(count)
 
     def of(self, client: str, prefix: str) -> tuple[Answer, ...]:
         """Return one client's answers for one prefix."""

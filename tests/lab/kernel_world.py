@@ -27,6 +27,7 @@ from anycastd.model.kernel import (
 )
 from anycastd.model.topology import KernelConfig
 from anycastd.reconcile.kernel import diff
+from tests.wait import AT_LEAST_S
 
 NAME = "anyckern"
 CONFIG = KernelConfig()
@@ -149,6 +150,7 @@ async def started(world: World, heard: Heard | None = None, **more: Any) -> Asyn
 
 async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float:
     """Wait in the loop; return how long it took."""
+    deadline_s = max(deadline_s, AT_LEAST_S)
     begun_s = time.monotonic()
     while not so():
         assert time.monotonic() - begun_s < deadline_s, f"not within {deadline_s} s: {what}"

@@ -30,7 +30,7 @@ from anycastd.model.address import Address
 from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import BUCKETS, DropElement, Limit, NftChange, NftSet, NftSettings, PutElement, Value
 from tests.lab.kernel_world import run
-from tests.wait import wait_until
+from tests.wait import AT_LEAST_S, wait_until
 
 T = TypeVar("T")
 
@@ -320,6 +320,7 @@ async def started(
 
 async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float:
     """Wait in the loop; return how long it took."""
+    deadline_s = max(deadline_s, AT_LEAST_S)
     loop = asyncio.get_running_loop()
     begun_s = loop.time()
     while not so():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
@@ -28,23 +29,25 @@ def test_what_was_sent_is_what_was_counted_in_every_mode(stage: Stage) -> None:
     sent = {address: (300 + 10 * number, 200 + number) for number, address in enumerate(eips)}
     send(stage, sent)
     stage.ask(*eips, count=5).all_ok()
-    quiet = wait_until("no packet is on its way", 10, lambda: unchanging(stage, eips))
     for address in eips:
         packets, size = sent[address]
-        came, went = (quiet[f"{way} {address}"] for way in ("in", "out"))
+        # the last packets of a connection may still come while we look
+        came, went = wait_until(f"both count the same of {address}", 15, partial(both_count, stage, address))
         assert came[0] > packets, "datagrams, and the packets of five requests"
         assert came[1] > packets * size
         assert went[0] >= 5 * 4
-        none = dict.fromkeys(("in limit", "in unbound", "in no_path", "out limit"), (0, 0))
-        settled(stage, address, {"in": came, "out": went, **none})
-        assert metric(stage, "anycastd_eip_packets_total", eip=address, direction="in") == came[0]
-        assert metric(stage, "anycastd_eip_bytes_total", eip=address, direction="out") == went[1]
 
 
-def unchanging(stage: Stage, eips: list[str]) -> dict[str, tuple[int, int]] | None:
-    """Return what the test's own table has counted, once two looks a wait apart are the same."""
-    seen = [{f"{way} {one}": watched(stage, one, way) for one in eips for way in ("in", "out")} for _ in range(2)]
-    return seen[1] if seen[0] == seen[1] else None
+def both_count(stage: Stage, address: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what came and what went by the test's own table; the API and the metrics must say the same."""
+    came, went = (watched(stage, address, way) for way in ("in", "out"))
+    none = dict.fromkeys(("in limit", "in unbound", "in no_path", "out limit"), (0, 0))
+    wanted = {"in": came, "out": went, **none}
+    have = totals(stage, address)
+    assert {key: have[key] for key in wanted} == wanted
+    assert metric(stage, "anycastd_eip_packets_total", eip=address, direction="in") == came[0]
+    assert metric(stage, "anycastd_eip_bytes_total", eip=address, direction="out") == went[1]
+    return came, went
 
 
 @pytest.mark.parametrize("version", BOTH)
@@ -86,7 +89,9 @@ def sum_of(have: dict[str, tuple[int, int]], way: str) -> int:
 
 @pytest.mark.parametrize("version", BOTH)
 def test_answers_above_the_limit_are_dropped_and_counted(stage: Stage, version: int) -> None:
-    address = stage.bound(version, "eu/b1", bandwidth={"in_bps": None, "out_bps": MBIT, "shaping": "police"})
+    # little, so that not all of it passes where a slow machine sends for seconds
+    limit = {"in_bps": None, "out_bps": MBIT // 4, "shaping": "police"}
+    address = stage.bound(version, "eu/b1", bandwidth=limit)
     watch(stage, address)
     count, payload = 500, 1200
     said = stage.lab.exec(USER, "ping", "-q", "-c", str(count), "-i", "0.002", "-s", str(payload), "-W", "1", address)
@@ -112,19 +117,32 @@ def test_what_is_sent_into_a_prefix_is_delivered_or_in_a_drop_counter(stage: Sta
         eips += [stage.bound(version, "eu/b1", bandwidth={"in_bps": MBIT, "out_bps": None, "shaping": "police"})]
         eips += [stage.allocate(version), stage.bound(version, "eu/b1", "eu/b2"), stage.fresh(version)]
         stage.change("PATCH", f"/v1/eips/{eips[-2]}", {"blocked": True, "blocked_reason": "test"})
+    known = eips[:6] + eips[7:13]
+    # what is late of the connections of earlier tests is in the sum too: then once more
+    assert any(all_accounted(stage, eips, known) for _ in range(3))
+
+
+def all_accounted(stage: Stage, eips: list[str], known: list[str]) -> bool:
+    """Send datagrams to all addresses; return whether each was delivered or is in one drop counter."""
     begun = {name: packets for name, (packets, _) in named(stage.lab, "anycastd").items()}
+    before = {one: totals(stage, one) for one in known}
     received = delivered(stage)
     count = 150
     send(stage, {address: (count, 1000) for address in eips}, "--port", "5999")
-    known = eips[:6] + eips[7:13]
 
     def accounted() -> int:
         passed = delivered(stage) - received
         dropped = sum(packets - begun[name] for name, (packets, _) in named(stage.lab, "anycastd").items())
-        have = [totals(stage, one) for one in known]
-        return passed + dropped + sum(sum_of(one, "in") - one["in"][0] for one in have)
+        limited = (refused(totals(stage, one)) - refused(before[one]) for one in known)
+        return passed + dropped + sum(limited)
 
-    wait_until("every packet is accounted for", 6, lambda: accounted() == count * len(eips))
+    wait_until("every packet is accounted for", 6, lambda: accounted() >= count * len(eips))
+    return accounted() == count * len(eips)
+
+
+def refused(have: dict[str, tuple[int, int]]) -> int:
+    """Return the packets of one EIP that came and were not let through."""
+    return sum_of(have, "in") - have["in"][0]
 
 
 DELIVERED = """table inet lab_got {

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from tests.lab.eip_load import dripping, each_mode, loaded, row
+from tests.lab.eip_load import BUSY, dripping, each_mode, loaded, row
 from tests.lab.eip_stage import BOTH, POP, Answers, Stage
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import (
@@ -34,32 +34,35 @@ def best_of(stage: Stage) -> str:
 def test_a_silently_cut_tunnel_is_left_and_connections_of_all_modes_go_on(stage: Stage, measured: Measured) -> None:
     eips = each_mode(stage, *BOTH)
     present = best_of(stage)
-    with loaded(stage, [eips[1]], eips, seconds=3) as load:
+    with loaded(stage, [eips[1]], eips) as load:
         underlay = present[-1]
         at_s = stage.world.hurt(
             partial(cut_tunnel, stage.lab, POP, "eu", underlay), partial(heal_tunnels, stage.lab, POP, underlay)
         )
         wait_until("the other tunnel", 5, lambda: stage.world.path_device(POP, PREFIX_A4) != present)
         moved_ms = (time.time() - at_s) * 1000
+        load.more()
     for address in eips:
         rows = load.kept.of(address).all_ok()
         assert set(rows.by()) == {"eu/b1"}
         assert max(one.took_ms for one in rows.rows) > 100, "the cut was felt, or nothing was shown"
     measured.add(row(load, eips[1], "EIP: tunnel cut silently", "its packets to the twin, connections go on", moved_ms))
-    assert load.gap_ms(eips[1]) < 1500
+    assert load.gap_ms(eips[1]) < BUSY * 1500
 
 
 def test_a_tunnel_device_that_goes_down_costs_almost_nothing(stage: Stage, measured: Measured) -> None:
     eips = each_mode(stage, *BOTH)
     present = best_of(stage)
     set_link = partial(stage.lab.exec, POP, "ip", "link", "set", present)
-    with loaded(stage, [eips[1]], eips, seconds=2.5) as load:
+    with loaded(stage, [eips[1]], eips) as load:
         stage.world.hurt(partial(set_link, "down", check=True), partial(set_link, "up"))
         wait_until("the other tunnel", 3, lambda: stage.world.path_device(POP, PREFIX_A6) not in (present, None))
+        load.more()
     for address in eips:
         assert set(load.kept.of(address).all_ok().by()) == {"eu/b1"}
     measured.add(row(load, eips[1], "EIP: tunnel device down", "its packets to the twin, connections go on"))
-    assert load.lost(eips[1]) <= 2
+    # of those sent each 10 ms: before the kernel, and then the daemon, have taken notice
+    assert load.lost(eips[1]) <= BUSY * 2
 
 
 def serve_again(stage: Stage, node: str) -> None:
@@ -79,28 +82,32 @@ def kill_server(stage: Stage, node: str) -> None:
 @pytest.mark.parametrize("version", BOTH)
 def test_a_killed_backend_costs_its_share_until_its_checks_fail(stage: Stage, measured: Measured, version: int) -> None:
     address = stage.bound(version, "eu/b1", "eu/b2", "us/b1@2")
-    with loaded(stage, [address], [], seconds=2.5) as load:
+    with loaded(stage, [address], []) as load:
         kill_server(stage, "eu-b1")
+        load.felt()
+        load.more()
     rows = load.fresh.rows
     assert set(Answers(rows[-20:]).all_ok().by()) == {"eu/b2"}
     failed = [one.sent_s for one in rows if not one.ok]
     took_ms = (failed[-1] - failed[0]) * 1000
     measured.add(row(load, address, f"EIP: backend killed, IPv{version}", "all its packets to the other", took_ms))
-    assert took_ms < 1500
-    assert load.gap_ms(address) < 500, "the other backend serves its share all the while"
+    assert took_ms < BUSY * 1500
+    assert load.gap_ms(address) < BUSY * 500, "the other backend serves its share all the while"
 
 
 def test_a_killed_region_is_left_for_the_other(stage: Stage, measured: Measured) -> None:
     eips = [stage.bound(version, "eu/b1", "eu/b2", "us/b1", "us/b2") for version in BOTH]
-    with loaded(stage, eips, [], seconds=3) as load:
+    with loaded(stage, eips, []) as load:
         for underlay in UNDERLAY_DEVICE:
             stage.world.hurt(
                 partial(cut_tunnel, stage.lab, POP, "eu", underlay), partial(heal_tunnels, stage.lab, POP, underlay)
             )
+        load.felt()
+        load.more()
     for address in eips:
         assert Answers(load.fresh.of(address).rows[-20:]).all_ok().share("us") == 100
         measured.add(row(load, address, "EIP: region cut off silently", f"{address}: all to the other region"))
-        assert load.gap_ms(address) < 2000
+        assert load.gap_ms(address) < BUSY * 2000
 
 
 def kill_pop(stage: Stage) -> None:
@@ -118,7 +125,7 @@ def revive_pop(stage: Stage) -> None:
 def test_a_dead_pop_is_replaced_by_another(stage: Stage, measured: Measured, light: str) -> None:
     # EIPs of the file stand at every POP
     eips = [SERVICE[PREFIX_A4], SERVICE[PREFIX_A6]]
-    with loaded(stage, eips, [], seconds=6 if light == "lost" else 14) as load:
+    with loaded(stage, eips, []) as load:
         if light == "lost":
             stage.world.hurt(lambda: stage.lab.link_down("t-fra", "eth1"), lambda: stage.lab.link_up("t-fra", "eth1"))
         else:
@@ -126,12 +133,14 @@ def test_a_dead_pop_is_replaced_by_another(stage: Stage, measured: Measured, lig
                 stage.world.hurt(partial(stage.lab.cut, POP, device), partial(stage.lab.heal, POP, device))
         # after its links: a machine without power closes no session
         stage.world.hurt(partial(kill_pop, stage), partial(revive_pop, stage))
+        load.felt()
+        load.more()
     for address in eips:
         assert Answers(load.fresh.of(address).rows[-20:]).all_ok()
         changed = "served by another POP once the router sees it"
         measured.add(row(load, address, f"EIP: POP killed, light {light}, {address}", changed))
         # the hold time is 9 s
-        assert load.gap_ms(address) < (4000 if light == "lost" else 12000)
+        assert load.gap_ms(address) < (BUSY * 4000 if light == "lost" else 9000 + BUSY * 3000)
     stage.world.heal()
     stage.world.wait_normal()
 
@@ -156,5 +165,5 @@ def test_connections_of_a_bad_backend_are_reset_at_once_and_no_others(stage: Sta
     resets_ms = {to: sorted((row["reset_s"] - at_s) * 1000 for row in ill if row["to"] == to) for to in eips}
     last_ms = max(times[-1] for times in resets_ms.values())
     measured.add(Row("EIP: backend hangs", f"its {len(ill)} connections are reset", last_ms, None, 0, 0))
-    assert last_ms < 5000
-    assert all(times[-1] - times[0] < 1000 for times in resets_ms.values()), "all at once"
+    assert last_ms < BUSY * 2500
+    assert all(times[-1] - times[0] < BUSY * 300 for times in resets_ms.values()), "all at once"

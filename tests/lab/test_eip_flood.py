@@ -48,7 +48,7 @@ def test_a_flood_of_connections_breaks_no_stateless_eip_and_no_connection(stage:
     most = limit(stage)
     if most > PACKETS:
         pytest.skip(f"this kernel tracks {most} connections, which {PACKETS} packets do not fill")
-    with loaded(stage, [*free, bound], [*free, bound], seconds=None, patience_ms=4000) as load:
+    with loaded(stage, [*free, bound], [*free, bound], patience_ms=4000) as load:
         said = stage.lab.exec(
             USER,
             "python3",

@@ -7,10 +7,11 @@ import re
 import signal
 import time
 from functools import partial
+from statistics import median
 
 import pytest
 
-from tests.lab.eip_load import each_mode, loaded, row
+from tests.lab.eip_load import BUSY, each_mode, loaded, row
 from tests.lab.eip_stage import BOTH, POP, Stage, cleaned, wait_whole
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import PREFIX_A4, PREFIX_A6, SERVICE
@@ -57,7 +58,7 @@ def dropped(stage: Stage) -> dict[str, int]:
 def test_fifty_reconciles_lose_nothing(stage: Stage) -> None:
     eips = each_mode(stage, *BOTH)
     before, drops = (table(stage), routes(stage)), dropped(stage)
-    with loaded(stage, [eips[1], eips[4]], eips, seconds=5, patience_ms=PATIENCE_MS) as load:
+    with loaded(stage, [eips[1], eips[4]], eips, patience_ms=PATIENCE_MS) as load:
         for number in range(50):
             if number % 5:
                 status, said = stage.status_of("POST", "/v1/reload")
@@ -76,12 +77,13 @@ def test_another_daemon_takes_over_and_nothing_is_lost(stage: Stage, measured: M
     # told to go it withdraws its prefixes: clients use other POPs, which know the EIPs of the file only
     fresh, kept = (OF_THE_FILE, []) if how is signal.SIGTERM else ([eips[1], OF_THE_FILE[1]], eips)
     before, pid, drops = table(stage), daemon(stage), dropped(stage)
-    with loaded(stage, fresh, kept, seconds=5, patience_ms=PATIENCE_MS) as load:
+    with loaded(stage, fresh, kept, patience_ms=PATIENCE_MS) as load:
         stage.lab.kill(POP, pid, how)
         wait_until("another daemon", 15, lambda: daemon(stage) not in (0, pid))
         wait_whole(stage.lab)
         if how is signal.SIGTERM:
             stage.world.wait_normal()
+        load.more()
     load.fresh.all_ok()
     if kept:
         load.kept.all_ok()
@@ -98,19 +100,21 @@ def test_a_flushed_ruleset_is_back_within_a_second(stage: Stage, measured: Measu
     eips = each_mode(stage, *BOTH)
     before = table(stage)
     took_ms = []
-    with loaded(stage, [eips[1]], eips, seconds=4) as load:
+    with loaded(stage, [eips[1]], eips) as load:
         for _ in range(5):
             stage.lab.exec(POP, "nft", "flush", "ruleset", check=True)
             at_s = time.monotonic()
             wait_until("the table is back", 5, lambda: table(stage) == before)
             took_ms.append((time.monotonic() - at_s) * 1000)
-    assert max(took_ms) < 1000, took_ms
+        load.more()
+    assert median(took_ms) < 1000, took_ms
+    assert max(took_ms) < BUSY * 1000, took_ms
     asked, lost = len(load.fresh.rows), load.lost(eips[1])
     gap_ms = load.gap_ms(eips[1])
     measured.add(
         Row("EIP: nft flush ruleset, 5 times", "rules and elements are back", max(took_ms), gap_ms, lost, asked)
     )
-    assert gap_ms < 1000
+    assert gap_ms < BUSY * 1000
     assert load.kept.all_ok(), "connections go on"
 
 

@@ -7,8 +7,9 @@ from functools import partial
 
 import pytest
 
-from tests.lab.eip_stage import BOTH, MODES, POP, USER, USER_AT, Answers, Stage, cleaned, echo_requests
-from tests.lab.topology_facts import answers, asking, make_backend
+from tests.lab.eip_load import loaded
+from tests.lab.eip_stage import BOTH, MODES, POP, USER, USER_AT, Answers, Maps, Stage, cleaned, echo_requests
+from tests.lab.topology_facts import make_backend
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -24,12 +25,12 @@ def test_an_eip_is_allocated_bound_by_weight_and_unbound(stage: Stage) -> None:
     assert not any(one.ok for one in stage.ask(*eips, count=2, options=("--timeout-ms", "300")).rows)
     for address, last in zip(eips, ("", "-6"), strict=True):
         assert "BIND" in stage.cli("eip", "associate", address, f"eu/b1{last}:100", f"eu/b2{last}:50")
-    got = stage.ask(*eips, count=CONNECTIONS, every_ms=2, options=("--from-port", "20000")).all_ok()
     maps = stage.maps()
+    first = maps.ports(dict.fromkeys(eips, 100 * 100 / 150), "eu/b1", CONNECTIONS)
+    got = stage.ask(*eips, count=CONNECTIONS, every_ms=2, options=("--from-port", str(first))).all_ok()
+    assert goes_as_hashed(got, maps)
     for address in eips:
         of_one = got.of(address)
-        wrong = [one for one in of_one.rows if f"{one.region}/{one.backend}" != maps.by_ports(address, one.port or 0)]
-        assert not wrong, (len(wrong), wrong[:3])
         assert len({one.port for one in of_one.rows}) == CONNECTIONS
         assert of_one.share("eu/b1") == pytest.approx(100 * 100 / 150, abs=5)
     assert "unbound" in stage.cli("eip", "disassociate", eips[0])
@@ -56,15 +57,25 @@ def test_weight_zero_gets_nothing_while_another_is_well(stage: Stage) -> None:
     assert stage.ask(address, count=100, every_ms=2).all_ok().by() == {"eu/b2": 100}
 
 
-@pytest.mark.parametrize("version", BOTH)
-def test_the_dial_moves_its_share_to_the_next_region(stage: Stage, version: int) -> None:
-    address = stage.allocate(version)
-    stage.bind(address, "eu/b1", "us/b1")
+def test_the_dial_moves_its_share_to_the_next_region(stage: Stage) -> None:
+    eips = [stage.bound(version, "eu/b1", "us/b1") for version in BOTH]
     stage.world.undo.append(partial(reset_dials, stage))
     for percent in (50, 0, 100):
         stage.cli("region", "dial", "eu", str(percent))
-        wait_until(f"dial {percent}", 5, partial(is_near, stage, address, percent))
-        assert shares(stage, address, 600) == pytest.approx(percent, abs=7)
+        wait_until(f"dial {percent}", 5, partial(is_near, stage, eips, percent))
+        maps, count = stage.maps(), CONNECTIONS if percent == 50 else 100
+        first = maps.ports(dict.fromkeys(eips, percent), "eu", count)
+        got = stage.ask(*eips, count=count, every_ms=2, options=("--from-port", str(first))).all_ok()
+        assert goes_as_hashed(got, maps)
+        for address in eips:
+            assert got.of(address).share("eu") == pytest.approx(percent, abs=5)
+
+
+def goes_as_hashed(got: Answers, maps: Maps) -> bool:
+    """Return whether each connection went where our own hash of its ports says."""
+    wrong = [one for one in got.rows if f"{one.region}/{one.backend}" != maps.by_ports(one.to, one.port or 0)]
+    assert not wrong, (len(wrong), wrong[:3])
+    return True
 
 
 def reset_dials(stage: Stage) -> None:
@@ -72,12 +83,9 @@ def reset_dials(stage: Stage) -> None:
         stage.cli("region", "dial", region, "--reset")
 
 
-def is_near(stage: Stage, address: str, percent: int) -> bool:
-    return abs(shares(stage, address, 100) - percent) < 15
-
-
-def shares(stage: Stage, address: str, count: int) -> float:
-    return stage.ask(address, count=count, every_ms=2).all_ok().share("eu")
+def is_near(stage: Stage, eips: list[str], percent: int) -> bool:
+    got = stage.ask(*eips, count=60, every_ms=2).all_ok()
+    return all(abs(got.of(address).share("eu") - percent) < 25 for address in eips)
 
 
 def test_the_dial_is_honoured_in_failover(stage: Stage) -> None:
@@ -89,9 +97,12 @@ def test_the_dial_is_honoured_in_failover(stage: Stage) -> None:
         lambda: make_backend(stage.lab, "eu-b1", "refuse"), lambda: make_backend(stage.lab, "eu-b1", "normal")
     )
     wait_until("eu/b1 is left", 5, lambda: "eu/b1" not in stage.ask(address, count=60).all_ok().by())
-    got = stage.ask(address, count=400, every_ms=2).all_ok()
+    maps = stage.maps()
+    first = maps.ports({address: 50}, "eu")
+    got = stage.ask(address, count=500, every_ms=2, options=("--from-port", str(first))).all_ok()
+    assert goes_as_hashed(got, maps)
     assert set(got.by()) == {"eu/b2", "us/b1"}
-    assert got.share("eu") == pytest.approx(50, abs=7)
+    assert got.share("eu") == pytest.approx(50, abs=5)
     stage.cli("region", "dial", "us", "0")
     wait_until("us is drained", 5, lambda: stage.ask(address, count=30).all_ok().by() == {"eu/b2": 30})
     make_backend(stage.lab, "eu-b2", "refuse")
@@ -103,33 +114,29 @@ def test_the_dial_is_honoured_in_failover(stage: Stage) -> None:
 def test_affinity_by_source_keeps_each_client_at_one_backend(stage: Stage, version: int) -> None:
     address = stage.allocate(version)
     stage.bind(address, "eu/b1", "eu/b2", affinity="source")
-    maps, used = stage.maps(), set()
+    maps = stage.maps()
     base, size = ("10.80.1.", 24) if version == 4 else ("fd00:80:1::", 64)
-    for last in range(11, 19):
-        source = f"{base}{last}"
+    of_backend: dict[str, list[str]] = {"eu/b1": [], "eu/b2": []}
+    for last in range(11, 99):
+        of_backend[maps.by_source(address, f"{base}{last}")].append(f"{base}{last}")
+    for source in (*of_backend["eu/b1"][:4], *of_backend["eu/b2"][:4]):
         nodad = ("nodad",) if version == 6 else ()
         cleaned(stage.world.undo, stage.lab, USER, "ip", "addr", "add", f"{source}/{size}", "dev", "eth1", *nodad)
         by = stage.ask(address, count=6, every_ms=1, options=("--from-address", source)).all_ok().by()
         assert by == {maps.by_source(address, source): 6}
-        used |= set(by)
-    assert used == {"eu/b1", "eu/b2"}
+    assert all(of_backend.values()), "both have some of these clients"
 
 
 @pytest.mark.parametrize("version", BOTH)
 def test_replace_makes_before_it_breaks(stage: Stage, version: int) -> None:
     address = stage.bound(version, "eu/b1")
     last = "-6" if version == 6 else ""
-    steady = ("--seconds", "2.5", "--every-ms", "10", "--timeout-ms", "3000")
-    kept = asking(stage.lab, USER, address, options=("--keep", *steady))
-    fresh = asking(stage.lab, USER, address, options=steady)
-    for one in (kept, fresh):
-        assert one.stdout is not None
-        assert '"backend": "b1"' in one.stdout.readline()
-    stage.cli("eip", "associate", "--replace", address, f"eu/b2{last}")
-    assert stage.ask(address).all_ok().by() == {"eu/b2": 10}
-    by = {name: Answers(answers(one.communicate(timeout=20)[0])) for name, one in (("kept", kept), ("fresh", fresh))}
-    assert set(by["fresh"].all_ok().by()) == {"eu/b1", "eu/b2"}
-    assert set(by["kept"].all_ok().by()) == {"eu/b1"}, "a connection that stands stays where it is"
+    with loaded(stage, [address], [address], patience_ms=3000) as load:
+        stage.cli("eip", "associate", "--replace", address, f"eu/b2{last}")
+        assert stage.ask(address).all_ok().by() == {"eu/b2": 10}
+        load.more()
+    assert set(load.fresh.all_ok().by()) == {"eu/b1", "eu/b2"}
+    assert set(load.kept.all_ok().by()) == {"eu/b1"}, "a connection that stands stays where it is"
 
 
 @pytest.mark.parametrize("version", BOTH)

@@ -194,7 +194,7 @@ async def test_a_killed_exabgp_is_replaced_and_frr_keeps_the_routes(ex: Stage) -
     began_s = time.monotonic()
     while len(one.of(Ready)) < 2 or not one.is_ready() or one.state("n10") != "established":
         missing += len(frr.routes()) != 10
-        assert time.monotonic() < began_s + 15
+        assert time.monotonic() < began_s + 30
         await asyncio.sleep(0.01)
     assert one.pid != old
     assert one.have("n10") == {}
@@ -214,9 +214,11 @@ async def test_a_stopped_exabgp_is_replaced_before_the_hold_time(ex: Stage) -> N
     stopped, began_s = one.pid, time.monotonic()
     kill(stopped, signal.SIGSTOP)
     await eventually("found wedged", 6, lambda: one.of(Wedged))
-    assert time.monotonic() - began_s < 4.5
     await eventually("another one", 6, lambda: one.is_ready() and one.pid != stopped)
-    await one.up("n2", within_s=8 - (time.monotonic() - began_s))
+    await one.up("n2")
+    took_s = time.monotonic() - began_s
+    print(f"stopped, found, replaced, session up: {took_s:.1f} s")
+    assert took_s < neighbor(2).hold_time_s
     assert [row["kind"] for row in sink.rows("notification", "closed")] == ["closed"]
     await one.speaker.stop(withdraw=True)
 
@@ -315,9 +317,8 @@ async def test_a_stop_leaves_nothing_stale_and_an_upgrade_does(ex: Stage, withdr
     await eventually("routes at FRR", 10, lambda: len(frr.routes()) == 500)
     await one.speaker.stop(withdraw=withdraws)
     assert one.of(Exited)
-    await asyncio.sleep(0.3)
+    await eventually("FRR has seen it go", 15, lambda: all(route.get("stale") for route in frr.routes().values()))
     assert len(frr.routes()) == (0 if withdraws else 500)
-    assert all(route.get("stale") for route in frr.routes().values())
 
 
 async def test_the_bridge_obeys_the_dead_man_in_two_stages(ex: Stage) -> None:
@@ -332,9 +333,12 @@ async def test_the_bridge_obeys_the_dead_man_in_two_stages(ex: Stage) -> None:
     await one.settled()
     await one.speaker.hand_over()
     gone_s = time.monotonic()
-    await eventually("depreferenced", 3, lambda: len(sink.table()["198.51.100.0/24"]["as_path"]) == 4)
-    assert 0.3 < time.monotonic() - gone_s < 1.2
     await eventually("withdrawn", 3, lambda: "198.51.100.0/24" not in sink.table())
+    # by the listener's clock: we may be late to look
+    first, second = sink.updates()[-2:]
+    assert (first["kind"], first["as_path"], second["kind"]) == ("announce", [65000] * 4, "withdraw")
+    assert 0.3 < first["t"] - gone_s < 1.4
+    assert 0.5 < second["t"] - first["t"] < 3
     two = await ex.driven(neighbor(2)).start()
     assert two.of(DeadManFired) == [DeadManFired("withdraw")]
     assert two.of(Adopted)
@@ -446,7 +450,8 @@ async def test_a_daemon_that_does_not_read_costs_no_session(ex: Stage) -> None:
     await eventually("all there", 30, lambda: len(sink.table()) == 3000)
     kill(daemon.process.pid, signal.SIGSTOP)
     try:
-        await asyncio.sleep(5.0)
+        # longer than the hold time
+        await asyncio.sleep(4.0)
     finally:
         kill(daemon.process.pid, signal.SIGCONT)
     dumps = len(daemon.said("DumpDone"))

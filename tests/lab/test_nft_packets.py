@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
 
@@ -148,7 +149,7 @@ async def test_a_limit_drops_and_counts_what_is_above_it(
     limit = nw.limited(to, 10_000, 5_000, way)
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3), limit])
     sender = world.socket("cli", socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
-    sent = 60
+    sent, begun_s = 60, time.monotonic()
     for _ in range(sent):
         sender.sendto(b"x" * 1000, (str(to), nw.ECHO_PORT))
     name, let = NftSet(f"lim{way}{version}"), NftSet(f"{way}{version}")
@@ -159,12 +160,11 @@ async def test_a_limit_drops_and_counts_what_is_above_it(
         counters = await table.counters()
         return counters.elements[name][to].packets + counters.elements[let][to].packets == sent
 
-    for _ in range(200):
-        if await all_seen():
-            break
+    while not await all_seen():
+        assert time.monotonic() < begun_s + 15
         await asyncio.sleep(0.01)
-    assert counters.elements[name][to].packets + counters.elements[let][to].packets == sent
-    assert 13_000 < counters.elements[let][to].bytes < 20_000
+    # and what comes while a slow machine still sends
+    assert 13_000 < counters.elements[let][to].bytes < 20_000 + 10_000 * (time.monotonic() - begun_s)
 
 
 def bucket(address: Address, to: Address, sport: int, dport: int, protocol: int) -> int:
@@ -384,7 +384,7 @@ async def test_an_icmp_error_of_a_translated_flow_without_a_connection_is_counte
     to, client = world.fresh(version), ip_address(nw.CLIENT[version])
     await nw.apply(table, [*nw.path(1, "dnat"), *nw.pool(3, nw.mark_of(1, "dnat")), *nw.bound(to, 3)])
     send_error(world, version, to, icmp_error(version, to, client, 24000, nw.ECHO_PORT))
-    for _ in range(100):
+    for _ in range(2000):
         if (await counted(table, NamedCounter.UNTRACKED)).packets:
             break
     assert (await counted(table, NamedCounter.UNTRACKED)).packets == 1

@@ -87,10 +87,11 @@ def fra(world: Fleet) -> Iterator[Fleet]:
 
 def test_a_killed_daemon_is_taken_over_without_an_update(fra: Fleet, measured: Measured) -> None:
     pid, speaker = daemon(fra), exabgp(fra)
-    with fra.clients(PREFIX_A4, PREFIX_B6, seconds=6) as watch:
+    with fra.clients(PREFIX_A4, PREFIX_B6) as watch:
         at_s = time.time()
         fra.lab.kill("fra", pid, signal.SIGKILL)
         wait_until("a new daemon", 10, lambda: is_ready(fra) and daemon(fra) != pid)
+        watch.more()
     assert exabgp(fra) == speaker
     assert told_nothing(fra, at_s)
     assert watch.lost("c-fra", PREFIX_A4) == 0
@@ -110,8 +111,8 @@ def test_a_dead_daemon_leaves_everything_standing(fra: Fleet) -> None:
     fra.lab.exec("fra", "touch", "/run/no-restart", check=True)
     at_s = time.time()
     fra.lab.kill("fra", daemon(fra), signal.SIGKILL)
-    with fra.clients(*PREFIXES, seconds=4) as watch:
-        pass
+    with fra.clients(*PREFIXES) as watch:
+        watch.more(30)
     assert told_nothing(fra, at_s)
     assert all(watch.lost("c-fra", prefix) == 0 for prefix in PREFIXES)
 
@@ -127,10 +128,11 @@ def test_a_killed_bridge_changes_no_route(fra: Fleet) -> None:
 
 def test_a_killed_exabgp_is_replaced_and_no_client_notices(fra: Fleet, measured: Measured) -> None:
     pid = exabgp(fra)
-    with fra.clients(PREFIX_A4, PREFIX_B6, seconds=8) as watch:
+    with fra.clients(PREFIX_A4, PREFIX_B6) as watch:
         fra.lab.kill("fra", pid, signal.SIGKILL)
         wait_until("another ExaBGP", 10, lambda: exabgp(fra) != pid)
         fra.wait_normal()
+        watch.more()
     lost = watch.lost("c-fra", PREFIX_A4)
     measured.add(
         Row(
@@ -152,14 +154,15 @@ def test_a_stopped_exabgp_is_found_and_replaced_before_the_hold_time(fra: Fleet,
     after_ms = (time.time() - at_s) * 1000
     fra.wait_normal()
     measured.add(Row("ExaBGP stopped (SIGSTOP)", "found wedged, killed, replaced", after_ms, None, 0, 0))
-    assert after_ms < 7000
+    # found in 3 s, and the hold time is 9 s
+    assert after_ms < 9000
 
 
 def test_a_daemon_that_was_stopped_for_a_while_blames_nobody(fra: Fleet) -> None:
     pid, at_s = daemon(fra), time.time()
     fra.lab.pause("fra", pid)
-    with fra.clients(PREFIX_A4, seconds=5) as watch:
-        pass
+    with fra.clients(PREFIX_A4) as watch:
+        watch.more(40)
     fra.lab.resume("fra", pid)
     wait_until("ready", 10, lambda: is_ready(fra))
     assert told_nothing(fra, at_s)
@@ -168,10 +171,11 @@ def test_a_daemon_that_was_stopped_for_a_while_blames_nobody(fra: Fleet) -> None
 
 def test_the_whole_group_killed_comes_back_without_losing_a_route(fra: Fleet, measured: Measured) -> None:
     group = [daemon(fra), bridge(fra), exabgp(fra)]
-    with fra.clients(PREFIX_A4, PREFIX_B4, seconds=10) as watch:
+    with fra.clients(PREFIX_A4, PREFIX_B4) as watch:
         fra.lab.exec("fra", "kill", "-9", *map(str, group), check=True)
         wait_until("ready again", 20, lambda: is_ready(fra) and exabgp(fra) not in group)
         fra.wait_normal()
+        watch.more()
     lost = watch.lost("c-fra", PREFIX_A4)
     measured.add(
         Row(
@@ -311,8 +315,8 @@ def test_nothing_is_announced_before_the_checks_have_risen(fra: Fleet) -> None:
     at_s = time.time()
     addresses = {FRA.pop_address(4), FRA.pop_address(6)}
     wait_until("sessions with fra", 20, lambda: addresses <= established(fra.lab, FRA))
-    with fra.clients(PREFIX_A4, seconds=2):
-        pass
+    up_s = time.monotonic()
+    wait_until("twice the time in which checks rise", 20, lambda: time.monotonic() > up_s + 2)
     assert told_nothing(fra, at_s)
     fra.heal()
     fra.wait_normal()
