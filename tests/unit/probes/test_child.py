@@ -49,7 +49,6 @@ def child(out: Path, *arguments: object) -> Iterator[Child]:
 
 
 @pytest.mark.slow
-@pytest.mark.timed
 def test_stopped_for_two_seconds(tmp_path: Path) -> None:
     """What was in flight is our own fault, missed slots are not caught up on, and all is well after."""
     with server(answer(OK, delay_s=0.2)) as running, child(tmp_path / "out", running.port, 0.4) as it:

@@ -17,7 +17,7 @@ from anycastd.model.probe import Outcome, ProbeResult, Why
 from anycastd.probes.engine import Engine
 from tests.unit.probes.world import OK, Probing, Server, answer, hang, http, probing, server, spec, tcp, unused_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.timed]
+pytestmark = pytest.mark.slow
 """Real sockets and real time: 15 s in all, most of it waiting."""
 
 SLOW = Timing(interval_s=3600.0)
