@@ -205,6 +205,7 @@ class Region(Aged):
     configured_percentage: int
     health: Health
     reason: HealthReason
+    detail: str
     usable_when: str
     tunnels: GradedCount
     backends: GradedCount

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from anycastd.config.build_eips import eip_config, eips_of, region_number
+from anycastd.config.build_rules import rule_of, usable_when_of
 from anycastd.config.check_options import absolute
 from anycastd.config.expand import OF_DEVICES, CheckBook, backend_probes, tunnel_probes
 from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.neighbors import ExportSection, NeighborSection
-from anycastd.config.schema.prefixes import AnnounceWhen, PrefixSection
+from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.regions import RegionSection
 from anycastd.config.schema.root import Root
+from anycastd.config.schema.rules import GroupSection
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
 from anycastd.config.slots import table_slots
@@ -25,18 +27,15 @@ from anycastd.model.topology import (
     ApiConfig,
     Backend,
     BgpConfig,
-    Condition,
     Config,
     Export,
     KernelConfig,
     LoggingConfig,
-    Need,
     Neighbor,
     Pop,
     PrefixSpec,
     PrefixTimers,
     Region,
-    Scope,
     SelfTest,
     Tunnel,
 )
@@ -69,13 +68,12 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
     return Config(
         pop=pop,
         neighbors=neighbors,
-        regions={RegionName(name): _region(name, region) for name, region in root.regions.items()},
+        regions={RegionName(name): _region(name, region, root.groups) for name, region in root.regions.items()},
         tunnels=tunnels,
         backends=backends,
         probes=_probes(root, book, tunnels, backends),
         prefixes={
-            prefix: _prefix(prefix, section, root.timers, neighbors.values())
-            for prefix, section in root.prefixes.items()
+            prefix: _prefix(prefix, section, root, neighbors.values()) for prefix, section in root.prefixes.items()
         },
         self_test=_self_test(root.self_test, book),
         api=_api(root.api, directory),
@@ -159,12 +157,12 @@ def _tunnels(root: Root, directory: str) -> dict[TunnelId, Tunnel]:
     }
 
 
-def _region(name: str, section: RegionSection) -> Region:
+def _region(name: str, section: RegionSection, groups: Mapping[str, GroupSection]) -> Region:
     return Region(
         name=RegionName(name),
         tunnels=tuple(TunnelId(f"{name}/{key}") for key in section.tunnels),
         backends=tuple(BackendId(f"{name}/{key}") for key in section.backends),
-        usable_when=section.usable_when,
+        usable_when=usable_when_of(section.usable_when, groups),
         priority=section.priority,
         number=region_number(name, section.number),
         mode=section.mode,
@@ -186,36 +184,24 @@ def _probes(
     return tuple(probes)
 
 
-def condition_of(section: AnnounceWhen) -> Condition:
-    """Return the condition of an `announce_when`."""
-    regions = tuple(RegionName(name) for name in section.of)
-    if not section.scopes:
-        return Condition(regions=regions)
-    scope = section.scopes[0]
-    need: Need = getattr(section, scope)
-    return Condition(scope=Scope(scope), need=need, regions=regions)
-
-
 def timers_of(own: TimersSection, general: TimersSection) -> PrefixTimers:
     """Return the timers of a prefix: its own, else the global, else the defaults."""
     written = general.model_dump(exclude_none=True) | own.model_dump(exclude_none=True)
     return PrefixTimers(**{f"{name}_s": seconds for name, seconds in written.items()})
 
 
-def _prefix(
-    prefix: Prefix, section: PrefixSection, general: TimersSection, neighbors: Iterable[Neighbor]
-) -> PrefixSpec:
+def _prefix(prefix: Prefix, section: PrefixSection, root: Root, neighbors: Iterable[Neighbor]) -> PrefixSpec:
     family = family_of(prefix)
     return PrefixSpec(
         prefix=prefix,
-        announce_when=condition_of(section.announce_when),
+        announce_when=rule_of(section.announce_when, root.groups),
         min_announcers=section.min_announcers,
         last_resort=section.last_resort,
         when_degraded=section.when_degraded,
         depref_prepend=section.depref_prepend,
         dead_man=section.dead_man.action,
         dead_man_after_s=section.dead_man.after,
-        timers=timers_of(section.timers, general),
+        timers=timers_of(section.timers, root.timers),
         neighbors=tuple(
             neighbor.name
             for neighbor in neighbors

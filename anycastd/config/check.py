@@ -11,6 +11,7 @@ from anycastd.config.rules import (
     check_files,
     check_kinds,
     checks,
+    conditions,
     eips,
     files,
     machine,
@@ -33,6 +34,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *regions.RULES,
     *tunnels.RULES,
     *prefixes.RULES,
+    *conditions.RULES,
     *eips.RULES,
 )
 

@@ -23,18 +23,8 @@ class CheckBook:
 
     def specs(self, uses: Iterable[CheckUse]) -> Iterator[CheckSpec]:
         """Yield the checks of one target; an inline check is named after its kind, with a number if that is taken."""
-        uses = tuple(uses)
-        taken = {use for use in uses if isinstance(use, str)}
-        for use in uses:
-            if isinstance(use, str):
-                yield self._spec(use, self.named[use])
-                continue
-            name, number = use.kinds[0], 1
-            while name in taken:
-                number += 1
-                name = f"{use.kinds[0]}-{number}"
-            taken.add(name)
-            yield self._spec(name, use)
+        for name, use in named(uses):
+            yield self._spec(name, self.named[use] if isinstance(use, str) else use)
 
     def _spec(self, name: str, section: CheckSection) -> CheckSpec:
         check = section.only
@@ -52,6 +42,22 @@ class CheckBook:
             timing=timing,
             limits=limits_of(check),
         )
+
+
+def named(uses: Iterable[CheckUse]) -> Iterator[tuple[str, CheckUse]]:
+    """Yield the name of each check of one target: an inline one has that of its kind, with a number if it is taken."""
+    uses = tuple(uses)
+    taken = {use for use in uses if isinstance(use, str)}
+    for use in uses:
+        if isinstance(use, str):
+            yield use, use
+            continue
+        name, number = use.kinds[0], 1
+        while name in taken:
+            number += 1
+            name = f"{use.kinds[0]}-{number}"
+        taken.add(name)
+        yield name, use
 
 
 def pairs(tunnel: Tunnel | TunnelSection) -> tuple[tuple[Address, Address], ...]:

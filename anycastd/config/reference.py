@@ -15,6 +15,7 @@ from anycastd.config.schema.base import key_of
 from anycastd.config.schema.checks import CheckSection, TimedCheck
 from anycastd.config.schema.eips import TargetSection
 from anycastd.config.schema.root import REQUIRED, Root
+from anycastd.config.schema.rules import GroupSection, RuleSection
 from anycastd.config.schema.timers import TimersSection
 from anycastd.config.validate import inner
 from anycastd.model.topology import PrefixTimers
@@ -37,7 +38,10 @@ prefixes, EIPs, neighbors, regions, tunnels or backends, or that would unbind or
 `anycastd reload --expect-removals N` says how many of all these go, or stop.
 """
 
-_MIXED = {CheckSection: "list (name or check)", TargetSection: "list (region/backend or mapping)"}
+_MIXED = {
+    CheckSection: "list (name or check)",
+    TargetSection: "list (region/backend or mapping)",
+}
 """Lists of names or of what is written in place."""
 _KEYS = {"prefixes": "prefixes.PREFIX", "eips": "eips.ADDRESS"}
 
@@ -54,9 +58,14 @@ def types_of(annotation: Any, metadata: tuple[object, ...] = ()) -> Iterator[Val
 
 def _label(field: FieldInfo) -> str:
     annotation = inner(field.annotation) or field.annotation
+    if annotation is RuleSection:
+        labels = [one.label for one in types_of(field.annotation, tuple(field.metadata))]
+        return f"{labels[0]}, or a [rule](#rules)" if labels else "[rule](#rules)"
     labels = [one.label for one in types_of(annotation, tuple(field.metadata))]
     if get_origin(annotation) is dict:
         return f"mapping ({labels[0]}: ...)"
+    if get_origin(annotation) is tuple and inner(get_args(annotation)[0]) is RuleSection:
+        return "list (name or rule)" if labels else "list (rule)"
     if get_origin(annotation) is tuple:
         return _MIXED.get(inner(get_args(annotation)[0]), f"list ({labels[0]})")
     return labels[0] if labels else "mapping"
@@ -101,7 +110,7 @@ def _section(title: str, model: type[BaseModel], level: int) -> Iterator[str]:
     yield from _table(model)
     for name, field in model.model_fields.items():
         below = _model_in(field)
-        if below is CheckSection or below is TimersSection:
+        if below in (CheckSection, TimersSection, RuleSection):
             continue
         if below is not None:
             key = {dict: f"{name}.NAME", tuple: f"{name}[N]"}.get(_form(field), name)
@@ -138,6 +147,8 @@ def page() -> str:
         model = _model_in(field)
         if model is None:
             continue
+        if model is GroupSection:
+            lines += _section("rules", RuleSection, 2)
         key = _KEYS.get(name, f"{name}.NAME" if _form(field) is dict else name)
         lines += _section(key, model, 2)
     return "\n".join(lines) + "\n"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 
 from anycastd.config.fields import ValueType, text_of
 from anycastd.config.net_fields import read_host_address, read_ipv4, read_ipv6, read_network
 from anycastd.config.shown import shown
-from anycastd.model.address import Prefix
+from anycastd.model.address import Prefix, TunnelId
 from anycastd.model.tunnel_device import Endpoint
 
 KEY_BYTES = 32
@@ -102,3 +103,16 @@ OwnIpv6Field = Annotated[OwnIpv6, ValueType("IPv6 address[/length]", _read_own6,
 PublicKey = Annotated[str, ValueType("key", _read_key)]
 EndpointField = Annotated[Endpoint, ValueType("address:port", _read_endpoint, _show_endpoint)]
 NetworkField = Annotated[Prefix, ValueType("prefix", read_network)]
+
+_TUNNEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}/[A-Za-z][A-Za-z0-9_-]{0,31}\Z")
+
+
+def read_tunnel(value: object) -> TunnelId:
+    """Return the id of a tunnel, `REGION/TUNNEL`; whether there is one is another question."""
+    if not isinstance(value, str) or not _TUNNEL.match(value):
+        message = f"{shown(value)} does not name a tunnel; write REGION/TUNNEL, such as eu-central/euc-1"
+        raise ValueError(message)
+    return TunnelId(value)
+
+
+TunnelField = Annotated[TunnelId, ValueType("region/tunnel", read_tunnel)]

@@ -145,7 +145,7 @@ def _entry(path: Path) -> Path:
         return path[:4]
     if path[:1] == ("self_test",) and len(path) >= 3 and path[1] == "targets":
         return path[:3]
-    if path[:1] in (("neighbors",), ("checks",), ("prefixes",), ("regions",), ("eips",)):
+    if path[:1] in (("neighbors",), ("checks",), ("groups",), ("prefixes",), ("regions",), ("eips",)):
         return path[:2]
     return path[:1]
 

@@ -6,10 +6,12 @@ tunnels (the backend), through one only (that path), or no tunnel is healthy (no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from anycastd.health.rules import Leaf, Value, value_of
 from anycastd.model.address import BackendId, CheckId, RegionName, TunnelId
+from anycastd.model.decision import Truth
 from anycastd.model.health import (
     BackendView,
     CheckState,
@@ -21,7 +23,7 @@ from anycastd.model.health import (
     SelfTestView,
     TunnelView,
 )
-from anycastd.model.topology import Config, Region
+from anycastd.model.topology import Condition, Config, Group, Member, MemberKind, Need, Region, Scope
 
 _WORST_FIRST = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL, Health.DEGRADED)
 _REASON_OF = {
@@ -108,7 +110,7 @@ def assess_region(
             latency_ms=combined.latency_ms,
             healthy_backends=sum(view.paths.get(id_, Health.UNKNOWN).is_usable for view in backends.values()),
         )
-    return tunnels, backends, _region(region, tunnels, backends, now_s, before)
+    return tunnels, backends, _region(region, tunnels, backends, checks, now_s, before)
 
 
 def _backend(
@@ -170,14 +172,16 @@ def _region(
     region: Region,
     tunnels: Mapping[TunnelId, TunnelView],
     backends: Mapping[BackendId, BackendView],
+    checks: Mapping[CheckId, CheckState],
     now_s: float,
     before: HealthView | None,
 ) -> RegionView:
     states = [view.health for view in tunnels.values()]
+    detail = ""
     if any(state.is_usable for state in states):
-        health, reason = _by_backends(
-            region, [Health.UNHEALTHY if is_cut_off(v, tunnels) else v.health for v in backends.values()]
-        )
+        value = _usable_when(region, tunnels, backends, checks)
+        health, reason = _by_rule(region, value)
+        detail = "" if isinstance(region.usable_when, Need) else value.detail
         if health is Health.HEALTHY and Health.HEALTHY not in states:
             health, reason = Health.DEGRADED, HealthReason.TUNNELS_DEGRADED
     else:
@@ -194,6 +198,7 @@ def _region(
         total_backends=len(region.backends),
         degraded_tunnels=states.count(Health.DEGRADED),
         degraded_backends=sum(view.health is Health.DEGRADED for view in backends.values()),
+        detail=detail,
     )
 
 
@@ -205,17 +210,56 @@ def _without_tunnels(states: list[Health]) -> tuple[Health, HealthReason]:
     return Health.UNHEALTHY, HealthReason.NO_USABLE_TUNNEL
 
 
-def _by_backends(region: Region, states: list[Health]) -> tuple[Health, HealthReason]:
-    need = region.usable_when.of(len(region.backends))
-    if states.count(Health.HEALTHY) >= need:
-        return Health.HEALTHY, HealthReason.ENOUGH_BACKENDS
-    if sum(state.is_usable for state in states) >= need:
-        return Health.DEGRADED, HealthReason.BACKENDS_DEGRADED
-    if len(states) - states.count(Health.UNHEALTHY) < need:
-        return Health.UNHEALTHY, HealthReason.TOO_FEW_BACKENDS
-    if Health.INITIAL in states:
+def _usable_when(
+    region: Region,
+    tunnels: Mapping[TunnelId, TunnelView],
+    backends: Mapping[BackendId, BackendView],
+    checks: Mapping[CheckId, CheckState],
+) -> Value:
+    def look(leaf: Leaf) -> Mapping[str, Health]:
+        members = (
+            leaf.members if isinstance(leaf, Group) else (leaf,) if isinstance(leaf, Member) else _all(region, leaf)
+        )
+        return {member.id: member_health(member, tunnels, backends, checks) for member in members}
+
+    rule = region.usable_when
+    return value_of(Condition(Scope.BACKENDS, rule) if isinstance(rule, Need) else rule, look)
+
+
+def _by_rule(region: Region, value: Value) -> tuple[Health, HealthReason]:
+    """Return what `usable_when` makes of a region, a tunnel of which is usable."""
+    is_rule = not isinstance(region.usable_when, Need)
+    if value.truth is Truth.TRUE and value.well is Truth.TRUE:
+        return Health.HEALTHY, HealthReason.RULE_HOLDS if is_rule else HealthReason.ENOUGH_BACKENDS
+    if value.truth is Truth.TRUE:
+        return Health.DEGRADED, HealthReason.RULE_HOLDS_DEGRADED if is_rule else HealthReason.BACKENDS_DEGRADED
+    if value.truth is Truth.FALSE:
+        return Health.UNHEALTHY, HealthReason.RULE_FAILS if is_rule else HealthReason.TOO_FEW_BACKENDS
+    if value.first:
         return Health.INITIAL, HealthReason.CHECKS_PENDING
     return Health.UNKNOWN, HealthReason.CHECK_BROKEN
+
+
+def _all(region: Region, condition: Condition) -> Iterator[Member]:
+    if condition.scope is Scope.TUNNELS:
+        return (Member(MemberKind.TUNNEL, id_) for id_ in region.tunnels)
+    return (Member(MemberKind.BACKEND, id_) for id_ in region.backends)
+
+
+def member_health(
+    member: Member,
+    tunnels: Mapping[TunnelId, TunnelView],
+    backends: Mapping[BackendId, BackendView],
+    checks: Mapping[CheckId, CheckState],
+) -> Health:
+    """Return what is believed of a tunnel, backend or check that a rule names; a backend that is cut off is no use."""
+    if member.kind is MemberKind.TUNNEL:
+        return tunnels[TunnelId(member.id)].health
+    if member.kind is MemberKind.BACKEND:
+        view = backends[BackendId(member.id)]
+        return Health.UNHEALTHY if is_cut_off(view, tunnels) else view.health
+    state = checks.get(CheckId(member.id))
+    return Health.UNKNOWN if state is None else state.health
 
 
 def assess(

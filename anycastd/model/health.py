@@ -49,6 +49,9 @@ class HealthReason(StrEnum):
     ENOUGH_BACKENDS = "enough_backends"
     TUNNELS_DEGRADED = "tunnels_degraded"
     BACKENDS_DEGRADED = "backends_degraded"
+    RULE_HOLDS = "rule_holds"
+    RULE_HOLDS_DEGRADED = "rule_holds_degraded"
+    RULE_FAILS = "rule_fails"
     NO_CHECKS = "no_checks"
 
 
@@ -193,7 +196,10 @@ class BackendView:
 
 @dataclass(frozen=True, slots=True)
 class RegionView:
-    """One region: HEALTHY means this POP can serve from it now; DEGRADED: so it can, but not well."""
+    """One region: HEALTHY means this POP can serve from it now; DEGRADED: so it can, but not well.
+
+    `detail` says what a composed `usable_when` is made from, and what is missing.
+    """
 
     name: RegionName
     health: Health
@@ -205,6 +211,7 @@ class RegionView:
     total_backends: int = 0
     degraded_tunnels: int = 0
     degraded_backends: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

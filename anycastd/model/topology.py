@@ -48,11 +48,66 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """`announce_when`: how many of which things. Empty `regions` means every region of the POP."""
+    """How many of which things. Empty `regions` means every region of the POP (of `usable_when`: the region itself)."""
 
     scope: Scope = Scope.REGIONS
     need: Need = field(default_factory=Need)
     regions: tuple[RegionName, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.scope.value}: {self.need}"
+
+
+class MemberKind(StrEnum):
+    """What a rule or group can name one of."""
+
+    REGION = "region"
+    TUNNEL = "tunnel"
+    BACKEND = "backend"
+    CHECK = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One thing that must be usable; `id` is a region's name, `region/name`, or a check's id as `/v1/checks` has it."""
+
+    kind: MemberKind
+    id: str
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Return itself, as a group of one."""
+        return (self,)
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Named things of which so many must be usable."""
+
+    name: str
+    need: Need
+    members: tuple[Member, ...]
+
+    def __str__(self) -> str:
+        return f"group {self.name}: {self.need}"
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """Rules of which so many must hold; `all` and `any` are needs as well."""
+
+    need: Need
+    parts: tuple[Rule, ...]
+
+    def __str__(self) -> str:
+        return f"{self.need} of ({'; '.join(map(str, self.parts))})"
+
+
+Rule = Condition | Member | Group | AtLeast
+"""`announce_when`, and `usable_when` where a number of backends is not enough to say."""
 
 
 class LastResort(StrEnum):
@@ -99,7 +154,7 @@ class PrefixSpec:
     """One prefix that this POP may announce."""
 
     prefix: Prefix
-    announce_when: Condition = field(default_factory=Condition)
+    announce_when: Rule = field(default_factory=Condition)
     min_announcers: int = 1
     last_resort: LastResort = LastResort.STAY
     when_degraded: WhenDegraded = WhenDegraded.KEEP
@@ -207,12 +262,12 @@ class ReturnPath(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A place with backends; `usable_when` says how many of its backends must be healthy."""
+    """A place with backends; `usable_when`: how many of them must be usable, or a rule over what is in the region."""
 
     name: RegionName
     tunnels: tuple[TunnelId, ...]
     backends: tuple[BackendId, ...]
-    usable_when: Need = field(default_factory=Need)
+    usable_when: Need | Rule = field(default_factory=Need)
     priority: int = 1
     number: int = 0
     """1..255, from the name unless written: the top byte of marks, and the region's routing table."""

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
 
-from anycastd.health.assess import is_cut_off
-from anycastd.model.address import Family, Prefix, RegionName, family_of
-from anycastd.model.decision import Truth
-from anycastd.model.health import Health, HealthView
-from anycastd.model.topology import Condition, Config, Scope, Tunnel
+from anycastd.health.assess import member_health
+from anycastd.health.rules import Leaf, Value, value_of
+from anycastd.model.address import CheckId, Family, Prefix, RegionName, TunnelId, family_of
+from anycastd.model.health import CheckState, Health, HealthView
+from anycastd.model.topology import AtLeast, Condition, Config, Group, Member, MemberKind, Rule, Scope, Tunnel
 
 _BEST_FIRST = (Health.HEALTHY, Health.DEGRADED, Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY)
-
-
-class Value(NamedTuple):
-    """What a condition comes to.
-
-    `detail` is a sentence saying what it was made from; `first`: first verdicts are awaited; `well`: its value if
-    what is DEGRADED did not count.
-    """
-
-    truth: Truth
-    detail: str = ""
-    first: bool = False
-    well: Truth = Truth.UNKNOWN
 
 
 def carries(tunnel: Tunnel, family: Family) -> bool:
@@ -43,12 +29,35 @@ def reaches(config: Config, region: RegionName, version: int) -> bool:
     return any(carries(config.tunnels[id_], family) for id_ in config.regions[region].tunnels)
 
 
-def counted(config: Config, condition: Condition, family: Family) -> tuple[RegionName, ...]:
-    """Return the regions a condition counts: those named (or all) that a tunnel of the family reaches."""
-    names = condition.regions or tuple(config.regions)
+def counted(config: Config, rule: Rule, family: Family) -> tuple[RegionName, ...]:
+    """Return the regions a rule looks at: those named (or all) that a tunnel of the family reaches."""
+    named = _regions(rule) or set(config.regions)
+    # in the order in which a single condition names them, else in that of the file
+    order = rule.regions if isinstance(rule, Condition) and rule.regions else tuple(config.regions)
     return tuple(
-        name for name in names if any(carries(config.tunnels[id_], family) for id_ in config.regions[name].tunnels)
+        name
+        for name in order
+        if name in named and any(carries(config.tunnels[id_], family) for id_ in config.regions[name].tunnels)
     )
+
+
+def _regions(rule: Rule) -> set[RegionName]:
+    """Return the regions that a rule names; none stands for all of them."""
+    if isinstance(rule, AtLeast):
+        parts = [_regions(part) for part in rule.parts]
+        # one that looks at all of them makes it all of them
+        return set().union(*parts) if all(parts) else set()
+    if isinstance(rule, Condition):
+        return set(rule.regions)
+    return {name for member in rule.members if (name := region_of(member)) is not None}
+
+
+def region_of(member: Member) -> RegionName | None:
+    """Return the region of what a rule names; None for a check of the self-test."""
+    if member.kind is MemberKind.CHECK:
+        target, _, rest = member.id.partition("/")
+        return None if target == "self" else RegionName(rest.partition("/")[0])
+    return RegionName(member.id.partition("/")[0])
 
 
 def region_health(config: Config, name: RegionName, family: Family, health: HealthView) -> Health:
@@ -62,54 +71,48 @@ def region_health(config: Config, name: RegionName, family: Family, health: Heal
     return whole if best is Health.HEALTHY else best
 
 
-def _states(config: Config, condition: Condition, family: Family, health: HealthView) -> Mapping[str, Health]:
-    regions = counted(config, condition, family)
-    if condition.scope is Scope.REGIONS:
-        return {name: region_health(config, name, family, health) for name in regions}
-    if condition.scope is Scope.TUNNELS:
-        return {
-            id_: health.tunnels[id_].health
-            for name in regions
-            for id_ in config.regions[name].tunnels
-            if carries(config.tunnels[id_], family)
-        }
-    return {
-        id_: Health.UNHEALTHY if is_cut_off(health.backends[id_], health.tunnels) else health.backends[id_].health
-        for name in regions
-        for id_ in config.regions[name].backends
-    }
+def _counts(config: Config, member: Member, family: Family) -> bool:
+    """Return whether a member of a group says anything of a family."""
+    if member.kind is MemberKind.TUNNEL:
+        return carries(config.tunnels[TunnelId(member.id)], family)
+    if member.kind is MemberKind.REGION:
+        return reaches(config, RegionName(member.id), 4 if family is Family.IPV4_UNICAST else 6)
+    return True
 
 
-def evaluate(config: Config, prefix: Prefix, condition: Condition, health: HealthView) -> Value:
-    """Return what the condition comes to. What is DEGRADED is usable.
+def evaluate(
+    config: Config, prefix: Prefix, rule: Rule, health: HealthView, checks: Mapping[CheckId, CheckState] | None = None
+) -> Value:
+    """Return what an `announce_when` comes to for a prefix.
 
     A backend that no healthy tunnel reaches is UNKNOWN, so a condition over backends would never become false when
     all tunnels die; with every tunnel that leads to it UNHEALTHY the backend counts as not usable here.
     """
-    states = _states(config, condition, family_of(prefix), health)
-    need = condition.need.of(len(states))
-    first = any(state is Health.INITIAL for state in states.values())
-    strict = [Health.UNHEALTHY if state is Health.DEGRADED else state for state in states.values()]
-    truth, well = _enough(states.values(), need), _enough(strict, need)
-    return Value(truth, _sentence(states, condition, truth), first, well)
+    family = family_of(prefix)
+
+    def state(member: Member) -> Health:
+        if member.kind is MemberKind.REGION:
+            return region_health(config, RegionName(member.id), family, health)
+        return member_health(member, health.tunnels, health.backends, checks or {})
+
+    def look(leaf: Leaf) -> Mapping[str, Health]:
+        if isinstance(leaf, Condition):
+            return {member.id: state(member) for member in _counted_members(config, leaf, family)}
+        if isinstance(leaf, Group):
+            return {member.id: state(member) for member in leaf.members if _counts(config, member, family)}
+        return {leaf.id: state(leaf)}
+
+    return value_of(rule, look)
 
 
-def _enough(states: Collection[Health], need: int) -> Truth:
-    if sum(state.is_usable for state in states) >= need:
-        return Truth.TRUE
-    possible = sum(state is not Health.UNHEALTHY for state in states)
-    return Truth.FALSE if possible < need else Truth.UNKNOWN
-
-
-def _sentence(states: Mapping[str, Health], condition: Condition, truth: Truth) -> str:
-    what = condition.scope.value
-    usable = [name for name, state in states.items() if state.is_usable]
-    if truth is Truth.TRUE:
-        named = (f"{name} (degraded)" if states[name] is Health.DEGRADED else name for name in usable)
-        return f"{what} usable: {', '.join(named)}"
-    if truth is Truth.FALSE:
-        unusable = [name for name, state in states.items() if state is Health.UNHEALTHY]
-        wanted = f"{len(usable)} of {len(states)} {what} usable, {condition.need} wanted"
-        return f"{wanted}; not usable: {', '.join(unusable)}" if unusable else wanted
-    unclear = [name for name, state in states.items() if not state.is_verdict]
-    return f"cannot tell yet of {what}: {', '.join(unclear)}"
+def _counted_members(config: Config, condition: Condition, family: Family) -> Iterator[Member]:
+    for name in counted(config, condition, family):
+        region = config.regions[name]
+        if condition.scope is Scope.REGIONS:
+            yield Member(MemberKind.REGION, name)
+        elif condition.scope is Scope.TUNNELS:
+            yield from (
+                Member(MemberKind.TUNNEL, id_) for id_ in region.tunnels if carries(config.tunnels[id_], family)
+            )
+        else:
+            yield from (Member(MemberKind.BACKEND, id_) for id_ in region.backends)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from anycastd.health.assess import Index, assess, index_of
 from anycastd.health.common_cause import CommonCause
+from anycastd.health.rules import Value
 from anycastd.health.tracker import Tracker
 from anycastd.model.address import CheckId, Prefix, RegionName
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Truth
 from anycastd.model.health import CheckState, Health
 from anycastd.model.probe import ProbeResult
-from anycastd.model.topology import Condition, Config
-from anycastd.policy.condition import Value, evaluate
+from anycastd.model.topology import Config, Rule
+from anycastd.policy.condition import evaluate
 
-Group = tuple[Condition, int]
+Group = tuple[Rule, int]
 """Prefixes with the same condition and IP version share one evaluation."""
 
 
@@ -55,7 +56,7 @@ class Beliefs:
         self.values = {group: self._value(group) for group in self.groups}
 
     def _value(self, group: Group) -> Value:
-        return evaluate(self.config, self.groups[group][0], group[0], self.view)
+        return evaluate(self.config, self.groups[group][0], group[0], self.view, self.tracker.states)
 
     def feed(self, result: ProbeResult) -> Verdict | None:
         """Take one probe result; None for a check that is not configured."""

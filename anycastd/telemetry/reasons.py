@@ -118,6 +118,14 @@ HEALTH: Mapping[HealthReason, Meaning] = {
         "As many backends answer as `usable_when` asks for, but only with DEGRADED ones.",
         "See `check_degraded` for the backends.",
     ),
+    HealthReason.RULE_HOLDS: Meaning("The rule that the region has as `usable_when` holds."),
+    HealthReason.RULE_HOLDS_DEGRADED: Meaning(
+        "The region's rule holds, but only with the help of what is DEGRADED.", "See `check_degraded`."
+    ),
+    HealthReason.RULE_FAILS: Meaning(
+        "The region's rule does not hold, whatever what is unknown turns out to be.",
+        "`/v1/regions` shows the rule; look at the tunnels, backends and checks that it names.",
+    ),
     HealthReason.NO_CHECKS: Meaning(
         "Nothing checks it, so nothing is known of it: it is UNKNOWN.",
         "Give it a check.",

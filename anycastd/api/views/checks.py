@@ -158,6 +158,7 @@ def region(status: Status, view: RegionView) -> Json:
         "health": view.health.value,
         "reason": view.reason.value,
         **since(status, view.since_s),
+        "detail": view.detail,
         "usable_when": str(status.config.regions[view.name].usable_when),
         "tunnels": {
             "healthy": view.healthy_tunnels,

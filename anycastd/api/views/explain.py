@@ -187,6 +187,8 @@ def _health(status: Status, view: PrefixView) -> list[Json]:
                 f"; degraded: {region.degraded_tunnels} of {region.total_tunnels} tunnels, "
                 f"{region.degraded_backends} of {region.total_backends} backends"
             )
+        if region.detail:
+            text += f"; {region.detail}"
         entries.append({"subject": f"region {name}", "health": region.health.value, "text": text})
     return entries
 

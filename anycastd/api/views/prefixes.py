@@ -50,7 +50,7 @@ def prefix(status: Status, view: PrefixView) -> Json:
         "why": why(status, decision),
         "detail": decision.detail,
         "condition": decision.condition.value,
-        "announce_when": None if spec is None else f"{spec.announce_when.scope.value}: {spec.announce_when.need}",
+        "announce_when": None if spec is None else str(spec.announce_when),
         **since(status, decision.since_s),
         "next_decision_s": None if wake_at_s is None else round(max(wake_at_s - status.now_s, 0.0), 3),
         "neighbors": {"confirmed": list(view.confirmed), "wanted": list(view.carriers)},

@@ -8,8 +8,7 @@ from anycastd.config.build import timers_of
 from anycastd.config.document import Path
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
-from anycastd.config.rules.findings import Findings, versions
-from anycastd.config.rules.regions import too_many
+from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.timers import TimersSection
@@ -86,49 +85,6 @@ def within_max_prefixes(found: Findings) -> None:
         limit = found.root.neighbors[name].max_prefixes
         if count > limit:
             found.error(("neighbors", name, "max_prefixes"), f"{count} prefixes would be sent, {limit} are allowed")
-
-
-def conditions(found: Findings) -> None:
-    """`announce_when` counts one kind of thing, in regions that exist, and can be met."""
-    written = found.draft.written("regions")
-    for path, prefix, section in found.prefixes():
-        when, place = section.announce_when, (*path, "announce_when")
-        if len(when.scopes) > 1:
-            found.error(place, f"counts {' and '.join(when.scopes)}; write one of them")
-        elif not when.scopes and found.has(place) and found.whole("prefixes"):
-            found.error(place, "says not what to count; write one of regions, tunnels, backends")
-        for number, name in enumerate(when.of):
-            if name not in written:
-                found.error((*place, "of", number), f"no region is called '{name}'{did_you_mean(name, written)}")
-            elif name in when.of[:number]:
-                found.error((*place, "of", number), f"'{name}' is listed twice")
-        if found.has((*place, "of")) and not when.of:
-            found.error((*place, "of"), "is empty; leave it out for all regions")
-        elif found.whole("regions") and set(when.of) <= set(found.root.regions):
-            _countable(found, path, prefix, section)
-
-
-def _countable(found: Findings, path: Path, prefix: Prefix, section: PrefixSection) -> None:
-    """Only regions with a tunnel of the prefix's family count."""
-    when, version = section.announce_when, prefix.version
-    named = {name: found.root.regions[name] for name in (when.of or found.root.regions)}
-    reached = {n: r for n, r in named.items() if any(version in versions(t) for t in r.tunnels.values())}
-    if not named:
-        return
-    if not reached:
-        found.error(path, f"no tunnel{' of ' + ', '.join(named) if when.of else ''} carries IPv{version}", at_key=True)
-        return
-    if len(reached) < len(named):
-        rest = ", ".join(name for name in named if name not in reached)
-        found.warn(path, f"no tunnel of {rest} carries IPv{version}: not counted for this prefix", at_key=True)
-    totals = {
-        "regions": len(reached),
-        "tunnels": sum(version in versions(t) for r in reached.values() for t in r.tunnels.values()),
-        "backends": sum(len(r.backends) for r in reached.values()),
-    }
-    for scope in when.scopes:
-        if impossible := too_many(getattr(when, scope), totals[scope], scope):
-            found.error((*path, "announce_when", scope), impossible)
 
 
 def leaving(found: Findings) -> None:
@@ -213,5 +169,5 @@ def not_our_own_way(found: Findings) -> None:
 
 
 RULES = (
-    apart, carried, within_max_prefixes, conditions, leaving, timers, lengths, not_our_own_way,
+    apart, carried, within_max_prefixes, leaving, timers, lengths, not_our_own_way,
 )  # fmt: skip

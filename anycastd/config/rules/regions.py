@@ -124,7 +124,7 @@ def backends_once(found: Findings) -> None:
 def enough_backends(found: Findings) -> None:
     """`usable_when` must be possible."""
     for name, region in found.root.regions.items():
-        if not found.whole("regions", name) or not region.backends:
+        if not found.whole("regions", name) or not region.backends or not isinstance(region.usable_when, Need):
             continue
         if impossible := too_many(region.usable_when, len(region.backends), "backends"):
             found.error(("regions", name, "usable_when"), impossible)

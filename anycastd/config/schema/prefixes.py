@@ -6,25 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Name, NeedField, choice, duration, whole
+from anycastd.config.fields import Name, choice, duration, whole
 from anycastd.config.net_fields import PrefixField
 from anycastd.config.schema.base import Section
+from anycastd.config.schema.rules import RuleSection
 from anycastd.config.schema.timers import TimersSection
 from anycastd.model.topology import DeadMan, LastResort, WhenDegraded
-
-
-class AnnounceWhen(Section):
-    """How many of one kind of thing must be usable: `{regions: any}`, `{tunnels: 2}`, `{backends: 50%}`."""
-
-    regions: NeedField | None = Field(default=None, description="Count usable regions.")
-    tunnels: NeedField | None = Field(default=None, description="Count healthy tunnels.")
-    backends: NeedField | None = Field(default=None, description="Count healthy backends.")
-    of: tuple[Name, ...] = Field(default=(), description="Regions that are looked at; default: all.")
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """Return the scopes that were written; one in a valid condition."""
-        return tuple(name for name in ("regions", "tunnels", "backends") if getattr(self, name) is not None)
 
 
 class DeadManSection(Section):
@@ -43,8 +30,8 @@ class DeadManSection(Section):
 class PrefixSection(Section):
     """One prefix; `{}` takes every default."""
 
-    announce_when: AnnounceWhen = Field(
-        default=AnnounceWhen(), description="What must be usable for a normal announcement; default: `{regions: any}`."
+    announce_when: RuleSection = Field(
+        default=RuleSection(), description="What must be usable for a normal announcement; default: `{regions: any}`."
     )
     min_announcers: Annotated[int, whole(1, 1000)] = Field(
         default=1, description="How many other POPs must be seen announcing it before this one may leave."

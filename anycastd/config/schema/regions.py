@@ -6,11 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, Flag, Name, NeedField, choice, percent, whole
+from anycastd.config.fields import DeviceName, Flag, Name, choice, percent, whole
 from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.checks import CheckUse
 from anycastd.config.schema.create import CreateSection
+from anycastd.config.schema.rules import NeedOrRule
 from anycastd.config.tunnel_fields import OwnIpv4Field, OwnIpv6Field
 from anycastd.model.eip import Mode
 from anycastd.model.topology import Need, ReturnPath
@@ -71,10 +72,11 @@ class RegionSection(Section):
 
     tunnels: dict[Name, TunnelSection] = Field(description="The ways into the region; at least one.")
     backends: dict[Name, BackendSection] = Field(description="Its servers; at least one.")
-    usable_when: NeedField = Field(
+    usable_when: NeedOrRule = Field(
         default=Need(),
-        description="How many backends must be healthy. A region whose gateway spreads packets over all its backends "
-        "without checking them wants `all`: with `any`, a dead backend would still get its share.",
+        description="How many backends must be usable, or a rule over what is in the region. A region whose gateway "
+        "spreads packets over all its backends without checking them wants `all`: with `any`, a dead backend would "
+        "still get its share.",
     )
     priority: Annotated[int, whole(1, 100)] = Field(
         default=1, description="Usable regions of the lowest number are used first; among equals the nearest."

@@ -16,6 +16,7 @@ from anycastd.config.schema.neighbors import Neighbors
 from anycastd.config.schema.pop import PopSection
 from anycastd.config.schema.prefixes import Prefixes
 from anycastd.config.schema.regions import Regions
+from anycastd.config.schema.rules import Groups
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
 
@@ -35,6 +36,7 @@ class Root(Section):
     neighbors: Neighbors = Field(default={}, description="The BGP sessions, by name.")
     checks: Checks = Field(default={}, description="Named checks.")
     regions: Regions = Field(default={}, description="Where the backends are, by name.")
+    groups: Groups = Field(default={}, description="Named tunnels, backends, regions, checks that rules refer to.")
     prefixes: Prefixes = Field(default={}, description="What this POP may announce.")
     eips: Eips = Field(default={}, description="Accelerated addresses; others are made by the API.")
     timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")

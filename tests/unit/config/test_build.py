@@ -10,13 +10,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anycastd.config.document import parse
 from anycastd.config.load import load
+from anycastd.config.rules.findings import Findings
+from anycastd.config.rules.known import known_of
 from anycastd.config.slots import TABLE_SLOTS, table_slots
+from anycastd.config.validate import validate
 from anycastd.model.address import BackendId, CheckId, NeighborName, RegionName, TunnelId
-from anycastd.model.checks import BadWhen, CheckKind, DnsOptions, ExecOptions, FileOptions, HttpOptions
+from anycastd.model.checks import (
+    BadWhen,
+    CheckKind,
+    DnsOptions,
+    ExecOptions,
+    FileOptions,
+    HttpOptions,
+    Limit,
+    Limits,
+)
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 from anycastd.model.eip import Mode
-from anycastd.model.topology import Condition, Config, DeadMan, LastResort, Need, ReturnPath, Scope
+from anycastd.model.topology import (
+    AtLeast,
+    Condition,
+    Config,
+    DeadMan,
+    Group,
+    LastResort,
+    Member,
+    MemberKind,
+    Need,
+    ReturnPath,
+    Scope,
+    WhenDegraded,
+)
 from tests.unit.config.places import EXAMPLE, GOOD, SMALLEST, load_text
 
 
@@ -226,3 +252,57 @@ def test_every_kind_has_its_options() -> None:
 def test_a_file_is_looked_at_once_for_both_families() -> None:
     ids = [probe.id for probe in load(str(GOOD / "check-kinds.yaml")).probes if probe.check.kind is CheckKind.FILE]
     assert [id_ for id_ in ids if id_.startswith("tunnel/eu/t1/")] == ["tunnel/eu/t1/out"]
+
+
+def test_limits_of_checks() -> None:
+    config = load(str(GOOD / "limits.yaml"))
+    limits = {probe.check.name: probe.check.limits for probe in config.probes}
+    share = Limit(40.0, 20.0)
+    assert limits["quality"] == Limits(
+        window=20, failures=share, loss=Limit(5.0, 2.5), latency_ms=Limit(80.0, 40.0), jitter_ms=Limit(20.0, 10.0)
+    )
+    assert limits["pair"] == Limits(
+        window=40, failures=Limit(50.0, 10.0), loss=Limit(10.0, 2.5), latency_ms=Limit(80.0, 70.0)
+    )
+    assert limits["free"] == Limits()
+    assert limits["slow-to-fall"] == Limits(window=40, failures=share)
+    # the check that is added to each tunnel, and every link check that does not say otherwise
+    assert limits["device"] == Limits()
+    assert config.prefixes[ip_network("203.0.113.0/24")].when_degraded is WhenDegraded.DEPREF
+
+
+def test_rules_and_groups() -> None:
+    config = load(str(GOOD / "rules.yaml"))
+    web = (Member(MemberKind.BACKEND, "eu/web-1"), Member(MemberKind.BACKEND, "eu/web-2"))
+    assert config.regions[RegionName("eu")].usable_when == AtLeast(
+        Need(all=True), (Member(MemberKind.BACKEND, "eu/db"), Group("web", Need(), web))
+    )
+    assert config.regions[RegionName("us")].usable_when == Need()
+    ways = Group("ways", Need(percent=50), tuple(Member(MemberKind.TUNNEL, id_) for id_ in ("eu/t1", "eu/t2", "us/t1")))
+    two = AtLeast(
+        Need(count=2),
+        (
+            Member(MemberKind.REGION, "eu"),
+            Member(MemberKind.REGION, "us"),
+            Member(MemberKind.CHECK, "self/gw/ping"),
+        ),
+    )
+    either = AtLeast(
+        Need(),
+        (
+            Condition(Scope.TUNNELS, Need(all=True), (RegionName("us"),)),
+            Condition(Scope.BACKENDS, Need(percent=50)),
+        ),
+    )
+    assert config.prefixes[ip_network("198.18.0.0/24")].announce_when == AtLeast(Need(all=True), (ways, two, either))
+
+
+def test_every_check_that_is_built_can_be_named_in_a_rule() -> None:
+    """`known.py` makes the ids anew, without building: the two must agree."""
+    for file in (EXAMPLE, GOOD / "dual-stack.yaml", GOOD / "rules.yaml", GOOD / "limits.yaml"):
+        config = load(str(file))
+        document = parse(file.read_text(), str(file))
+        draft = validate(document)
+        assert draft.root is not None
+        known = known_of(Findings(draft, draft.root)).names["check"]
+        assert set(known) == {probe.id for probe in (*config.probes, *config.self_test.probes)}

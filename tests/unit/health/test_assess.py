@@ -9,7 +9,7 @@ import pytest
 from anycastd.health.assess import assess, index_of
 from anycastd.model.address import BackendId, CheckId, RegionName, TunnelId
 from anycastd.model.health import CheckState, FaultScope, Health, HealthReason, HealthView, SelfTestView
-from anycastd.model.topology import Config, Need
+from anycastd.model.topology import AtLeast, Condition, Config, Group, Member, MemberKind, Need, Scope
 from tests.unit.policy.pops import NOW_S, TWO, Place, believed, pop
 
 OK, BAD, NEW, BLIND = Health.HEALTHY, Health.UNHEALTHY, Health.INITIAL, Health.UNKNOWN
@@ -177,3 +177,27 @@ def test_the_order_of_the_configuration_does_not_matter() -> None:
     assert one.tunnels == other.tunnels
     assert one.backends == other.backends
     assert one.regions == other.regions
+
+
+def test_a_rule_as_usable_when() -> None:
+    """One backend that must be there, and one of the two tunnels; the rest of the region does not count."""
+    web = Member(MemberKind.BACKEND, "eu/web-1")
+    ways = Group("ways", Need(), (Member(MemberKind.TUNNEL, "eu/a"), Member(MemberKind.TUNNEL, "eu/b")))
+    config = pop({"eu": TWO})
+    rule = AtLeast(Need(all=True), (web, ways, Condition(Scope.BACKENDS)))
+    config = replace(config, regions={EU: replace(config.regions[EU], usable_when=rule)})
+
+    def region(**states: Health) -> tuple[Health, HealthReason, str]:
+        view = believed(
+            config, {f"backend/eu/{key.replace('_', '-')}": state for key, state in states.items()}
+        ).regions[EU]
+        return view.health, view.reason, view.detail
+
+    holds = "backend eu/web-1 usable; members of group ways usable: eu/a, eu/b; backends usable: eu/web-1, eu/web-2"
+    assert region() == (OK, HealthReason.RULE_HOLDS, holds)
+    assert region(web_2=BAD)[:2] == (OK, HealthReason.RULE_HOLDS)
+    missing = "2 of 3 parts hold, all wanted; missing: (backend eu/web-1 not usable)"
+    assert region(web_1=BAD) == (BAD, HealthReason.RULE_FAILS, missing)
+    assert region(web_1=POOR)[:2] == (POOR, HealthReason.RULE_HOLDS_DEGRADED)
+    assert region(web_1=NEW)[:2] == (NEW, HealthReason.CHECKS_PENDING)
+    assert region(web_1=BLIND)[:2] == (BLIND, HealthReason.CHECK_BROKEN)

@@ -6,11 +6,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from anycastd.model.address import RegionName
+from anycastd.model.address import CheckId, Family, RegionName
 from anycastd.model.decision import Truth
-from anycastd.model.health import Health
-from anycastd.model.topology import Condition, Need, Scope
-from anycastd.policy.condition import evaluate
+from anycastd.model.health import CheckState, Health
+from anycastd.model.topology import AtLeast, Condition, Group, Member, MemberKind, Need, Rule, Scope
+from anycastd.policy.condition import counted, evaluate
 from tests.unit.policy.pops import TWO, V4, V6, Place, believed, pop
 
 OK, BAD, NEW, BLIND = Health.HEALTHY, Health.UNHEALTHY, Health.INITIAL, Health.UNKNOWN
@@ -123,3 +123,73 @@ def test_the_order_of_the_configuration_does_not_matter() -> None:
                 )
             )
     assert len(values) == len(Scope)
+
+
+def tunnel(name: str) -> Member:
+    return Member(MemberKind.TUNNEL, name)
+
+
+def said(rule: Rule, states: dict[str, Health], checks: dict[CheckId, CheckState] | None = None) -> tuple[Truth, str]:
+    value = evaluate(CONFIG, V4, rule, believed(CONFIG, states), checks)
+    return value.truth, value.detail
+
+
+BOTH = AtLeast(ALL, (Condition(Scope.TUNNELS, Need(count=2)), AtLeast(Need(), (tunnel("r1/a"), tunnel("r2/a")))))
+
+
+def test_a_composed_rule_says_which_part_is_missing() -> None:
+    assert said(BOTH, {}) == (T, "tunnels usable: r1/a, r2/a, r3/a; tunnel r1/a usable; tunnel r2/a usable")
+    assert said(BOTH, {"tunnel/r1": BAD, "tunnel/r2": BAD}) == (
+        F,
+        "0 of 2 parts hold, all wanted; missing: (1 of 3 tunnels usable, at least 2 wanted; not usable: r1/a, r2/a), "
+        "(0 of 2 parts hold, any wanted; missing: (tunnel r1/a not usable), (tunnel r2/a not usable))",
+    )
+    assert said(BOTH, {"tunnel/r1": BAD, "tunnel/r3": BAD}) == (
+        F, "1 of 2 parts hold, all wanted; missing: (1 of 3 tunnels usable, at least 2 wanted; not usable: r1/a, r3/a)",
+    )  # fmt: skip
+    assert said(BOTH, {"tunnel/r1": BAD, "tunnel/r2": BLIND}) == (
+        U, "cannot tell yet of tunnels: r2/a; cannot tell yet of tunnel r2/a",
+    )  # fmt: skip
+
+
+def test_groups_name_their_members() -> None:
+    group = Group("ways", Need(percent=60), (tunnel("r1/a"), tunnel("r2/a"), Member(MemberKind.REGION, "r3")))
+    assert said(group, {"tunnel/r2": BAD}) == (T, "members of group ways usable: r1/a, r3")
+    assert said(group, {"tunnel/r2": BAD, "tunnel/r3": BAD}) == (
+        F, "1 of 3 members of group ways usable, at least 60 % wanted; not usable: r2/a, r3",
+    )  # fmt: skip
+
+
+def test_members_of_the_other_family_do_not_count_in_a_group() -> None:
+    config = pop({"eu": Place({"a": "4", "b": "6", "c": "46"}, {"web-1": 4})})
+    group = Group("ways", ALL, (tunnel("eu/a"), tunnel("eu/b"), tunnel("eu/c")))
+    view = believed(config, {"tunnel/eu/a": BAD})
+    assert evaluate(config, V6, group, view).detail == "members of group ways usable: eu/b, eu/c"
+    assert evaluate(config, V4, group, view).truth is F
+
+
+def test_a_check_that_a_rule_names() -> None:
+    check = Member(MemberKind.CHECK, "self/gateway/ping")
+    id_ = CheckId("self/gateway/ping")
+    assert said(check, {}, {id_: CheckState(id_, OK)}) == (T, "check self/gateway/ping usable")
+    assert said(check, {}, {id_: CheckState(id_, BAD)}) == (F, "check self/gateway/ping not usable")
+    assert said(check, {}) == (U, "cannot tell yet of check self/gateway/ping")
+
+
+def test_what_is_degraded_counts_and_is_told() -> None:
+    view = believed(CONFIG, {"tunnel/r1": Health.DEGRADED, "tunnel/r2": BAD, "tunnel/r3": BAD})
+    value = evaluate(CONFIG, V4, Condition(), view)
+    assert (value.truth, value.well, value.detail) == (T, F, "regions usable: r1 (degraded)")
+    value = evaluate(CONFIG, V4, Condition(need=Need(count=2)), view)
+    assert (value.truth, value.well) == (F, F)
+
+
+def test_the_regions_that_a_rule_looks_at() -> None:
+    family = Family.IPV4_UNICAST
+    assert counted(CONFIG, BOTH, family) == ("r1", "r2", "r3")
+    assert counted(CONFIG, AtLeast(ALL, (tunnel("r3/a"), tunnel("r1/a"))), family) == ("r1", "r3")
+    backend = Member(MemberKind.BACKEND, "r2/web-1")
+    path = Member(MemberKind.CHECK, "tunnel/r1/a/path")
+    assert counted(CONFIG, Group("g", ALL, (backend, path)), family) == ("r1", "r2")
+    # the self-test is of no region: any of them may carry the prefix
+    assert counted(CONFIG, Member(MemberKind.CHECK, "self/gateway/ping"), family) == ("r1", "r2", "r3")
