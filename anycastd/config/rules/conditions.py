@@ -87,14 +87,16 @@ class _Walk:
         """Look at what a rule or group names."""
         written = self.known.names[kind]
         if name not in written:
-            self.found.error(path, f"no {kind} is called '{name}'{did_you_mean(name, written)}")
+            # a check of what was left out for a mistake is not known by its name
+            if kind != "check" or all(self.found.whole(one) for one in ("regions", "checks", "self_test")):
+                self.found.error(path, f"no {kind} is called '{name}'{did_you_mean(name, written)}")
             return
         home = self.known.region_of(kind, name)
         if self.region is not None and kind == "region":
             self.found.error(path, "a region cannot refer to regions; name its tunnels, backends or checks")
         elif self.region is not None and home != self.region:
             self.found.error(path, f"{kind} {name} is not of region '{self.region}'")
-        elif self.version is not None and kind == "tunnel" and self.version not in self.known.carries[name]:
+        elif self.version is not None and kind == "tunnel" and not self.known.says(kind, name, self.version):
             self.found.error(path, f"tunnel {name} does not carry IPv{self.version}")
 
     def _group(self, path: Path, name: str) -> None:

@@ -18,9 +18,12 @@ class Known:
     carries: Mapping[str, Collection[int]]
 
     def says(self, kind: str, name: str, version: int) -> bool:
-        """Return whether a thing says anything of an IP version: a tunnel that carries it, or a region with one."""
+        """Return whether a thing says anything of an IP version: a tunnel that carries it, or a region with one.
+
+        Of a tunnel that was left out for a mistake it is not known: it may.
+        """
         if kind == "tunnel":
-            return version in self.carries.get(name, ())
+            return name not in self.carries or version in self.carries[name]
         ways = (carried for id_, carried in self.carries.items() if id_.partition("/")[0] == name)
         return kind != "region" or any(version in carried for carried in ways)
 
