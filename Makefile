@@ -5,13 +5,17 @@ PY := .venv/bin/python
 export ANYCASTD_CLAB_SCHEMA ?= $(wildcard ../shared/data/clab.schema.json)
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
-.PHONY: help setup demo test check unit lab bench docs soak format clean
+.PHONY: help setup install demo test check unit lab bench docs soak format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## install Debian packages (root, only if missing) and .venv
 	@.ci/setup
+
+install: ## /opt/anycastd, systemd units, users; starts nothing (root)
+	$(ROOT)
+	@etc/install
 
 demo: ## three POPs with real routers: see traffic, break something, see it heal
 	$(ROOT)

@@ -234,6 +234,7 @@ def _self_test(section: SelfTestSection, book: CheckBook) -> SelfTest:
 def _bgp(root: Root) -> BgpConfig:
     section = root.bgp
     return BgpConfig(
+        launch=section.launch,
         user=section.user,
         socket=section.socket,
         directory=section.directory,

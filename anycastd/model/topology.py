@@ -300,6 +300,13 @@ class LoggingConfig:
     burst: int = 20
 
 
+class Launch(StrEnum):
+    """Who starts ExaBGP: the daemon itself, or a service of its own (anycastd-bgp.service)."""
+
+    DAEMON = "daemon"
+    SERVICE = "service"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpConfig:
     """How ExaBGP is run. `user` is who it runs as when we are root; `listen` are local addresses it listens on.
@@ -307,6 +314,7 @@ class BgpConfig:
     `wedged_after_s`: the age of the oldest unacknowledged command at which ExaBGP counts as wedged.
     """
 
+    launch: Launch = Launch.DAEMON
     user: str = "exabgp"
     socket: str = "/run/anycastd/exabgp.sock"
     directory: str = "/run/anycastd/bgp"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,7 @@ from anycastd.runtime.eips import Eips
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.lag import LagMeter
+from anycastd.runtime.notify import Notify
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
 from anycastd.runtime.schedule import Soon, Wake
@@ -43,6 +45,7 @@ from anycastd.runtime.state import Circumstances, build, views
 from anycastd.runtime.supervise import Supervisor
 from anycastd.runtime.touched import Touched
 from anycastd.runtime.tunnel_devices import TunnelDevices
+from anycastd.runtime.unit import Unit
 from anycastd.telemetry.logs import log_event, set_up
 from anycastd.telemetry.metrics import Metrics
 
@@ -104,6 +107,7 @@ class App:
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = self._reload_asked = False
         self._touched = Touched()
+        self.unit = Unit(Notify.of(os.environ, os.getpid()), self.loop.time, self._tick_s)
         self.control: Control
         self.nft: NftTable
         self.eips: Eips
@@ -111,6 +115,7 @@ class App:
     async def run(self) -> End:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
         self._take_signals()
+        self._alive = self.loop.create_task(self.unit.run(), name="unit")
         await self.devices.start()
         await self.kernel.start()
         self.nft = NftTable(
@@ -155,6 +160,7 @@ class App:
             self._reload_soon()
         end: End = await self._ending
         log_event(log, "ending", how=end.value)
+        self.unit.stopping(end.value)
         if end is End.LEAVE:
             await self._leave()
         await self.supervisor.stop()
@@ -177,6 +183,7 @@ class App:
         await self.nft.close()
         await self.devices.close()
         await self.kernel.close()
+        self.unit.close()
 
     def _take_signals(self) -> None:
         """Take signals before anything else: the default action of SIGHUP would end us in the middle of a start."""
@@ -291,15 +298,19 @@ class App:
     async def _tick(self) -> None:
         """Look at everything anew, whether or not something was heard of."""
         while True:
-            await asyncio.sleep(min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s))
+            await asyncio.sleep(self._tick_s())
             try:
                 await self.kernel.refresh()
                 await self.nft.refresh()
             finally:
                 # one that cannot be read keeps nothing else from being put right
                 self.control.step(self.loop.time())
+                self.unit.turned()
             await self._set_filter()
             self.eips.look_at_refusals()
+
+    def _tick_s(self) -> float:
+        return min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s)
 
     async def _watch(self) -> None:
         """Raise, clear and log alarms; save what must outlive us."""
@@ -308,7 +319,9 @@ class App:
             # with many prefixes a look costs much: 100 ms at 8,000 (measured), so it is taken less often
             await asyncio.sleep(ALARMS_EACH_S * max(len(self.config.prefixes) / 1000, 1.0))
             self.circumstances.loop = self.lag.view
-            standing = {(view.alarm, view.subject): view.detail for view in (await self._status_by_and_by()).alarms}
+            status = await self._status_by_and_by()
+            self.unit.see(status)
+            standing = {(view.alarm, view.subject): view.detail for view in status.alarms}
             for key in standing.keys() - known.keys():
                 log_event(log, "alarm", level=logging.ERROR, alarm=key[0].value, subject=key[1], detail=standing[key])
             for key in known.keys() - standing.keys():
@@ -352,33 +365,37 @@ class App:
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration again and apply the difference, or refuse it whole."""
         async with self._reloading:
-            spared = len(self.control.announcer.spared)
-            expected = None if expected_removals is None else expected_removals - spared
-            new, outcome = await reload_config(self.path, self.config, expected)
-            if new is None or dry_run:
-                self._reload_ended(outcome, dry_run=dry_run)
-                return outcome
-            try:
-                await self.speaker.reconfigure(new.neighbors)
-                self.door.load(new.api)
-            except AnycastdError as error:
-                place = "" if isinstance(error, ConfigError) else f"{self.path}: neighbors: "
-                refused = ReloadOutcome(False, problems=(f"{place}{error}",))
-                self._reload_ended(refused, dry_run=False)
-                return refused
-            self.config = new
-            self.speaker.set_pace(new.bgp)
-            if expected_removals is not None:
-                self.control.announcer.spared = frozenset()
-            self.control.configure(new, self.loop.time())
-            self.eips.configure(new)
-            self.devices.configure(new)
-            await self._set_filter()
-            self._set_dead_man()
-            self.circumstances.config_loaded_s = self.loop.time()
-            self._soon.ask()
-            self._reload_ended(outcome, dry_run=False)
+            with self.unit.reloading():
+                return await self._reload(expected_removals, dry_run=dry_run)
+
+    async def _reload(self, expected_removals: int | None, *, dry_run: bool) -> ReloadOutcome:
+        spared = len(self.control.announcer.spared)
+        expected = None if expected_removals is None else expected_removals - spared
+        new, outcome = await reload_config(self.path, self.config, expected)
+        if new is None or dry_run:
+            self._reload_ended(outcome, dry_run=dry_run)
             return outcome
+        try:
+            await self.speaker.reconfigure(new.neighbors)
+            self.door.load(new.api)
+        except AnycastdError as error:
+            place = "" if isinstance(error, ConfigError) else f"{self.path}: neighbors: "
+            refused = ReloadOutcome(False, problems=(f"{place}{error}",))
+            self._reload_ended(refused, dry_run=False)
+            return refused
+        self.config = new
+        self.speaker.set_pace(new.bgp)
+        if expected_removals is not None:
+            self.control.announcer.spared = frozenset()
+        self.control.configure(new, self.loop.time())
+        self.eips.configure(new)
+        self.devices.configure(new)
+        await self._set_filter()
+        self._set_dead_man()
+        self.circumstances.config_loaded_s = self.loop.time()
+        self._soon.ask()
+        self._reload_ended(outcome, dry_run=False)
+        return outcome
 
     def _reload_ended(self, outcome: ReloadOutcome, *, dry_run: bool) -> None:
         if dry_run:

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
+import os
 import sys
 from pathlib import Path
 
 from anycastd.config.load import load
 from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.topology import Config
+from anycastd.runtime import privileges
 from anycastd.runtime.app import App
 from anycastd.runtime.lock import Lock, TakenError
 
-EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_CONFIG = 0, 70, 71, 75, 78
+EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
 
 
 def main(path: str) -> int:
-    """Run the daemon; return 0 when told to end, 75 when another one runs, 78 for a bad file, 70 or 71 for trouble."""
+    """Run the daemon; return 0 when told to end, else why it did not run.
+
+    75 another one runs, 77 a right is missing, 78 a bad file, 70 or 71 trouble.
+    """
+    # the watchdog's SIGABRT then says where we hung
+    faulthandler.enable()
     try:
         config = load(path)
     except ConfigError as error:
         return _refused(error)
     for warning in config.warnings:
         sys.stderr.write(f"warning: {warning}\n")
+    if not _may(config):
+        return EX_NOPERM
     lock = Lock(Path(config.api.socket).parent / "anycastd.lock")
     try:
         lock.take()
@@ -42,6 +52,17 @@ def main(path: str) -> int:
     finally:
         lock.release()
     return EX_OK
+
+
+def _may(config: Config) -> bool:
+    capabilities = privileges.effective()
+    lacking = privileges.missing(config, capabilities, pings=privileges.may_ping(privileges.our_groups()))
+    for one in lacking:
+        sys.stderr.write(f"anycastd: {one}\n")
+    limits = privileges.speaker_limits(config, capabilities, root=os.geteuid() == 0)
+    if limits:
+        sys.stderr.write(f"warning: {limits}\n")
+    return not lacking
 
 
 def _refused(error: ConfigError) -> int:

@@ -9,6 +9,7 @@ helper deaths in 64 s; only whole ASCII lines go to ExaBGP, because anything els
 A line of the daemon that begins with `!` is an order to this process: `!term`, `!kill`, `!reload` signal ExaBGP,
 `!clear` makes it withdraw everything, `!deadman` reads DIRECTORY/deadman.json anew: a list of stages
 `{"action", "after_s", "lines"}`. A stage's lines are sent once when no daemon was connected for `after_s` seconds.
+SIGUSR1 is `!clear` before ExaBGP is ended: from then on no daemon is heard, which would announce everything again.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ UP_LIMIT_BYTES = 32 << 20
 DOWN_LIMIT_BYTES = 1 << 18
 LINE_LIMIT_BYTES = 1 << 20
 PROTOCOL = 1
+DIGEST = "anycastd_digest"
+"""In the environment when a service of its own started ExaBGP."""
 SIGNALS = {b"!term": signal.SIGTERM, b"!kill": signal.SIGKILL, b"!reload": signal.SIGUSR1}
 
 
@@ -99,6 +102,19 @@ class Bridge:
         self.dropped = 0
         self.dead_man = DeadMan(self.directory / "deadman.json")
         self.dead_man.load()
+        self.closing = False
+        # a signal may come at any line: it is taken where the pipes and the socket are
+        self.told, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGUSR1, lambda number, frame: None)
+
+    def close(self) -> None:
+        """Withdraw everything, and hear no daemon any more, which would announce it again."""
+        os.read(self.told, CHUNK_BYTES)
+        self.closing = True
+        self.hang_up()
+        self.write_lines([b"clear adj-rib out"])
 
     def run(self) -> None:
         """Relay until ExaBGP closes our standard input."""
@@ -107,15 +123,17 @@ class Bridge:
         reading = True
         while reading:
             now_s = time.monotonic()
-            if self.sock is None:
+            if self.sock is None and not self.closing:
                 self.connect(now_s)
-            if self.sock is None:
+            if self.sock is None and not self.closing:
                 self.write_lines(self.dead_man.due(now_s - self.away_since_s))
             for descriptor, event in self.wait():
                 if descriptor == 0:
                     reading = self.read_exabgp() and reading
                 elif descriptor == 1:
                     self.write_exabgp()
+                elif descriptor == self.told:
+                    self.close()
                 elif self.sock is not None and descriptor == self.sock.fileno():
                     self.serve(event)
 
@@ -123,6 +141,7 @@ class Bridge:
         """Wait until something can be read or written, at most until the next try to connect."""
         poll = select.poll()
         poll.register(0, select.POLLIN)
+        poll.register(self.told, select.POLLIN)
         if self.down:
             poll.register(1, select.POLLOUT)
         if self.sock is not None:
@@ -162,11 +181,13 @@ class Bridge:
         }
 
     def config(self) -> str:
-        """Return the digest of the configuration that ExaBGP runs with, as the daemon noted it."""
+        """Return the digest of the configuration that ExaBGP runs with, as the daemon noted it or its service began."""
+        began = os.environ.get(DIGEST, "")
         try:
-            return str(json.loads((self.directory / "state.json").read_text(encoding="ascii"))["config"])
+            said = json.loads((self.directory / "state.json").read_text(encoding="ascii"))
+            return str(said["config"]) if said["pid"] == self.exabgp else began
         except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            return began
 
     def hang_up(self) -> None:
         """Forget the daemon; what it did not take is lost, and its next hello says so."""

@@ -46,6 +46,7 @@ class Files:
         self.candidate = self.directory / "exabgp.conf.new"
         self.bridge = self.directory / "bridge.py"
         self.launcher = self.directory / "launcher.py"
+        self.plan = self.directory / "plan.json"
         self.dead_man = self.directory / "deadman.json"
         self.state = self.directory / "state.json"
         self.log = self.directory / "exabgp.log"
@@ -81,7 +82,7 @@ class Files:
     def give_to(self, owner: Owner) -> None:
         """Let ExaBGP's user in, and put our two programs there: the package itself may lie below a closed home."""
         try:
-            if os.geteuid() == 0:
+            if owner.gid != os.getegid():
                 os.chown(self.directory, -1, owner.gid)
             self.directory.chmod(0o750)
             self._write(self.bridge, BRIDGE_SOURCE.read_bytes(), 0o644, None)
@@ -91,12 +92,24 @@ class Files:
             raise ActuatorTransient(message) from error
 
     def write_candidate(self, rendered: bytes, owner: Owner) -> None:
-        """Write a configuration beside the one in use, readable by ExaBGP's user only: it holds passwords."""
-        self._write(self.candidate, rendered, 0o600, owner)
+        """Write a configuration beside the one in use, readable by ExaBGP's user only: it holds passwords.
+
+        Who is not root cannot give a file away: then ExaBGP's group reads it.
+        """
+        self._write(self.candidate, rendered, 0o600 if os.geteuid() in (0, owner.uid) else 0o640, owner)
 
     def adopt_candidate(self) -> None:
         """Make the candidate the configuration in use."""
         self.candidate.replace(self.conf)
+
+    def write_plan(self, plan: dict[str, Any], owner: Owner) -> None:
+        """Write how the service of its own starts ExaBGP."""
+        self._write(self.plan, json.dumps(plan).encode("ascii"), 0o640, Owner(-1, owner.gid))
+
+    def read_plan(self) -> dict[str, Any]:
+        """Return how to start ExaBGP; OSError or ValueError when nobody has said so yet."""
+        plan: dict[str, Any] = json.loads(self.plan.read_text(encoding="ascii"))
+        return plan
 
     def read_conf(self) -> bytes:
         """Return the configuration in use, or nothing."""
@@ -154,6 +167,8 @@ class Files:
         with os.fdopen(descriptor, "wb") as file:
             if owner is not None and os.geteuid() == 0:
                 os.fchown(descriptor, owner.uid, owner.gid)
+            elif owner is not None and owner.gid != os.getegid():
+                os.fchown(descriptor, -1, owner.gid)
             os.fchmod(descriptor, mode)
             file.write(data)
         beside.replace(path)

@@ -6,6 +6,7 @@ It is started in a session of its own and is no part of the daemon's life: the d
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import pwd
 import shutil
@@ -45,6 +46,19 @@ def ourselves(reason: str = "") -> RunAs:
     except KeyError:
         name = str(uid)
     return RunAs(name, Owner(uid, os.getegid()), (), reason)
+
+
+def service_of(user: str) -> RunAs:
+    """Return that a service of its own runs ExaBGP as `user`, whose group must be able to read what we write."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return ourselves(f"there is no user {user}: anycastd-bgp.service cannot run as it")
+    if os.geteuid() not in (0, entry.pw_uid) and entry.pw_gid not in (os.getegid(), *os.getgroups()):
+        mend = f"usermod -aG {grp.getgrgid(entry.pw_gid).gr_name} {ourselves().name}"
+        message = f"our user is no member of the group of {user}, who must read ExaBGP's configuration: {mend}"
+        raise ActuatorRejected(message)
+    return run_as(user) if os.geteuid() == 0 else RunAs(user, Owner(entry.pw_uid, entry.pw_gid))
 
 
 def run_as(user: str) -> RunAs:

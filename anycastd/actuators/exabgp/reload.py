@@ -58,8 +58,8 @@ class Reload:
         old_head, old = conf.blocks(self._supervisor.files.read_conf())
         head, new = conf.blocks(rendered)
         await self._supervisor.check(rendered)
-        self._supervisor.files.adopt_candidate()
         self._speaker.set_neighbors(neighbors)
+        self._supervisor.put_in_place(rendered)
         if self._supervisor.running is None:
             return
         changed = {address for address, told in new.items() if told != old.get(address)}

@@ -91,7 +91,7 @@ def _bind(path: Path, group: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(str(path))
-        if os.geteuid() == 0:
+        if group != os.getegid():
             os.chown(path, -1, group)
         path.chmod(0o660)
         listener.setblocking(False)

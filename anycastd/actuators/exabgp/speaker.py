@@ -185,11 +185,15 @@ class Speaker:
         await self._close()
 
     async def stop(self, withdraw: bool) -> None:
-        """End ExaBGP. `withdraw`: its peers have nothing of ours left; else they keep it as stale (RFC 4724)."""
+        """End ExaBGP. `withdraw`: its peers have nothing of ours left; else they keep it as stale (RFC 4724).
+
+        A service of its own runs on, with what it holds.
+        """
         if withdraw:
             await withdraw_all(self)
         await self._supervisor.unsupervise()
-        await self._supervisor.end(order=self.order)
+        if not self._supervisor.is_service:
+            await self._supervisor.end(order=self.order)
         await self._close()
 
     async def restart(self) -> None:
@@ -266,6 +270,8 @@ class Speaker:
             hello = read_hello(line) if line.startswith(HELLO_START) else None
         except NotUnderstoodError:
             hello = None
+        if hello is not None:
+            self._supervisor.meet(hello.exabgp, hello.config)
         running = self._supervisor.running
         if hello is None or running is None or hello.exabgp != running.pid or start_of(hello.pid) is None:
             connection.close()

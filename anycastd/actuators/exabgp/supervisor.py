@@ -11,10 +11,10 @@ from pathlib import Path
 from anycastd.actuators.exabgp import conf, process
 from anycastd.actuators.exabgp.events import Adopted, Degraded, Exited, Launched, SpeakerEvent
 from anycastd.actuators.exabgp.files import Files, State
-from anycastd.actuators.exabgp.process import Running
+from anycastd.actuators.exabgp.process import Found, RunAs, Running, is_ours
 from anycastd.errors import ActuatorRejected, ActuatorTransient
-from anycastd.model.address import NeighborName
-from anycastd.model.topology import BgpConfig, Neighbor, Pop
+from anycastd.model.address import Address, NeighborName
+from anycastd.model.topology import BgpConfig, Launch, Neighbor, Pop
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.2, 10.0
 STEADY_AFTER_S = 60.0
@@ -29,7 +29,7 @@ class Supervisor:
     ) -> None:
         self.bgp, self.pop = bgp, pop
         self.files = Files(bgp.directory, bgp.socket)
-        self.who = process.run_as(bgp.user)
+        self.who = process.ourselves()
         self.state = State()
         self.running: Running | None = None
         self.adopted = False
@@ -37,6 +37,7 @@ class Supervisor:
         self._neighbors: dict[NeighborName, Neighbor] = {}
         self._validated = self._complaint = ""
         self._asked_to_end = False
+        self._met = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     # adoption and launch
@@ -44,6 +45,7 @@ class Supervisor:
     def begin(self, neighbors: Mapping[NeighborName, Neighbor]) -> None:
         """Find out whether an ExaBGP of ours runs, and adopt it; the caller holds the lock."""
         self._neighbors = dict(neighbors)
+        self.who = self._as_whom()
         self.files.give_to(self.who.owner)
         found = process.find(self.files.conf)
         if not found:
@@ -95,9 +97,14 @@ class Supervisor:
             self._asked_to_end = False
 
     async def _launch(self) -> None:
-        addresses = [neighbor.local_address for neighbor in self._neighbors.values()] if self.bgp.listen else []
         rendered = self.render(self._neighbors)
         await self.check(rendered)
+        if self.is_service:
+            self._met.clear()
+            self.put_in_place(rendered)
+            await self._met.wait()
+            return
+        addresses = self._addresses()
         listen, why_not = process.bindable(addresses, self.bgp.port)
         self._degraded("listen", why_not and f"neighbors cannot connect to us: {why_not}")
         self.files.adopt_candidate()
@@ -107,6 +114,44 @@ class Supervisor:
         self.note(State(found.pid, found.start, self.digest(rendered)))
         self._watch(Running(found, ended=self._ended))
         self._report(Launched(found.pid))
+
+    @property
+    def is_service(self) -> bool:
+        """Return whether something else starts ExaBGP."""
+        return self.bgp.launch is Launch.SERVICE
+
+    def _as_whom(self) -> RunAs:
+        return process.service_of(self.bgp.user) if self.is_service else process.run_as(self.bgp.user)
+
+    def _addresses(self) -> list[Address]:
+        return [neighbor.local_address for neighbor in self._neighbors.values()] if self.bgp.listen else []
+
+    def put_in_place(self, rendered: bytes) -> None:
+        """Make the candidate the configuration in use, and tell the service how to start with it."""
+        self.files.adopt_candidate()
+        if self.is_service:
+            plan = {
+                "exabgp": process.program(self.bgp.exabgp),
+                "settings": process.environment(self.bgp, self.who.name, ()),
+                "listen": sorted({str(address) for address in self._addresses()}),
+                "port": self.bgp.port,
+                "digest": self.digest(rendered),
+            }
+            self.files.write_plan(plan, self.who.owner)
+
+    def meet(self, pid: int, digest: str) -> None:
+        """Adopt the ExaBGP of a bridge that said hello, if the service started it and it serves our configuration."""
+        start = process.start_of(pid)
+        if start is not None and self.running is not None and self.running.pid == pid and not self.state.config:
+            # it was started while there was no daemon that could have noted with what
+            self.note(State(pid, start, digest))
+        if not self.is_service or self.running is not None or start is None or not is_ours(pid, self.files.conf):
+            return
+        self.adopted = True
+        self.note(State(pid, start, digest))
+        self._watch(Running(Found(pid, start), ended=self._ended))
+        self._met.set()
+        self._report(Adopted(pid))
 
     def _watch(self, running: Running) -> None:
         self.running = running
@@ -142,7 +187,7 @@ class Supervisor:
 
         A user who cannot run ExaBGP (its files below a closed home) is not the file's fault: then it runs as we do.
         """
-        self.who = process.run_as(self.bgp.user)
+        self.who = self._as_whom()
         self.files.give_to(self.who.owner)
         self.files.write_candidate(rendered, self.who.owner)
         digest = self.digest(rendered)
@@ -150,7 +195,7 @@ class Supervisor:
         if digest != self._validated:
             self._complaint = ""
             complaint = await process.validate(self.files.candidate, exabgp, self.who)
-            if complaint and self.who.words:
+            if complaint and self.who.words and not self.is_service:
                 alone = process.ourselves()
                 if not await process.validate(self.files.candidate, exabgp, alone):
                     self._complaint, complaint = complaint, ""
@@ -181,7 +226,10 @@ class Supervisor:
         return self.running is None or self.running.signal(number)
 
     async def end(self, *, order: Callable[[str], bool]) -> None:
-        """End ExaBGP: SIGTERM, SIGKILL after 5 s, through the bridge if we may not signal it ourselves."""
+        """End ExaBGP: SIGTERM, SIGKILL after 5 s, through the bridge if we may not signal it ourselves.
+
+        A service of its own starts it again.
+        """
         running = self.running
         if running is None:
             return

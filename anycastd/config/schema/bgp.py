@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import AbsolutePath, Flag, SocketPath, UserName, decimal, duration, whole
+from anycastd.config.fields import AbsolutePath, Flag, SocketPath, UserName, choice, decimal, duration, whole
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import Section
-from anycastd.model.topology import BgpConfig
+from anycastd.model.topology import BgpConfig, Launch
 
 _DEFAULT = BgpConfig()
 
@@ -17,7 +17,14 @@ _DEFAULT = BgpConfig()
 class BgpSection(Section):
     """How ExaBGP is run. Changes need a restart, but for `reconcile`."""
 
-    user: UserName = Field(default=_DEFAULT.user, description="Who ExaBGP runs as when the daemon is root.")
+    launch: Annotated[Launch, choice(Launch)] = Field(
+        default=_DEFAULT.launch,
+        description="Who starts ExaBGP: the `daemon`, or a `service` of its own (anycastd-bgp.service), which the "
+        "daemon finds by the bridge's hello.",
+    )
+    user: UserName = Field(
+        default=_DEFAULT.user, description="Who ExaBGP runs as when the daemon is root, or as a service of its own."
+    )
     socket: SocketPath = Field(
         default=_DEFAULT.socket, description="Unix socket between the daemon and ExaBGP's bridge."
     )

@@ -98,7 +98,7 @@ def between(tmp_path: Path) -> Iterator[Between]:
 
 
 def test_hello_and_lines_both_ways(between: Between) -> None:
-    (between.directory / "state.json").write_text('{"config": "abc-def"}')
+    (between.directory / "state.json").write_text(json.dumps({"pid": os.getpid(), "config": "abc-def"}))
     hello = between.connect()
     assert hello == {
         "bridge": "hello",
@@ -189,6 +189,31 @@ def test_orders_signal_exabgp(between: Between) -> None:
         wait_until("the signal", 5, lambda: got == [signal.SIGUSR1])
     finally:
         signal.signal(signal.SIGUSR1, old)
+
+
+def test_what_an_earlier_exabgp_ran_with_is_not_told_of_this_one(between: Between) -> None:
+    (between.directory / "state.json").write_text(json.dumps({"pid": os.getpid() + 1, "config": "abc-def"}))
+    assert between.connect()["config"] == ""
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_before_the_end_it_withdraws_and_hears_no_daemon_any_more(between: Between, connected: bool) -> None:
+    between.connect()
+    if not connected:
+        between.leave()
+    between.process.send_signal(signal.SIGUSR1)
+    assert between.heard() == "clear adj-rib out"
+    if connected:
+        assert between.daemon is not None
+        assert between.daemon.recv(1) == b""
+        between.leave()
+    between.listener = socket.socket(socket.AF_UNIX)
+    between.listener.bind(str(between.path))
+    between.listener.listen()
+    between.print(b"done\n")
+    # twice as long as it waits before it looks for a daemon again
+    assert select.select([between.listener], [], [], 0.4)[0] == []
+    assert between.process.poll() is None
 
 
 def test_it_ends_with_exabgp_only(between: Between) -> None:
