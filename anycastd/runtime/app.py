@@ -159,6 +159,10 @@ class App:
         if self._reload_asked:
             self._reload_soon()
         end: End = await self._ending
+        await self._end_as(end)
+        return end
+
+    async def _end_as(self, end: End) -> None:
         log_event(log, "ending", how=end.value)
         self.unit.stopping(end.value)
         if end is End.LEAVE:
@@ -172,7 +176,6 @@ class App:
                 await self.speaker.stop(withdraw=True)
         finally:
             await self._close()
-        return end
 
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
