@@ -87,13 +87,15 @@ class Prefixes(Shape):
 
 
 class Result(Shape):
-    """How one probe ended."""
+    """How one probe ended. `certificate_ends` is of a tls check; `warning`: it passed, and should be looked at."""
 
     why: Why
     outcome: Outcome
     detail: str
     at: str
     latency_ms: float
+    certificate_ends: str | None
+    warning: str
 
 
 class Exceeded(Aged):

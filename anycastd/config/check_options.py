@@ -12,6 +12,7 @@ from anycastd.config.schema.checks import (
     LinkCheck,
     TcpCheck,
     TimedCheck,
+    TlsCheck,
 )
 from anycastd.errors import InvariantError
 from anycastd.model.checks import (
@@ -25,6 +26,7 @@ from anycastd.model.checks import (
     LinkOptions,
     Options,
     TcpOptions,
+    TlsOptions,
 )
 from anycastd.model.dns import canonical
 
@@ -32,6 +34,7 @@ KINDS: tuple[tuple[type[TimedCheck], CheckKind], ...] = (
     (IcmpCheck, CheckKind.ICMP),
     (TcpCheck, CheckKind.TCP),
     (HttpCheck, CheckKind.HTTP),
+    (TlsCheck, CheckKind.TLS),
     (DnsCheck, CheckKind.DNS),
     (LinkCheck, CheckKind.LINK),
     (ExecCheck, CheckKind.EXEC),
@@ -55,6 +58,8 @@ def options_of(check: TimedCheck, directory: str) -> Options:
             return _http(check, directory)
         case TcpCheck():
             return TcpOptions(port=check.port)
+        case TlsCheck():
+            return _tls(check, directory)
         case DnsCheck():
             return _dns(check)
         case LinkCheck():
@@ -92,7 +97,21 @@ def _http(check: HttpCheck, directory: str) -> HttpOptions:
         server_name=(tls.server_name or tls.host) if tls else None,
         verify=tls.verify if tls else True,
         ca_file=absolute(tls.ca_file, directory) if tls else None,
+        cert_file=absolute(tls.cert_file, directory) if tls else None,
+        key_file=absolute(tls.key_file, directory) if tls else None,
         max_body_bytes=check.max_body_bytes,
+    )
+
+
+def _tls(check: TlsCheck, directory: str) -> TlsOptions:
+    return TlsOptions(
+        server_name=check.server_name,
+        port=check.port,
+        expires_in_s=check.expires_in,
+        expiring=check.expiring,
+        ca_file=absolute(check.ca_file, directory),
+        cert_file=absolute(check.cert_file, directory),
+        key_file=absolute(check.key_file, directory),
     )
 
 

@@ -15,6 +15,7 @@ class CheckKind(StrEnum):
     ICMP = "icmp"
     TCP = "tcp"
     HTTP = "http"
+    TLS = "tls"
     DNS = "dns"
     LINK = "link"
     EXEC = "exec"
@@ -35,6 +36,22 @@ class TcpOptions:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The files of a TLS client: whom it trusts (None: whom the system does), and what it shows of itself."""
+
+    ca_file: str | None = None
+    verify: bool = True
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return every file that is used."""
+        trusted = self.ca_file if self.verify else None
+        return tuple(name for name in (trusted, self.cert_file, self.key_file) if name is not None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpOptions:
     """One HTTP/1.1 GET on a new connection; redirects are not followed, the body is read to `max_body_bytes`."""
@@ -48,7 +65,39 @@ class HttpOptions:
     server_name: str | None = None
     verify: bool = True
     ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
     max_body_bytes: int = 65536
+
+    @property
+    def trust(self) -> Trust:
+        """Return the files of its TLS."""
+        return Trust(self.ca_file, self.verify, self.cert_file, self.key_file)
+
+
+class Expiring(StrEnum):
+    """What a certificate that ends soon does: make the probe fail, or raise an alarm."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsOptions:
+    """A TLS session with a valid certificate for `server_name`, good for at least `expires_in_s` seconds from now."""
+
+    server_name: str | None = None
+    port: int = 443
+    expires_in_s: float = 1209600.0
+    expiring: Expiring = Expiring.WARN
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @property
+    def trust(self) -> Trust:
+        """Return the files of its TLS."""
+        return Trust(self.ca_file, True, self.cert_file, self.key_file)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +148,7 @@ class FileOptions:
     when: BadWhen = BadWhen.EXISTS
 
 
-Options = IcmpOptions | TcpOptions | HttpOptions | DnsOptions | LinkOptions | ExecOptions | FileOptions
+Options = IcmpOptions | TcpOptions | HttpOptions | TlsOptions | DnsOptions | LinkOptions | ExecOptions | FileOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

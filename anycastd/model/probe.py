@@ -30,6 +30,7 @@ class Why(StrEnum):
     BAD_RCODE = "bad_rcode"
     BAD_EXIT = "bad_exit"
     TLS_FAILED = "tls_failed"
+    CERTIFICATE_EXPIRES = "certificate_expires"
     LINK_DOWN = "link_down"
     ADDRESS_GONE = "address_gone"
     MAINTENANCE = "maintenance"
@@ -69,6 +70,14 @@ _OUR_OWN = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a probe saw beside its verdict: Unix time at which a certificate ends, what an operator should look at."""
+
+    certificate_ends_s: float | None = None
+    warning: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people.
@@ -84,6 +93,7 @@ class ProbeResult:
     detail: str = ""
     number: int = 0
     overtaken: bool = False
+    note: Note | None = None
 
     @property
     def outcome(self) -> Outcome:

@@ -25,6 +25,7 @@ class Alarm(StrEnum):
     KERNEL_REFUSED = "kernel_refused"
     KERNEL_NOT_AS_WANTED = "kernel_not_as_wanted"
     CHECK_BROKEN = "check_broken"
+    CERTIFICATE_EXPIRES = "certificate_expires"
     CHECKER_SUSPECT = "checker_suspect"
     SESSION_DOWN = "session_down"
     CONFIG_REFUSED = "config_refused"

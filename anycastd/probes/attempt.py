@@ -11,7 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Protocol
 
 from anycastd.model.kernel import LinkView
-from anycastd.model.probe import Why
+from anycastd.model.probe import Note, Why
 
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
@@ -57,15 +57,19 @@ class Owner(Protocol):
 
 
 class Attempt:
-    """One running probe. A kind overrides `start`, `on_event`, `doing` and `close`; it must end by `end`."""
+    """One running probe. A kind overrides `start`, `on_event`, `doing` and `close`; it must end by `end`.
 
-    __slots__ = ("deadline_s", "order", "over", "owner", "queue", "stalled_s", "started_s")
+    It may leave a `note` before.
+    """
+
+    __slots__ = ("deadline_s", "note", "order", "over", "owner", "queue", "stalled_s", "started_s")
 
     def __init__(self, owner: Owner, order: int, started_s: float) -> None:
         self.owner, self.order, self.started_s = owner, order, started_s
         self.over = False
         self.deadline_s = self.stalled_s = 0.0
         self.queue: MutableMapping[Attempt, float] | None = None
+        self.note: Note | None = None
 
     def start(self, now_s: float) -> None:
         """Begin; may end at once."""

@@ -44,7 +44,7 @@ class _Check:
         else:
             self.delivered = attempt.order
         self.engine.on_result(
-            ProbeResult(self.spec.id, why, attempt.started_s, now_s, detail, attempt.order, overtaken)
+            ProbeResult(self.spec.id, why, attempt.started_s, now_s, detail, attempt.order, overtaken, attempt.note)
         )
 
     def cancel(self) -> None:

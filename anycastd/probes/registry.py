@@ -26,6 +26,7 @@ from anycastd.model.checks import (
     LinkOptions,
     ProbeSpec,
     TcpOptions,
+    TlsOptions,
 )
 from anycastd.probes.attempt import Plan, Reactor
 from anycastd.probes.dns.probe import DnsPlan
@@ -33,11 +34,12 @@ from anycastd.probes.exec.probe import ExecPlan
 from anycastd.probes.exec.programs import Programs
 from anycastd.probes.file import FilePlan
 from anycastd.probes.http.probe import HttpPlan
-from anycastd.probes.http.tls import Contexts
 from anycastd.probes.icmp.probe import IcmpPlan
 from anycastd.probes.icmp.sockets import EchoSockets
 from anycastd.probes.link import LinkPlan
 from anycastd.probes.tcp import TcpPlan
+from anycastd.probes.tls.contexts import Contexts
+from anycastd.probes.tls.probe import TlsPlan
 
 
 class Registry:
@@ -75,6 +77,12 @@ def _http(registry: Registry, spec: ProbeSpec) -> Plan:
     return HttpPlan(spec, spec.check.options, registry.reactor, registry.contexts)
 
 
+def _tls(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, TlsOptions):
+        raise InvariantError(_mismatch(spec))
+    return TlsPlan(spec, spec.check.options, registry.reactor, registry.contexts)
+
+
 def _dns(registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, DnsOptions):
         raise InvariantError(_mismatch(spec))
@@ -107,6 +115,7 @@ _KINDS: dict[CheckKind, Callable[[Registry, ProbeSpec], Plan]] = {
     CheckKind.ICMP: _icmp,
     CheckKind.TCP: _tcp,
     CheckKind.HTTP: _http,
+    CheckKind.TLS: _tls,
     CheckKind.DNS: _dns,
     CheckKind.LINK: _link,
     CheckKind.EXEC: _exec,

@@ -63,10 +63,7 @@ def standing(
         detail = f"{len(spared)} announced prefixes are not in the file: kept, as that is too many to be meant"
         hint = f"if it is: anycastd reload --expect-removals {len(spared)}"
         yield Alarm.CONFIG_REFUSED, config.path, f"{detail}; {hint}"
-    for check in beliefs.broken():
-        state = beliefs.tracker.states[check]
-        why = f"{state.last.why}: {state.last.detail}" if state.last else "no result"
-        yield Alarm.CHECK_BROKEN, check, f"our own fault, says nothing of the target: {why}"
+    yield from _of_checks(beliefs)
     if beliefs.view.fault is FaultScope.SELF and beliefs.view.self_test.suspect_until_s is not None:
         yield Alarm.CHECKER_SUSPECT, config.pop.name, beliefs.view.self_test.detail
     wanted, rules = forwarder.wanted
@@ -83,6 +80,16 @@ def standing(
             yield Alarm.PREFIX_DARK, str(view.prefix), "wanted, and no established neighbor has it"
     if lag_ms > LOOP_LATE_MS:
         yield Alarm.LOOP_LATE, config.pop.name, f"the event loop was {lag_ms:.0f} ms late"
+
+
+def _of_checks(beliefs: Beliefs) -> Iterator[Raised]:
+    for check in beliefs.broken():
+        state = beliefs.tracker.states[check]
+        why = f"{state.last.why}: {state.last.detail}" if state.last else "no result"
+        yield Alarm.CHECK_BROKEN, check, f"our own fault, says nothing of the target: {why}"
+    for check, state in beliefs.tracker.states.items():
+        if state.last is not None and state.last.note is not None and state.last.note.warning:
+            yield Alarm.CERTIFICATE_EXPIRES, check, state.last.note.warning
 
 
 def _of_filter(config: Config, steering: Steering) -> Iterator[Raised]:

@@ -79,6 +79,11 @@ CHECK_LOSS = _gauge("check_loss_ratio", "Share of those that had no answer in ti
 CHECK_JITTER = _gauge(
     "check_jitter_seconds", "Mean difference of successive times in the window; absent without two answers.", "check"
 )
+CHECK_CERTIFICATE = _gauge(
+    "check_certificate_expiry_seconds",
+    "Unix time at which the certificate that the check's last probe saw ends; absent where it saw none.",
+    "check",
+)
 TUNNEL_HEALTH = _gauge("tunnel_health", "1 healthy, 0.5 degraded, 0 unhealthy, -1 not known.", "region", "tunnel")
 TUNNEL_LATENCY = _gauge(
     "tunnel_latency_seconds", "Smoothed time of the tunnel's slowest check; absent unless usable.", "region", "tunnel"

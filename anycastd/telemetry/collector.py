@@ -92,6 +92,9 @@ def _health(status: Status) -> Source:
     timed = ((id_, state.latency_ms) for id_, state in status.checks.items() if state.health.is_usable)
     yield c.CHECK_LATENCY, [((id_,), latency_ms / 1000.0) for id_, latency_ms in timed if latency_ms is not None]
     yield from _windows(status)
+    notes = ((id_, state.last.note) for id_, state in status.checks.items() if state.last is not None)
+    ends = ((id_, note.certificate_ends_s) for id_, note in notes if note is not None)
+    yield c.CHECK_CERTIFICATE, [((id_,), ends_s) for id_, ends_s in ends if ends_s is not None]
     tunnels = {_tunnel_labels(status, id_): view for id_, view in health.tunnels.items()}
     yield c.TUNNEL_HEALTH, [(labels, _HEALTH[view.health]) for labels, view in tunnels.items()]
     timed_tunnels = ((labels, v.latency_ms) for labels, v in tunnels.items() if v.health.is_usable)

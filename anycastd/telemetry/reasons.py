@@ -158,7 +158,12 @@ PROBES: Mapping[Why, Meaning] = {
         "The detail shows what it said first; run it by hand with the variables of docs/checks.md.",
     ),
     Why.TLS_FAILED: Meaning(
-        "No TLS session: certificate, name or protocol version do not fit.", "openssl s_client -connect TARGET"
+        "No TLS session: certificate, name or protocol version do not fit, or the server refused our certificate.",
+        "openssl s_client -connect TARGET",
+    ),
+    Why.CERTIFICATE_EXPIRES: Meaning(
+        "The certificate is valid, but not for as long as `expires_in` asks for, and `expiring` is `fail`.",
+        "Renew it; the detail says when it ends.",
     ),
     Why.LINK_DOWN: Meaning("The tunnel's device is down, has no carrier or is gone.", "ip link show DEVICE"),
     Why.ADDRESS_GONE: Meaning("The tunnel's device does not carry our address any more.", "ip address show DEVICE"),
@@ -225,6 +230,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
     Alarm.CHECK_BROKEN: Meaning(
         "A check cannot be carried out, by our own fault, so that a real fault would not be seen.",
         "The detail says why; the same word stands below probe results.",
+    ),
+    Alarm.CERTIFICATE_EXPIRES: Meaning(
+        "A target's certificate ends sooner than its `tls` check's `expires_in` asks for; with `expiring: warn` the "
+        "target stays healthy until it has ended.",
+        "Renew it; `anycastd_check_certificate_expiry_seconds` has the time for all.",
     ),
     Alarm.CHECKER_SUSPECT: Meaning(
         "Many targets failed together and a self-test target too: this machine is suspected, nothing is withdrawn.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from anycastd.api.views.kernel_facts import ways_of
-from anycastd.api.views.moments import Json, iso, since
+from anycastd.api.views.moments import Json, iso, iso_unix, since
 from anycastd.api.views.quality import (
     exceeded_words,
     measured_through,
@@ -37,6 +37,8 @@ def result(status: Status, last: ProbeResult | None) -> Json | None:
         "detail": last.detail,
         "at": iso(status, last.ended_s),
         "latency_ms": round(last.latency_ms, 3),
+        "certificate_ends": None if last.note is None else iso_unix(last.note.certificate_ends_s),
+        "warning": "" if last.note is None else last.note.warning,
     }
 
 

@@ -1,29 +1,54 @@
-"""Files that checks name: certificates to trust, programs to run."""
+"""Files that checks name: certificates to trust, our own with their keys, programs to run."""
 
 from __future__ import annotations
 
+from anycastd.config.check_options import absolute
 from anycastd.config.document import Path
 from anycastd.config.rules.checks import sections
-from anycastd.config.rules.files import Stat, look
+from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection
+from anycastd.config.schema.checks import CheckSection, HttpsCheck, TlsCheck
+from anycastd.config.trust import TrustError, context_of
+from anycastd.model.checks import Trust
 
 EXECUTABLE, WRITABLE_BY_OTHERS = 0o111, 0o022
 
 
 def named_files(found: Findings, directory: str, stat: Stat) -> None:
-    """Look at every file that a check names."""
+    """Look at every file that a check names; certificates and keys are loaded as the probes load them."""
     for path, section in sections(found):
-        _authorities(found, path, section, directory, stat)
+        for kind in ("https", "tls"):
+            check: HttpsCheck | TlsCheck | None = getattr(section, kind)
+            if check is not None:
+                _certificates(found, (*path, kind), check, directory, stat)
         _program(found, path, section, directory, stat)
 
 
-def _authorities(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:
-    if section.https is None or section.https.ca_file is None:
+def _certificates(found: Findings, path: Path, check: HttpsCheck | TlsCheck, directory: str, stat: Stat) -> None:
+    usable = True
+    for key in ("ca_file", "cert_file", "key_file"):
+        name: str | None = getattr(check, key)
+        if name is None:
+            continue
+        status = look(found, (*path, key), name, directory, stat)
+        if status is not None and not status.st_size:
+            found.error((*path, key), f"{name} is empty")
+        usable = usable and status is not None and status.st_size > 0
+        if status is not None and (key == "key_file" or (key == "cert_file" and check.key_file is None)):
+            secret(found, (*path, key), name, status)
+    if not usable or (check.key_file is not None and check.cert_file is None):
         return
-    status = look(found, (*path, "https", "ca_file"), section.https.ca_file, directory, stat)
-    if status is not None and status.st_size == 0:
-        found.error((*path, "https", "ca_file"), f"{section.https.ca_file} is empty")
+    try:
+        context_of(
+            Trust(
+                ca_file=absolute(check.ca_file, directory),
+                cert_file=absolute(check.cert_file, directory),
+                key_file=absolute(check.key_file, directory),
+            )
+        )
+    except TrustError as error:
+        key = error.key if getattr(check, error.key) is not None else "cert_file"
+        found.error((*path, key), f"{getattr(check, key)} {error.why}")
 
 
 def _program(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:

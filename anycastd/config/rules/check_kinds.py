@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.findings import Findings
+from anycastd.config.schema.checks import HttpsCheck, TlsCheck
 from anycastd.model.dns import Rcode, Transport, Truncated, canonical
 
 
@@ -40,4 +41,15 @@ def programs(found: Findings) -> None:
             found.error((*path, "exec", "argv", 0), f"{what}; a line for the shell needs shell: true")
 
 
-RULES = (dns, programs)
+def tls(found: Findings) -> None:
+    """A certificate is compared with a name, and ours has a key."""
+    for path, section in sections(found):
+        if section.tls is not None and section.tls.server_name is None:
+            found.error((*path, "tls"), "needs server_name: the certificate is compared with that name")
+        for kind in ("https", "tls"):
+            check: HttpsCheck | TlsCheck | None = getattr(section, kind)
+            if check is not None and check.key_file is not None and check.cert_file is None:
+                found.error((*path, kind, "key_file"), "is the key of no certificate: write cert_file as well")
+
+
+RULES = (dns, tls, programs)

@@ -22,10 +22,11 @@ from anycastd.config.fields import (
 from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
-from anycastd.model.checks import BadWhen, Limit
+from anycastd.model.checks import BadWhen, Expiring, Limit
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
+MAX_EXPIRY_S = 3650 * 86400.0
 MAX_WINDOW = 10000
 FAILURES = Limit(40.0, 20.0)
 """Below one half, so that every second probe is seen; an outage of `fall` probes is a quarter of the window at most."""
@@ -106,6 +107,35 @@ class HttpsCheck(HttpCheck):
     )
     verify: Flag = Field(default=True, description="Whether the certificate must be valid.")
     ca_file: FileName | None = Field(default=None, description="Certificates to trust instead of the system's (PEM).")
+    cert_file: FileName | None = Field(
+        default=None, description="Our own certificate, for servers that ask for one (PEM, with its chain)."
+    )
+    key_file: FileName | None = Field(
+        default=None, description="Its key, without a password; mode 0600. Default: in `cert_file`."
+    )
+
+
+class TlsCheck(TimedCheck):
+    """A TLS session: chain, name and time of the server's certificate. See docs/checks.md."""
+
+    port: Port = Field(default=443, description="Port to connect to.")
+    server_name: HostName | None = Field(
+        default=None, description="Name sent (SNI) and looked for in the certificate; needed."
+    )
+    expires_in: Annotated[float, duration(0.0, MAX_EXPIRY_S)] = Field(
+        default=14 * 86400.0, description="How long the certificate must be good yet."
+    )
+    expiring: Annotated[Expiring, choice(Expiring)] = Field(
+        default=Expiring.WARN,
+        description="What one that ends sooner does: `warn` raises an alarm, `fail` makes the target unhealthy.",
+    )
+    ca_file: FileName | None = Field(default=None, description="Certificates to trust instead of the system's (PEM).")
+    cert_file: FileName | None = Field(
+        default=None, description="Our own certificate, for servers that ask for one (PEM, with its chain)."
+    )
+    key_file: FileName | None = Field(
+        default=None, description="Its key, without a password; mode 0600. Default: in `cert_file`."
+    )
 
 
 class DnsCheck(TimedCheck):
@@ -194,6 +224,7 @@ class CheckSection(Section):
     tcp: TcpCheck | None = Field(default=None, description="TCP connection.")
     http: HttpCheck | None = Field(default=None, description="HTTP request.")
     https: HttpsCheck | None = Field(default=None, description="HTTP request over TLS.")
+    tls: TlsCheck | None = Field(default=None, description="TLS session and certificate.")
     dns: DnsCheck | None = Field(default=None, description="Question to a name server.")
     link: LinkCheck | None = Field(default=None, description="State of the tunnel's device; not for backends.")
     exec: ExecCheck | None = Field(default=None, description="Exit status of a program.")

@@ -11,8 +11,8 @@ from anycastd.model.checks import HttpOptions, ProbeSpec
 from anycastd.model.probe import Why
 from anycastd.probes.attempt import Attempt, Owner, Reactor
 from anycastd.probes.http.response import ResponseReader
-from anycastd.probes.http.tls import Contexts
 from anycastd.probes.stream import Endpoint, StreamAttempt
+from anycastd.probes.tls.contexts import Contexts, TlsClient, failure
 
 READ_BYTES = 16384
 _DEFAULT_PORT = {False: 80, True: 443}
@@ -39,21 +39,31 @@ def request_bytes(target: Address, options: HttpOptions) -> bytes:
 class HttpAttempt(StreamAttempt):
     """One GET. Reads until the socket has no more, since events are edge-triggered."""
 
-    __slots__ = ("plan", "reader", "secured", "unsent")
+    __slots__ = ("context", "plan", "reader", "secured", "unsent")
 
     def __init__(self, owner: Owner, order: int, started_s: float, plan: HttpPlan) -> None:
         super().__init__(owner, order, started_s, plan.reactor, plan.endpoint)
         self.plan = plan
         self.unsent = plan.request
-        self.secured = not plan.tls
+        self.secured = plan.client is None
+        self.context: ssl.SSLContext | None = None
         self.reader = ResponseReader(plan.status, plan.contains, plan.max_body_bytes)
+
+    def start(self, now_s: float) -> None:
+        """Look whether our own files are in order, and connect."""
+        if self.plan.client is not None:
+            self.context, wrong = self.plan.client.prepare()
+            if self.context is None:
+                self.end(Why.FILE_UNUSABLE, wrong, now_s)
+                return
+        super().start(now_s)
 
     def on_connected(self, sock: socket.socket, mask: int, now_s: float) -> None:
         """Begin TLS, or send at once."""
-        if self.plan.tls:
+        if self.plan.client is not None and self.context is not None:
             descriptor = sock.fileno()
             try:
-                sock = self.sock = self.plan.wrap(sock)
+                sock = self.sock = self.plan.client.wrap(self.context, sock)
             except (OSError, ValueError) as error:
                 self.reactor.forget(descriptor)
                 self.end(Why.INTERNAL, f"TLS set-up: {error}", now_s)
@@ -73,7 +83,7 @@ class HttpAttempt(StreamAttempt):
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except ssl.SSLError as error:
-            self._tls_failed(error, now_s)
+            self.end(*failure(error), now_s)
         except OSError as error:
             self.fail(error.errno, now_s)
 
@@ -85,14 +95,8 @@ class HttpAttempt(StreamAttempt):
                 self.end(verdict[0], verdict[1], now_s)
                 return
             # a short read emptied the socket (epoll(7)); the end of the stream, if it is not in this event, is the next
-            if len(data) < READ_BYTES and not mask & select.EPOLLRDHUP and not self.plan.tls:
+            if len(data) < READ_BYTES and not mask & select.EPOLLRDHUP and self.plan.client is None:
                 return
-
-    def _tls_failed(self, error: ssl.SSLError, now_s: float) -> None:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            self.end(Why.TLS_FAILED, error.verify_message, now_s)
-        else:
-            self.end(Why.TLS_FAILED, error.reason or "TLS failed", now_s)
 
     def doing(self) -> str:
         """Return what is being waited for."""
@@ -107,17 +111,13 @@ class HttpPlan:
     """An HTTP check of one target."""
 
     def __init__(self, spec: ProbeSpec, options: HttpOptions, reactor: Reactor, contexts: Contexts) -> None:
-        self.reactor, self._contexts, self._options = reactor, contexts, options
+        self.reactor = reactor
         self.endpoint = Endpoint(spec.target, options.port, spec.source)
         self.request = request_bytes(spec.target, options)
-        self.tls, self.status, self.max_body_bytes = options.tls, options.status, options.max_body_bytes
+        self.status, self.max_body_bytes = options.status, options.max_body_bytes
         self.contains = options.contains.encode("utf-8") if options.contains else None
-        self._name = options.server_name or _without_port(options.host) or str(spec.target)
-
-    def wrap(self, sock: socket.socket) -> ssl.SSLSocket:
-        """Return the socket with TLS on it, handshake not begun. Raise OSError (ssl.SSLError is one) or ValueError."""
-        context = self._contexts.get(self._options.ca_file, verify=self._options.verify)
-        return context.wrap_socket(sock, do_handshake_on_connect=False, server_hostname=self._name)
+        name = options.server_name or _without_port(options.host) or str(spec.target)
+        self.client = TlsClient(contexts, options.trust, name) if options.tls else None
 
     def attempt(self, owner: Owner, order: int, now_s: float) -> Attempt:
         """Return a probe that was not started yet."""

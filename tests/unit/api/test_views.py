@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from anycastd.api.views.checks import checks, tunnels
+from anycastd.api.schema import Result
+from anycastd.api.views.checks import checks, result, tunnels
 from anycastd.api.views.explain import MAX_CHECK_LINES, explain
 from anycastd.api.views.moments import iso, span
 from anycastd.api.views.neighbors import difference, neighbors
@@ -17,7 +18,7 @@ from anycastd.model.address import CheckId
 from anycastd.model.bgp import Route, SessionState, SessionView
 from anycastd.model.decision import Level, PrefixState, Reason
 from anycastd.model.health import CheckState, Health, SelfTestView
-from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, Status
 from tests.unit import status_builder as build
 from tests.unit.status_builder import NOW_S, TRANSIT_A, TRANSIT_B, V4, V6
@@ -253,6 +254,15 @@ def test_a_check_that_we_cannot_run_says_how() -> None:
     last = ProbeResult(id_, Why.NO_PERMISSION, NOW_S - 1, NOW_S - 1, "ping_group_range")
     state = CheckState(id_, Health.UNKNOWN, NOW_S - 9, broken=9, last=last)
     assert "UNKNOWN  no permission (ping_group_range)" in told(replace(good, checks={**good.checks, id_: state}))
+
+
+def test_a_result_says_when_the_certificate_ends() -> None:
+    note = Note(certificate_ends_s=1_800_000_000.0, warning="soon")
+    last = ProbeResult(CheckId("x"), Why.ANSWERED, NOW_S, NOW_S, note=note)
+    shown = result(build.serving(), last)
+    assert shown is not None
+    assert (shown["certificate_ends"], shown["warning"]) == ("2027-01-15T08:00:00.000Z", "soon")
+    Result.model_validate(shown)
 
 
 def test_holds_are_named_by_their_reason() -> None:

@@ -22,10 +22,12 @@ from anycastd.model.checks import (
     CheckKind,
     DnsOptions,
     ExecOptions,
+    Expiring,
     FileOptions,
     HttpOptions,
     Limit,
     Limits,
+    TlsOptions,
 )
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 from anycastd.model.eip import Mode
@@ -241,6 +243,13 @@ def test_every_kind_has_its_options() -> None:
     )
     assert options("backend/eu/ns/gone@t1") == DnsOptions(
         name="old.example.net", rcode=Rcode.NXDOMAIN, truncated=Truncated.FAIL
+    )
+    assert options("backend/eu/ns/secure@t1") == TlsOptions(
+        server_name="www.example.net",
+        port=8443,
+        expires_in_s=30 * 86400.0,
+        expiring=Expiring.FAIL,
+        ca_file=str(GOOD / "authorities.pem"),
     )
     assert options("backend/eu/ns/script@t1") == ExecOptions(argv=("/bin/true", "--all"))
     assert options("tunnel/eu/t2/line") == ExecOptions(argv=("test -e /run/x && echo yes",), shell=True)

@@ -16,7 +16,7 @@ def test_a_good_file_is_summed_up() -> None:
     result = CliRunner().invoke(check, ["-c", str(EXAMPLE)])
     assert result.exit_code == 0
     assert result.output == (
-        "fra: 2 neighbors, 2 regions, 4 tunnels, 6 backends, 3 prefixes, 6 EIPs, 64 probes per second, 0 warnings\n"
+        "fra: 2 neighbors, 2 regions, 4 tunnels, 6 backends, 3 prefixes, 6 EIPs, 64.2 probes per second, 0 warnings\n"
     )
 
 
@@ -52,7 +52,7 @@ def test_json() -> None:
     assert good["ok"] is True
     assert good["errors"] == []
     assert good["summary"]["pop"] == "fra"
-    assert good["summary"]["probes_per_second"] == 64
+    assert good["summary"]["probes_per_second"] == 64.2
     assert good["summary"]["eips"] == 6
     result = CliRunner().invoke(check, ["--json", "-c", str(BAD / "operator-view.yaml")])
     bad = json.loads(result.output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,11 @@ import pytest
 
 from anycastd.model.checks import CheckKind, HttpOptions, Timing
 from anycastd.model.probe import ProbeResult, Why
+from tests.unit.probes.certificates import certificate
 from tests.unit.probes.world import OK, Script, answer, hang, probing, server, spec
 
 # TLS is slow on a busy machine, and none of these but the hang waits for its timeout
 PATIENT = Timing(interval_s=0.5, timeout_s=5.0)
-CA = """
-[ca]
-default_ca = here
-[here]
-dir = .
-database = index.txt
-new_certs_dir = .
-serial = serial
-default_md = sha256
-policy = any
-x509_extensions = names
-[any]
-commonName = supplied
-[names]
-subjectAltName = DNS:good.example,IP:127.0.0.1
-"""
-
-
-def _certificate(folder: Path, until: str) -> ssl.SSLContext:
-    """Make a self-signed certificate for good.example and 127.0.0.1; return the server's context."""
-    folder.mkdir()
-    (folder / "ca.cnf").write_text(CA)
-    (folder / "index.txt").write_text("")
-    (folder / "serial").write_text("01")
-    request = "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=good.example"
-    sign = f"ca -batch -config ca.cnf -selfsign -startdate 20200101000000Z -enddate {until} -in csr.pem"
-    for command in (f"{request} -keyout key.pem -out csr.pem", f"{sign} -keyfile key.pem -out cert.pem -notext"):
-        subprocess.run(["openssl", *command.split()], check=True, capture_output=True, cwd=folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +27,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def valid(folder: Path) -> ssl.SSLContext:
     """Return the context of a server with a good certificate."""
-    return _certificate(folder / "valid", "21200101000000Z")
+    return certificate(folder / "valid", "21200101000000Z")
 
 
 @pytest.fixture(scope="module")
 def expired(folder: Path) -> ssl.SSLContext:
     """Return the context of a server whose certificate has expired."""
-    return _certificate(folder / "expired", "20200201000000Z")
+    return certificate(folder / "expired", "20200201000000Z")
 
 
 async def _run(tls: ssl.SSLContext | None, script: Script, **options: Any) -> ProbeResult:
@@ -122,7 +91,7 @@ async def test_hang_in_the_handshake() -> None:
 async def test_missing_ca_file_is_our_own_fault(tmp_path: Path) -> None:
     """It says nothing of the target, and no descriptor is lost."""
     result = await _run(None, answer(OK), ca_file=str(tmp_path / "none.pem"))
-    assert result.why is Why.INTERNAL
+    assert result.why is Why.FILE_UNUSABLE
     assert "none.pem" in result.detail
 
 
@@ -130,7 +99,7 @@ async def test_replaced_ca_file_is_read_again(folder: Path, tmp_path: Path, vali
     """A rotated trust takes effect without a restart."""
     ca_file = tmp_path / "ca.pem"
     other = folder / "other"
-    _certificate(other, "21200101000000Z")
+    certificate(other, "21200101000000Z")
     ca_file.write_bytes((other / "cert.pem").read_bytes())
     with server(answer(OK), tls=valid) as running:
         async with probing() as probe:

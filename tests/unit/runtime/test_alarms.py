@@ -14,7 +14,7 @@ from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import EipId, WhenUnhealthy
 from anycastd.model.kernel import KernelObserved, RouteKind
 from anycastd.model.nft import NftSet
-from anycastd.model.probe import Why
+from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, LoopView, Status
 from anycastd.model.topology import SelfTest
 from anycastd.runtime import alarms as words_of_alarms
@@ -116,6 +116,14 @@ def broken(w: Watched) -> None:
     w.world.answer("tunnel/eu/a", Why.NO_PERMISSION, times=3)
 
 
+def certificate_ends(w: Watched) -> None:
+    """A tls check passes, and has something to say."""
+    check, now_s = CheckId("backend/eu/web-1/web@a"), w.world.now_s
+    assert check in w.world.probes.specs
+    note = Note(certificate_ends_s=1.8e9, warning="ends in 3.0 days; wanted at least 14 days")
+    w.world.control.on_result(ProbeResult(check, Why.ANSWERED, now_s, now_s, note=note), now_s)
+
+
 def suspect(w: Watched) -> None:
     w.world.answer("", Why.TIMEOUT, times=3)
 
@@ -135,6 +143,7 @@ CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
     (no_rules, Alarm.KERNEL_NOT_AS_WANTED, "fra", "6 routes or rules"),
     (hole_gone, Alarm.KERNEL_NOT_AS_WANTED, "fra", "8 routes or rules"),
     (broken, Alarm.CHECK_BROKEN, "tunnel/eu/a/path", "no_permission"),
+    (certificate_ends, Alarm.CERTIFICATE_EXPIRES, "backend/eu/web-1/web@a", "3.0 days"),
     (suspect, Alarm.CHECKER_SUSPECT, "fra", "self/gateway/path"),
     (no_filter, Alarm.FILTER_NOT_AS_WANTED, "fra", "8 elements"),
     (no_filter_rules, Alarm.FILTER_NOT_AS_WANTED, "fra", "rules"),

@@ -15,7 +15,7 @@ from anycastd.api.views.readiness import conditions
 from anycastd.model.address import CheckId, Family
 from anycastd.model.bgp import Announce, EndOfRib, Withdraw
 from anycastd.model.health import Health
-from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
 from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
 from anycastd.telemetry.metrics import Metrics
@@ -63,8 +63,15 @@ def lively() -> Metrics:
     return metrics
 
 
+def with_certificate() -> Status:
+    """Return a status in which one check has seen a certificate."""
+    serving = build.serving()
+    seen = ProbeResult(WEB, Why.ANSWERED, NOW_S, NOW_S, note=Note(certificate_ends_s=1_800_000_000.0))
+    return replace(serving, checks={**serving.checks, WEB: replace(serving.checks[WEB], last=seen)})
+
+
 def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
-    exposed = families(lively(), build.serving())
+    exposed = families(lively(), with_certificate())
     known = {re.sub("_total$", "", spec.name): spec for spec in CATALOGUE}
     assert set(exposed) == set(known)
     for name, family in exposed.items():
@@ -107,6 +114,12 @@ def test_prefixes_are_told_by_state_preference_and_hold() -> None:
     states = {key[2]: value for key, value in found.items() if key[:2] == ("anycastd_prefix_state", six)}
     assert states == {"ANNOUNCED": 1.0}
     assert found["anycastd_region_tunnel", "eu-central", "euc-1", "ipv4"] == 1.0
+
+
+def test_the_end_of_a_certificate_is_told_while_it_is_seen() -> None:
+    found = samples(Metrics(), with_certificate())
+    told = {key: value for key, value in found.items() if key[0] == "anycastd_check_certificate_expiry_seconds"}
+    assert told == {("anycastd_check_certificate_expiry_seconds", WEB): 1_800_000_000.0}
 
 
 def test_health_latency_and_readiness_are_told() -> None:

@@ -1,0 +1,1 @@
+"""TLS check, and the contexts that https uses as well."""
