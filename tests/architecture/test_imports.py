@@ -122,7 +122,7 @@ def test_the_pure_core_draws_on_nothing_impure_of_our_own() -> None:
 @pytest.mark.parametrize(
     ("library", "doors"),
     [
-        ("pyroute2", ("actuators/dataplane/netlink.py",)),
+        ("pyroute2", ("actuators/dataplane/pyroute.py",)),
         ("pydantic", ("config/", "api/")),
         ("pydantic_core", ("config/", "api/")),
         ("yaml", ("config/", "lab/")),

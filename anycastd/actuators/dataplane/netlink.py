@@ -1,4 +1,4 @@
-"""The kernel by netlink: the only file that knows pyroute2.
+"""The kernel by netlink: the only file that uses pyroute2.
 
 Separate sockets for requests and for events: replies are told apart by sequence number only, so an event that another
 program caused could be taken for an answer of ours. An overflow (ENOBUFS) ends a socket of this library for good, and
@@ -16,22 +16,21 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import Any
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.nlsocket import NetlinkRequest
-from pyroute2.netlink.rtnl import (
+from anycastd.actuators.dataplane import event_filter, hearing, messages, wire
+from anycastd.actuators.dataplane.encoded import Encoded, Numbers
+from anycastd.actuators.dataplane.picture import Picture
+from anycastd.actuators.dataplane.pyroute import (
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
     RTMGRP_IPV4_RULE,
     RTMGRP_IPV6_IFADDR,
     RTMGRP_IPV6_ROUTE,
     RTMGRP_LINK,
+    AsyncIPRoute,
+    MarshalRtnl,
+    NetlinkError,
+    NetlinkRequest,
 )
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
-
-from anycastd.actuators.dataplane import event_filter, hearing, messages, wire
-from anycastd.actuators.dataplane.encoded import Encoded, Numbers
-from anycastd.actuators.dataplane.picture import Picture
 from anycastd.actuators.dataplane.refusals import Refusals, subject_of
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
