@@ -6,7 +6,7 @@ tunnels (the backend), through one only (that path), or no tunnel is healthy (no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from anycastd.health.rules import Leaf, Value, value_of
@@ -89,13 +89,18 @@ def assess_region(
     checks: Mapping[CheckId, CheckState],
     now_s: float,
     before: HealthView | None = None,
+    touched: Collection[BackendId] | None = None,
 ) -> tuple[dict[TunnelId, TunnelView], dict[BackendId, BackendView], RegionView]:
-    """Return what is believed of one region and all in it; `before` lends the `since_s` of what did not change."""
+    """Return what is believed of one region and all in it; `before` lends the `since_s` of what did not change.
+
+    `touched` are the backends of which a check has another verdict than in `before`, None = it may be any; the others
+    are what they were, unless a tunnel is not.
+    """
     tunnel_health = {id_: _combine(index.tunnel_checks[id_], checks) for id_ in region.tunnels}
-    backends = {
-        id_: _backend(id_, region, index, checks, {t: c.health for t, c in tunnel_health.items()}, now_s, before)
-        for id_ in region.backends
-    }
+    ways = {id_: combined.health for id_, combined in tunnel_health.items()}
+    backends = _kept(region, ways, before) if before is not None and touched is not None else {}
+    for backend in region.backends if not backends else touched or ():
+        backends[backend] = _backend(backend, region, index, checks, ways, now_s, before)
     tunnels: dict[TunnelId, TunnelView] = {}
     for id_, combined in tunnel_health.items():
         old = before.tunnels.get(id_) if before else None
@@ -111,6 +116,13 @@ def assess_region(
             healthy_backends=sum(view.paths.get(id_, Health.UNKNOWN).is_usable for view in backends.values()),
         )
     return tunnels, backends, _region(region, tunnels, backends, checks, now_s, before)
+
+
+def _kept(region: Region, ways: Mapping[TunnelId, Health], before: HealthView) -> dict[BackendId, BackendView]:
+    """Return the backends as they were, if every tunnel is what it was; else none."""
+    if any(id_ not in before.tunnels or before.tunnels[id_].health is not health for id_, health in ways.items()):
+        return {}
+    return {id_: before.backends[id_] for id_ in region.backends}
 
 
 def _backend(
@@ -270,8 +282,12 @@ def assess(
     before: HealthView | None = None,
     self_test: SelfTestView | None = None,
     only: frozenset[RegionName] | None = None,
+    touched: Collection[BackendId] | None = None,
 ) -> HealthView:
-    """Return the whole view; with `only`, just these regions are assessed anew and the rest is taken from `before`."""
+    """Return the whole view; with `only`, just these regions are assessed anew and the rest is taken from `before`.
+
+    `touched`: of all backends in them, only these may be another than in `before` as long as their tunnels are not.
+    """
     tunnels: dict[TunnelId, TunnelView] = {}
     backends: dict[BackendId, BackendView] = {}
     regions: dict[RegionName, RegionView] = {}
@@ -281,7 +297,10 @@ def assess(
         regions.update(before.regions)
     for name, region in config.regions.items():
         if only is None or before is None or name in only:
-            its_tunnels, its_backends, regions[name] = assess_region(region, config, index, checks, now_s, before)
+            its_touched = None if touched is None else [id_ for id_ in touched if config.backends[id_].region == name]
+            its_tunnels, its_backends, regions[name] = assess_region(
+                region, config, index, checks, now_s, before, its_touched
+            )
             tunnels.update(its_tunnels)
             backends.update(its_backends)
     self_test = self_test or (before.self_test if before else SelfTestView())

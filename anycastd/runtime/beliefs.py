@@ -9,7 +9,7 @@ from anycastd.health.assess import Index, assess, index_of
 from anycastd.health.common_cause import CommonCause
 from anycastd.health.rules import Value
 from anycastd.health.tracker import Tracker
-from anycastd.model.address import CheckId, Prefix, RegionName
+from anycastd.model.address import BackendId, CheckId, Prefix, RegionName
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Truth
 from anycastd.model.health import CheckState, Health
@@ -37,6 +37,7 @@ class Beliefs:
         self.tracker = Tracker()
         self.common_cause = CommonCause(config.self_test)
         self.values: dict[Group, Value] = {}
+        self._touched: set[BackendId] = set()
         self.view = assess(config, index_of(config), {}, now_s)
         self.configure(config, now_s)
 
@@ -48,6 +49,7 @@ class Beliefs:
         if self.common_cause.spec != config.self_test:
             self.common_cause = CommonCause(config.self_test)
         self._index: Index = index_of(config)
+        self._touched.clear()
         self.groups: dict[Group, list[Prefix]] = {}
         for prefix, spec in config.prefixes.items():
             self.groups.setdefault((spec.announce_when, prefix.version), []).append(prefix)
@@ -67,6 +69,8 @@ class Beliefs:
         before, after = fed
         if after.health is Health.UNHEALTHY and before.health is not Health.UNHEALTHY and spec.region is not None:
             self.common_cause = self.common_cause.saw_bad(result.ended_s, spec.target, spec.region)
+        if after.health is not before.health and spec.backend is not None:
+            self._touched.add(spec.backend)
         return Verdict(before, after, spec.region)
 
     def refresh(self, now_s: float, only: frozenset[RegionName] | None = None) -> set[Prefix]:
@@ -75,7 +79,10 @@ class Beliefs:
         self.common_cause = self.common_cause.wake(now_s, self_checks)
         was_suspect = self.view.self_test.suspect_until_s is not None
         test = self.common_cause.view(self_checks)
-        self.view = assess(self.config, self._index, self.tracker.states, now_s, self.view, test, only)
+        touched = None if only is None else self._touched
+        self.view = assess(self.config, self._index, self.tracker.states, now_s, self.view, test, only, touched)
+        backends = self.config.backends
+        self._touched = {id_ for id_ in self._touched if only is not None and backends[id_].region not in only}
         changed: set[Prefix] = set()
         for group, prefixes in self.groups.items():
             value = self._value(group)

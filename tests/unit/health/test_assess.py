@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anycastd.health.assess import assess, index_of
 from anycastd.model.address import BackendId, CheckId, RegionName, TunnelId
@@ -160,6 +162,20 @@ def test_assessing_one_region_gives_what_assessing_all_gives() -> None:
     assert assess(CONFIG, index, after, NOW_S + 1.0, before, only=frozenset({EU})) == assess(
         CONFIG, index, after, NOW_S + 1.0, before
     )
+
+
+@given(st.lists(st.dictionaries(st.sampled_from([s.id for s in CONFIG.probes]), st.sampled_from(Health)), max_size=6))
+def test_assessing_what_was_touched_gives_what_assessing_all_gives(steps: list[dict[CheckId, Health]]) -> None:
+    index, backend_of = index_of(CONFIG), {spec.id: spec.backend for spec in CONFIG.probes}
+    checks = _checks(CONFIG, "nothing")
+    view = assess(CONFIG, index, checks, NOW_S)
+    for number, step in enumerate(steps, 1):
+        checks |= {id_: CheckState(id_, health) for id_, health in step.items()}
+        touched = {backend for id_ in step if (backend := backend_of[id_]) is not None}
+        now_s, only = NOW_S + number, frozenset(CONFIG.regions)
+        whole = assess(CONFIG, index, checks, now_s, view)
+        assert assess(CONFIG, index, checks, now_s, view, None, only, touched) == whole
+        view = whole
 
 
 def test_a_region_that_is_not_assessed_keeps_what_was_believed() -> None:
