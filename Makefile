@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export ANYCASTD_CLAB_SCHEMA ?= $(wildcard ../shared/data/clab.schema.json)
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
-.PHONY: help setup install demo test check unit lab bench docs soak format clean
+.PHONY: help setup install demo test check unit lab bench compare docs soak format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,7 +44,12 @@ lab: ## lab tests: namespaces, FRR, BIRD, ExaBGP (root)
 
 soak: ## the long runs (root)
 	$(ROOT)
-	@$(PY) -m pytest -q -m soak -p no:randomly --timeout 7200 tests
+	@$(PY) -m pytest -q -m "soak and not compare" -p no:randomly --timeout 7200 tests
+
+compare: ## the same faults done to us and to our peers, written to docs/comparison.md (root)
+	$(ROOT)
+	@[ -x $(PY) ] || .ci/setup
+	@ANYCASTD_COMPARED=docs/comparison.md $(PY) -m pytest -q -m compare -p no:randomly tests/compare
 
 bench: ## measure, and write docs/benchmarks.md (root)
 	$(ROOT)

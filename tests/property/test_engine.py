@@ -108,6 +108,17 @@ def test_unknown_changes_nothing(spec: PrefixSpec, changes: list[Change]) -> Non
             assert moment.decision.hold in (Reason.HEALTH_UNKNOWN, Reason.FIRST_CHECKS)
 
 
+@given(SPECS, CHANGES, st.booleans())
+@SOME
+def test_healthier_never_means_less_announced(spec: PrefixSpec, changes: list[Change], suspect: bool) -> None:
+    """The ladder is monotone: at any point of any history, being able to serve announces no less than not being."""
+    memory = play(spec, changes)[-1].after
+    facts = Facts(now_s=2e6, spec=spec, condition=Truth.TRUE, checker_suspect=suspect)
+    level = {truth: decide(replace(facts, condition=truth), memory)[0].level for truth in Truth}
+    assert level[Truth.TRUE] >= level[Truth.UNKNOWN] >= level[Truth.FALSE]
+    assert level[Truth.TRUE] > Level.WITHDRAWN
+
+
 @given(SPECS, CHANGES)
 @SOME
 def test_nothing_changes_before_exabgp_was_seen(spec: PrefixSpec, changes: list[Change]) -> None:
