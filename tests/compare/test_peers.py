@@ -21,6 +21,7 @@ from tests.bench.configs import server
 from tests.bench.world import Program, Row, Rows, World, world
 from tests.compare.announcers import PREFIX, Announcer, AnycastHealthchecker, Ours, kill, present, processes
 from tests.compare.page import Findings
+from tests.lab.test_dampening import damping
 from tests.wait import NotInTimeError, wait_until
 
 # soak as well, so that nothing else that runs tests runs these
@@ -94,18 +95,24 @@ class Bout:
         wait_until("the time is over", seconds + 10, over)
 
 
+def serving(made: World) -> Program:
+    """Start the server, and give those who need one a route to it."""
+    made.run("ip", "-n", made.pop, "route", "add", "10.20.0.0/16", "via", "10.100.0.2")
+    process = made.spawn(made.far, [sys.executable, str(SERVER_PROGRAM), server(0)], "server.jsonl")
+    program = Program(process, Rows(made.directory / "server.jsonl"))
+    made.programs.append(program)
+    wait_until("the server listens", 10, program.rows.new)
+    return program
+
+
 @contextmanager
-def bout(kind: type[Announcer], mode: str = "normal") -> Iterator[Bout]:
+def bout(kind: type[Announcer], mode: str = "normal", *, default_timers: bool = False) -> Iterator[Bout]:
     """Bring an announcer up with a server in this state."""
     with world(1) as made:
-        made.run("ip", "-n", made.pop, "route", "add", "10.20.0.0/16", "via", "10.100.0.2")
-        sink = made.sink()
-        process = made.spawn(made.far, [sys.executable, str(SERVER_PROGRAM), server(0)], "server.jsonl")
-        program = Program(process, Rows(made.directory / "server.jsonl"))
-        made.programs.append(program)
-        wait_until("the server listens", 10, program.rows.new)
-        who = kind()
-        one = Bout(made, who, sink, program)
+        sink, server, who = made.sink(), serving(made), kind()
+        if default_timers and isinstance(who, Ours):
+            who.timers = {}
+        one = Bout(made, who, sink, server)
         if mode != "normal":
             one.set(mode)
         who.start(made)
@@ -225,13 +232,45 @@ def test_while_nothing_changes_nothing_is_said(kind: type[Announcer], findings: 
     assert kind is not Ours or said == 0
 
 
+def flap(server: Program, wait: Callable[[float], None]) -> None:
+    """Let the server be down and up, three seconds each."""
+    for number in range(10):
+        server.tell(mode="normal" if number % 2 else "refuse")
+        wait(3.0)
+
+
 @EVERYBODY
 def test_a_flapping_server_costs_few_updates(kind: type[Announcer], findings: Findings) -> None:
-    with bout(kind) as one:
+    with bout(kind, default_timers=True) as one:
         one.wait(2.0)
         before = len(one.listen())
-        for number in range(10):
-            one.set("normal" if number % 2 else "refuse")
-            one.wait(3.0)
+        flap(one.server, one.wait)
         said = len(one.listen()) - before
     findings.add("UPDATEs while the server is down and up for 3 s, 5 times", one.who.name, str(said))
+    assert kind is not Ours or said <= 3
+
+
+@EVERYBODY
+def test_a_flapping_server_is_not_suppressed_by_a_router_that_damps(kind: type[Announcer], findings: Findings) -> None:
+    with world(1) as made, damping(made, "1 750 2000 4") as router:
+        server, who = serving(made), kind()
+        if isinstance(who, Ours):
+            who.timers = {}
+        who.start(made)
+        wait_until("announced", 40, lambda: router.path_of(PREFIX) == 1)
+        damped: set[str] = set()
+
+        def wait(seconds: float) -> None:
+            end_s = time.monotonic() + seconds
+
+            def over() -> bool:
+                damped.update(router.damped())
+                return time.monotonic() > end_s
+
+            wait_until("the time is over", seconds + 10, over)
+
+        flap(server, wait)
+    findings.add(
+        "the same at a router with `bgp dampening 1`", who.name, "**suppressed**" if damped else "not suppressed"
+    )
+    assert kind is not Ours or not damped

@@ -9,10 +9,11 @@ from functools import partial
 
 import pytest
 
-from tests.lab.fleet import ABSENT, DEPREF, NORMAL, Fleet
+from tests.lab.fleet import ABSENT, BACKENDS, DEPREF, NORMAL, Fleet
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import (
     PREFIX_A4,
+    PREFIX_A6,
     PREFIX_B4,
     PREFIX_B6,
     PREFIXES,
@@ -105,6 +106,19 @@ def test_a_killed_daemon_is_taken_over_without_an_update(fra: Fleet, measured: M
             len(watch.of("c-fra", PREFIX_A4)),
         )
     )
+
+
+def test_a_daemon_killed_as_everything_fails_leaves_nothing_stale(fra: Fleet) -> None:
+    """exacheck's worker, killed as its service went down, came back, thought nothing announced, and left the route."""
+    fra.lab.exec("fra", "touch", "/run/no-restart", check=True)
+    fra.lab.kill("fra", daemon(fra), signal.SIGKILL)
+    for backend in BACKENDS:
+        fra.hurt(partial(make_backend, fra.lab, backend, "refuse"), partial(make_backend, fra.lab, backend, "normal"))
+    fra.lab.exec("fra", "rm", "/run/no-restart", check=True)
+    wanted = {PREFIX_A4: ABSENT, PREFIX_A6: ABSENT, PREFIX_B4: DEPREF, PREFIX_B6: DEPREF}
+    fra.expect({(pop, prefix): level for pop in SITES for prefix, level in wanted.items()})
+    fra.heal()
+    fra.wait_normal()
 
 
 def test_a_dead_daemon_leaves_everything_standing(fra: Fleet) -> None:
