@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from anycastd.lab.running import Lab
 from tests.lab.clients import Client, running
@@ -21,6 +22,7 @@ from tests.lab.topology_facts import (
     Answer,
     Site,
     ask,
+    cut_tunnel,
     from_pop,
     heal_tunnels,
     longest_gap_s,
@@ -97,6 +99,23 @@ class Fleet:
         at_s = time.time()
         do()
         return at_s
+
+    def cut_best(self, pop: str, prefix: str) -> tuple[str, float]:
+        """Cut silently the tunnel by which a POP's packets leave for eu; return its device, and when it was cut.
+
+        Of two that are alike the latencies choose, and on a busy machine they may choose anew just before the cut.
+        """
+        for _ in range(10):
+            device = wait_until("a device", 10, lambda: self.path_device(pop, prefix))
+            underlay = device[-1]
+            at_s = self.hurt(
+                partial(cut_tunnel, self.lab, pop, "eu", underlay), partial(heal_tunnels, self.lab, pop, underlay)
+            )
+            if self.path_device(pop, prefix) == device:
+                return device, at_s
+            self.undo.pop()()
+        message = f"the best tunnel of {pop} changes all the time"
+        raise AssertionError(message)
 
     def heal(self) -> None:
         """Undo what was done, newest first."""

@@ -33,12 +33,8 @@ def best_of(stage: Stage) -> str:
 
 def test_a_silently_cut_tunnel_is_left_and_connections_of_all_modes_go_on(stage: Stage, measured: Measured) -> None:
     eips = each_mode(stage, *BOTH)
-    present = best_of(stage)
     with loaded(stage, [eips[1]], eips) as load:
-        underlay = present[-1]
-        at_s = stage.world.hurt(
-            partial(cut_tunnel, stage.lab, POP, "eu", underlay), partial(heal_tunnels, stage.lab, POP, underlay)
-        )
+        present, at_s = stage.world.cut_best(POP, PREFIX_A4)
         wait_until("the other tunnel", 5, lambda: stage.world.path_device(POP, PREFIX_A4) != present)
         moved_ms = (time.time() - at_s) * 1000
         load.more()

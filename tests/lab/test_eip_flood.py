@@ -14,7 +14,7 @@ from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
-PACKETS = 300_000
+PACKETS = 280_000
 FLOODED_PORT = 81
 FORGET = """
 from anycastd.actuators.nft import conntrack

@@ -25,7 +25,7 @@ def live(seed: int, hours: float) -> Day:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_day_of_faults(seed: int) -> None:
     begun_s = time.process_time()
     day = live(seed, 24.0)
