@@ -6,7 +6,7 @@ tunnels (the backend), through one only (that path), or no tunnel is healthy (no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from anycastd.health.rules import Leaf, Value, value_of
@@ -229,9 +229,9 @@ def _usable_when(
     checks: Mapping[CheckId, CheckState],
 ) -> Value:
     def look(leaf: Leaf) -> Mapping[str, Health]:
-        members = (
-            leaf.members if isinstance(leaf, Group) else (leaf,) if isinstance(leaf, Member) else _all(region, leaf)
-        )
+        if isinstance(leaf, Condition):
+            return _all(leaf.scope, tunnels, backends)
+        members = leaf.members if isinstance(leaf, Group) else (leaf,)
         return {member.id: member_health(member, tunnels, backends, checks) for member in members}
 
     rule = region.usable_when
@@ -252,10 +252,15 @@ def _by_rule(region: Region, value: Value) -> tuple[Health, HealthReason]:
     return Health.UNKNOWN, HealthReason.CHECK_BROKEN
 
 
-def _all(region: Region, condition: Condition) -> Iterator[Member]:
-    if condition.scope is Scope.TUNNELS:
-        return (Member(MemberKind.TUNNEL, id_) for id_ in region.tunnels)
-    return (Member(MemberKind.BACKEND, id_) for id_ in region.backends)
+def _all(
+    scope: Scope, tunnels: Mapping[TunnelId, TunnelView], backends: Mapping[BackendId, BackendView]
+) -> Mapping[str, Health]:
+    if scope is Scope.TUNNELS:
+        return {id_: view.health for id_, view in tunnels.items()}
+    if all(view.health is not Health.UNHEALTHY for view in tunnels.values()):
+        # none is cut off: a thousand backends are not asked each
+        return {id_: view.health for id_, view in backends.items()}
+    return {id_: Health.UNHEALTHY if is_cut_off(view, tunnels) else view.health for id_, view in backends.items()}
 
 
 def member_health(
