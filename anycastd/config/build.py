@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from anycastd.config.aims import destination, resolver_of
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.build_rules import rule_of, usable_when_of
 from anycastd.config.check_options import absolute
@@ -51,7 +52,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
     if root.pop is None:
         message = "a file without pop was not refused"
         raise InvariantError(message)
-    book = CheckBook(root.checks, directory)
+    book = CheckBook(root.checks, directory, resolver_of(root.resolver))
     pop = Pop(name=root.pop.name, asn=root.pop.asn, router_id=root.pop.router_id)
     neighbors = {
         NeighborName(name): _neighbor(name, section, pop.asn, directory) for name, section in root.neighbors.items()
@@ -211,19 +212,25 @@ def _prefix(prefix: Prefix, section: PrefixSection, root: Root, neighbors: Itera
 
 
 def _self_test(section: SelfTestSection, book: CheckBook) -> SelfTest:
-    probes = tuple(
-        ProbeSpec(
-            id=CheckId(f"self/{name}/{check.name}"),
-            check=check,
-            target=target.address,
-            source=target.source,
-            device=target.device if check.kind in OF_DEVICES else None,
-        )
-        for name, target in section.targets.items()
-        for check in book.specs(target.checks)
-    )
+    probes: list[ProbeSpec] = []
+    for name, target in section.targets.items():
+        for check in book.specs(target.checks):
+            # the kernel chooses among its own addresses, those of a source are of its family
+            wanted = check.aim.of(target.address.version) if check.aim is not None else target.address.version
+            found = destination(check, target.source.version if target.source else wanted, target.address)
+            if found is not None:
+                probes.append(
+                    ProbeSpec(
+                        id=CheckId(f"self/{name}/{check.name}"),
+                        check=check,
+                        target=found[0],
+                        name=found[1],
+                        source=target.source,
+                        device=target.device if check.kind in OF_DEVICES else None,
+                    )
+                )
     return SelfTest(
-        probes=probes,
+        probes=tuple(probes),
         window_s=section.window,
         hold_s=section.hold,
         min_targets=section.min_targets,

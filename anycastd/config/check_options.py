@@ -90,11 +90,11 @@ def _http(check: HttpCheck, directory: str) -> HttpOptions:
     return HttpOptions(
         path=check.path,
         port=check.port or (443 if tls else 80),
-        host=check.host,
+        host=check.host or _host_of(check, 443 if tls else 80),
         status=check.status,
         contains=check.contains,
         tls=tls is not None,
-        server_name=(tls.server_name or tls.host) if tls else None,
+        server_name=(tls.server_name or tls.host or name_of(tls)) if tls else None,
         verify=tls.verify if tls else True,
         ca_file=absolute(tls.ca_file, directory) if tls else None,
         cert_file=absolute(tls.cert_file, directory) if tls else None,
@@ -103,9 +103,21 @@ def _http(check: HttpCheck, directory: str) -> HttpOptions:
     )
 
 
+def name_of(check: TimedCheck) -> str | None:
+    """Return the name that a check aims at, which is also what a server is asked for by default."""
+    return check.target if isinstance(check.target, str) else None
+
+
+def _host_of(check: HttpCheck, default_port: int) -> str | None:
+    name = name_of(check)
+    if name is None or check.port in (None, default_port):
+        return name
+    return f"{name}:{check.port}"
+
+
 def _tls(check: TlsCheck, directory: str) -> TlsOptions:
     return TlsOptions(
-        server_name=check.server_name,
+        server_name=check.server_name or name_of(check),
         port=check.port,
         expires_in_s=check.expires_in,
         expiring=check.expiring,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
+from anycastd.config.aims import aim_of, by_family
 from anycastd.config.check_options import kind_of, limits_of, options_of
 from anycastd.config.schema.checks import CheckSection, CheckUse
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.model.address import Address, CheckId
-from anycastd.model.checks import CheckKind, CheckSpec, LinkOptions, ProbeSpec, Timing
+from anycastd.model.checks import CheckKind, CheckSpec, LinkOptions, ProbeSpec, Resolver, Timing
 from anycastd.model.topology import Backend, Tunnel
 
 
@@ -20,6 +21,7 @@ class CheckBook:
 
     named: Mapping[str, CheckSection]
     directory: str
+    resolver: Resolver = field(default_factory=Resolver)
 
     def specs(self, uses: Iterable[CheckUse]) -> Iterator[CheckSpec]:
         """Yield the checks of one target; an inline check is named after its kind, with a number if that is taken."""
@@ -41,6 +43,7 @@ class CheckBook:
             options=options_of(check, self.directory),
             timing=timing,
             limits=limits_of(check),
+            aim=aim_of(check, self.resolver),
         )
 
 
@@ -86,11 +89,12 @@ def tunnel_probes(tunnel: Tunnel, checks: Iterable[CheckSpec]) -> Iterator[Probe
     for check in checks:
         # a file says the same of both families
         families = pairs(tunnel)[:1] if check.kind is CheckKind.FILE else pairs(tunnel)
-        for local, far_end in families:
+        for local, target, name in by_family(check, families):
             yield ProbeSpec(
-                id=CheckId(f"tunnel/{tunnel.id}/{check.name}{'#6' if far_end.version == 6 else ''}"),
+                id=CheckId(f"tunnel/{tunnel.id}/{check.name}{'#6' if local.version == 6 else ''}"),
                 check=check,
-                target=far_end,
+                target=target,
+                name=name,
                 source=local,
                 device=tunnel.device if check.kind in OF_DEVICES else None,
                 region=tunnel.region,
@@ -102,14 +106,14 @@ def backend_probes(backend: Backend, tunnels: Iterable[Tunnel], checks: Iterable
     """Yield the probes of a backend through each tunnel that carries its family."""
     checks = tuple(checks)
     for tunnel in tunnels:
-        for local, _ in pairs(tunnel):
-            if local.version != backend.address.version:
-                continue
-            for check in checks:
+        for check in checks:
+            ways = [(local, backend.address) for local, _ in pairs(tunnel)]
+            for local, target, name in by_family(check, ways):
                 yield ProbeSpec(
                     id=CheckId(f"backend/{backend.id}/{check.name}@{tunnel.id.partition('/')[2]}"),
                     check=check,
-                    target=backend.address,
+                    target=target,
+                    name=name,
                     source=local,
                     device=tunnel.device if check.kind is CheckKind.EXEC else None,
                     region=backend.region,

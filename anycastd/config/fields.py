@@ -232,7 +232,8 @@ def _read_host(value: object) -> str:
     return text
 
 
-def _read_dns_name(value: object) -> str:
+def read_dns_name(value: object) -> str:
+    """Return a canonical DNS name; raise ValueError with a sentence."""
     text = text_of(value, "a DNS name")
     if not _HOST.match(text.removesuffix(".")):
         message = f"{shown(text)} is not a DNS name"
@@ -303,7 +304,7 @@ FileName = Annotated[str, ValueType("file", _read_file)]
 AbsolutePath = Annotated[str, ValueType("absolute path", _read_absolute)]
 SocketPath = Annotated[str, ValueType("absolute path", _read_socket)]
 HostName = Annotated[str, ValueType("host name", _read_host)]
-DnsName = Annotated[str, ValueType("DNS name", _read_dns_name)]
+DnsName = Annotated[str, ValueType("DNS name", read_dns_name)]
 HttpPath = Annotated[str, ValueType("path", _read_http_path)]
 Phrase = Annotated[str, ValueType("text", _read_phrase)]
 UserName = Annotated[str, ValueType("user name", _read_user)]

@@ -190,6 +190,47 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """How names of targets are resolved; times in seconds.
+
+    An answer is asked for again after its TTL, kept between `min_ttl_s` and `max_ttl_s`. When nobody answers, the
+    last good one is used for `stale_s` more, and it is tried again each `retry_s`.
+    """
+
+    servers: tuple[Address, ...] = ()
+    """Empty: those of the system."""
+    port: int = 53
+    timeout_s: float = 2.0
+    retry_s: float = 5.0
+    min_ttl_s: float = 5.0
+    max_ttl_s: float = 3600.0
+    stale_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class NameTarget:
+    """A name whose addresses of one IP version are the target."""
+
+    name: str
+    version: int
+    resolver: Resolver = field(default_factory=Resolver)
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A target of the check itself, instead of the one it is used for: an address, or a name (of one IP version)."""
+
+    address: Address | None = None
+    name: str | None = None
+    version: int | None = None
+    resolver: Resolver = field(default_factory=Resolver)
+
+    def of(self, version: int) -> int:
+        """Return the IP version that is aimed at where what the check is used for has this one."""
+        return self.address.version if self.address is not None else self.version or version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSpec:
     """A named check of the configuration, used by many targets."""
 
@@ -198,6 +239,7 @@ class CheckSpec:
     options: Options
     timing: Timing = field(default_factory=Timing)
     limits: Limits = field(default_factory=Limits)
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,3 +258,5 @@ class ProbeSpec:
     region: RegionName | None = None
     tunnel: TunnelId | None = None
     backend: BackendId | None = None
+    name: NameTarget | None = None
+    """Its addresses are the target, and `target` only says what the check is used for."""

@@ -40,6 +40,7 @@ class Why(StrEnum):
     NO_ADDRESS = "no_address"
     NO_DESCRIPTORS = "no_descriptors"
     NO_ROUTE = "no_route"
+    NOT_RESOLVED = "not_resolved"
     FILE_UNUSABLE = "file_unusable"
     CANNOT_START = "cannot_start"
     PROGRAM_KILLED = "program_killed"
@@ -61,6 +62,7 @@ _OUR_OWN = frozenset(
         Why.NO_ADDRESS,
         Why.NO_DESCRIPTORS,
         Why.NO_ROUTE,
+        Why.NOT_RESOLVED,
         Why.FILE_UNUSABLE,
         Why.CANNOT_START,
         Why.PROGRAM_KILLED,

@@ -25,6 +25,7 @@ class Alarm(StrEnum):
     KERNEL_REFUSED = "kernel_refused"
     KERNEL_NOT_AS_WANTED = "kernel_not_as_wanted"
     CHECK_BROKEN = "check_broken"
+    NAME_NOT_RESOLVED = "name_not_resolved"
     CERTIFICATE_EXPIRES = "certificate_expires"
     CHECKER_SUSPECT = "checker_suspect"
     SESSION_DOWN = "session_down"

@@ -43,6 +43,10 @@ class Reactor(Protocol):
         """Report nothing more; to be called before the descriptor is closed."""
         ...
 
+    def begin(self, attempt: Attempt, slot_s: float, timeout_s: float) -> None:
+        """Start an attempt that is nobody's probe, and keep its deadline."""
+        ...
+
     def links(self) -> Mapping[str, LinkView]:
         """Return the devices of this namespace by name, as of now."""
         ...

@@ -14,10 +14,15 @@ from anycastd.model.probe import ProbeResult, Why
 from anycastd.probes.attempt import Attempt, Plan
 from anycastd.probes.reactor import NEVER, EpollReactor
 from anycastd.probes.registry import Registry
+from anycastd.probes.resolve.lookup import Trouble
 from anycastd.probes.slots import Slots, share_of
 from anycastd.probes.stats import EngineStats
 
 OnResult = Callable[[ProbeResult], None]
+
+
+def _say_nothing(_name: str, _detail: str | None) -> None:
+    """Take the troubles of names in, for who has no alarms."""
 
 
 class _Check:
@@ -56,14 +61,21 @@ class _Check:
 
 
 class Engine:
-    """Runs checks on the event loop and gives each result to `on_result`; call it in the loop's own thread."""
+    """Runs checks on the event loop and gives each result to `on_result`; call it in the loop's own thread.
+
+    `on_name` is told of names of targets that are not resolved, and when they are again.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_result: OnResult, links: Callable[[], Mapping[str, LinkView]]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_result: OnResult,
+        links: Callable[[], Mapping[str, LinkView]],
+        on_name: Trouble = _say_nothing,
     ) -> None:
         self._time, self.on_result = loop.time, on_result
         self._reactor = EpollReactor(loop, links, self._start_due, self._next_start)
-        self._registry = Registry(self._reactor)
+        self._registry = Registry(self._reactor, on_name)
         self._checks: dict[CheckId, _Check] = {}
         self._heap: list[tuple[float, int, _Check]] = []
         self._tickets = itertools.count()

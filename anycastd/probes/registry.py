@@ -37,6 +37,9 @@ from anycastd.probes.http.probe import HttpPlan
 from anycastd.probes.icmp.probe import IcmpPlan
 from anycastd.probes.icmp.sockets import EchoSockets
 from anycastd.probes.link import LinkPlan
+from anycastd.probes.resolve.lookup import Lookups, Trouble
+from anycastd.probes.resolve.probe import NamedPlan
+from anycastd.probes.resolve.system import system_servers
 from anycastd.probes.tcp import TcpPlan
 from anycastd.probes.tls.contexts import Contexts
 from anycastd.probes.tls.probe import TlsPlan
@@ -45,12 +48,18 @@ from anycastd.probes.tls.probe import TlsPlan
 class Registry:
     """Makes plans, and keeps what plans of one kind share."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, trouble: Trouble) -> None:
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
         self.programs = Programs(reactor)
+        self.lookups = Lookups(reactor, system_servers, trouble)
 
     def plan(self, spec: ProbeSpec) -> Plan:
         """Return the plan of a check. Raise InvariantError if its options are not those of its kind."""
+        if spec.name is not None:
+            return NamedPlan(spec, spec.name, self.lookups, self._of_address)
+        return self._of_address(spec)
+
+    def _of_address(self, spec: ProbeSpec) -> Plan:
         return _KINDS[spec.check.kind](self, spec)
 
     def close(self) -> None:

@@ -37,6 +37,13 @@ class Reported:
         for key in [key for key in self.details if key[0] is alarm and subject in (None, key[1])]:
             del self.details[key]
 
+    def of_name(self, name: str, detail: str | None) -> None:
+        """Raise the alarm that a target's name is not resolved, or clear it (no detail)."""
+        if detail is None:
+            self.clear(Alarm.NAME_NOT_RESOLVED, name)
+        else:
+            self.raise_(Alarm.NAME_NOT_RESOLVED, name, detail)
+
 
 Raised = tuple[Alarm, str, str]
 _OF_REASON = {PlacementReason.FAIL_OPEN: Alarm.EIP_FAIL_OPEN, PlacementReason.NO_PATH: Alarm.EIP_NO_PATH}

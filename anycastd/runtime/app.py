@@ -97,7 +97,7 @@ class App:
         self.speaker = Speaker(
             config.bgp, config.pop, config.neighbors, on_change=self._bgp_changed, on_event=self.events.take
         )
-        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links)
+        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, self.reported.of_name)
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)

@@ -182,6 +182,10 @@ PROBES: Mapping[Why, Meaning] = {
     ),
     Why.NO_DESCRIPTORS: Meaning("The process has no file descriptors left.", "Raise LimitNOFILE."),
     Why.NO_ROUTE: Meaning("This machine has no route to the target.", "ip route get TARGET from LOCAL"),
+    Why.NOT_RESOLVED: Meaning(
+        "The name that the check aims at has no known address: no resolver answered, or none has one of its family.",
+        "See the alarm `name_not_resolved`; dig NAME, from the POP.",
+    ),
     Why.FILE_UNUSABLE: Meaning(
         "A file that the check needs cannot be looked at or used.", "The detail names the file and what is wrong."
     ),
@@ -230,6 +234,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
     Alarm.CHECK_BROKEN: Meaning(
         "A check cannot be carried out, by our own fault, so that a real fault would not be seen.",
         "The detail says why; the same word stands below probe results.",
+    ),
+    Alarm.NAME_NOT_RESOLVED: Meaning(
+        "The name of a check's target is not resolved. The last good addresses are used as long as `resolver.stale` "
+        "says, then its checks are UNKNOWN; the target is never taken for down by it.",
+        "Look at the resolvers (`resolver.servers`, /etc/resolv.conf) and at the name: dig NAME, from the POP.",
     ),
     Alarm.CERTIFICATE_EXPIRES: Meaning(
         "A target's certificate ends sooner than its `tls` check's `expires_in` asks for; with `expiring: warn` the "

@@ -49,7 +49,7 @@ def check(status: Status, spec: ProbeSpec) -> Json:
         "id": spec.id,
         "check": f"{spec.check.name} (IPv6)" if spec.id.endswith("#6") else spec.check.name,
         "kind": spec.check.kind.value,
-        "target": str(spec.target),
+        "target": str(spec.target) if spec.name is None else spec.name.name,
         "source": None if spec.source is None else str(spec.source),
         "device": spec.device,
         "region": spec.region,

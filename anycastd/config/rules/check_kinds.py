@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from anycastd.config.aims import aim_of
+from anycastd.config.check_options import name_of
+from anycastd.config.document import Path
+from anycastd.config.fields import duration_text
 from anycastd.config.rules.checks import sections
-from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import HttpsCheck, TlsCheck
+from anycastd.config.rules.findings import Findings, versions
+from anycastd.config.schema.checks import FileCheck, HttpsCheck, LinkCheck, TimedCheck, TlsCheck
+from anycastd.model.checks import Resolver
 from anycastd.model.dns import Rcode, Transport, Truncated, canonical
 
 
@@ -44,7 +49,7 @@ def programs(found: Findings) -> None:
 def tls(found: Findings) -> None:
     """A certificate is compared with a name, and ours has a key."""
     for path, section in sections(found):
-        if section.tls is not None and section.tls.server_name is None:
+        if section.tls is not None and section.tls.server_name is None and name_of(section.tls) is None:
             found.error((*path, "tls"), "needs server_name: the certificate is compared with that name")
         for kind in ("https", "tls"):
             check: HttpsCheck | TlsCheck | None = getattr(section, kind)
@@ -52,4 +57,46 @@ def tls(found: Findings) -> None:
                 found.error((*path, kind, "key_file"), "is the key of no certificate: write cert_file as well")
 
 
-RULES = (dns, tls, programs)
+def targets(found: Findings) -> None:
+    """Only what is sent has a target, and only a name has addresses of two families."""
+    for path, section in sections(found):
+        for kind in section.kinds:
+            check: TimedCheck = getattr(section, kind)
+            if isinstance(check, LinkCheck | FileCheck) and check.target is not None:
+                found.error((*path, kind, "target"), f"a {kind} check looks at this machine: it has no target")
+            if check.target_family is not None and not isinstance(check.target, str):
+                found.error((*path, kind, "target_family"), "has no effect without a target that is a DNS name")
+
+
+def reachable(found: Findings) -> None:
+    """A target of its own is reached from addresses of its family."""
+    for path, use in found.uses():
+        section = found.root.checks.get(use) if isinstance(use, str) else use
+        if section is None or len(section.kinds) != 1:
+            continue
+        aim = aim_of(section.only, Resolver())
+        version = None if aim is None else aim.address.version if aim.address is not None else aim.version
+        have = _versions(found, path)
+        if version is not None and have and version not in have:
+            found.error(path, f"aims at IPv{version}, and what it is used for sends IPv{have.pop()} only")
+
+
+def _versions(found: Findings, path: Path) -> set[int]:
+    """Return the IP versions that checks written at a place are sent by; empty = any."""
+    if path[0] == "self_test":
+        source = found.root.self_test.targets[str(path[2])].source
+        return set() if source is None else {source.version}
+    tunnels = found.root.regions[str(path[1])].tunnels
+    senders = [tunnels[str(path[3])]] if path[2] == "tunnels" else list(tunnels.values())
+    return {version for tunnel in senders for version in versions(tunnel)}
+
+
+def ages(found: Findings) -> None:
+    """A floor is not above its ceiling."""
+    resolver = found.root.resolver
+    if resolver.min_ttl > resolver.max_ttl:
+        what = f"{duration_text(resolver.min_ttl)} is more than max_ttl ({duration_text(resolver.max_ttl)})"
+        found.error(("resolver", "min_ttl"), what)
+
+
+RULES = (dns, tls, targets, reachable, ages, programs)

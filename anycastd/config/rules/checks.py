@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anycastd.config.check_options import limits_of
+from anycastd.config.check_options import limits_of, name_of
 from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
@@ -160,7 +160,7 @@ def http(found: Findings) -> None:
     for path, section in sections(found):
         check = section.https
         if isinstance(check, HttpsCheck):
-            if check.verify and not check.server_name and not check.host:
+            if check.verify and not check.server_name and not check.host and name_of(check) is None:
                 found.error((*path, "https"), "needs host or server_name: the certificate is compared with that name")
             if not check.verify:
                 found.warn((*path, "https", "verify"), "false: a wrong or expired certificate is not noticed")

@@ -22,6 +22,7 @@ from anycastd.config.fields import (
 from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
+from anycastd.config.target_fields import TargetFamily, TargetField
 from anycastd.model.checks import BadWhen, Expiring, Limit
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
@@ -47,6 +48,13 @@ class TimedCheck(Section):
     fall: Annotated[int, whole(1, 1000)] = Field(default=3, description="Bad probes in a row that make it unhealthy.")
     fast_interval: Annotated[float | None, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
         default=None, description="Interval while a change of verdict is pending; default: `interval`."
+    )
+    target: TargetField | None = Field(
+        default=None,
+        description="Address or DNS name to check instead of the far end or the backend; not for link and file.",
+    )
+    target_family: Annotated[TargetFamily | None, choice(TargetFamily)] = Field(
+        default=None, description="Which addresses of a name are meant; default: the family of what it stands for."
     )
     window: Annotated[int | None, whole(4, MAX_WINDOW)] = Field(
         default=None, description="How many results the limits below look at; default: 20, or four times `fall`."

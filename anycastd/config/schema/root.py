@@ -16,6 +16,7 @@ from anycastd.config.schema.neighbors import Neighbors
 from anycastd.config.schema.pop import PopSection
 from anycastd.config.schema.prefixes import Prefixes
 from anycastd.config.schema.regions import Regions
+from anycastd.config.schema.resolver import ResolverSection
 from anycastd.config.schema.rules import Groups
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
@@ -41,6 +42,7 @@ class Root(Section):
     eips: Eips = Field(default={}, description="Accelerated addresses; others are made by the API.")
     timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")
     self_test: SelfTestSection = Field(default=SelfTestSection(), description="Whether it is us.")
+    resolver: ResolverSection = Field(default=ResolverSection(), description="How names of targets are resolved.")
     api: ApiSection = Field(default=ApiSection(), description="Where the daemon listens.")
     logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")

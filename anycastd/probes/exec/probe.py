@@ -24,6 +24,7 @@ def environment(spec: ProbeSpec) -> dict[str, str]:
     facts: Mapping[str, object | None] = {
         "CHECK": spec.id,
         "TARGET": spec.target,
+        "TARGET_NAME": None if spec.name is None else spec.name.name,
         "FAMILY": f"ipv{spec.target.version}",
         "SOURCE": spec.source,
         "DEVICE": spec.device,

@@ -27,6 +27,8 @@ from anycastd.model.checks import (
     HttpOptions,
     Limit,
     Limits,
+    NameTarget,
+    Resolver,
     TlsOptions,
 )
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
@@ -315,3 +317,31 @@ def test_every_check_that_is_built_can_be_named_in_a_rule() -> None:
         assert draft.root is not None
         known = known_of(Findings(draft, draft.root)).names["check"]
         assert set(known) == {probe.id for probe in (*config.probes, *config.self_test.probes)}
+
+
+def test_a_check_may_have_a_target_of_its_own() -> None:
+    config = load(str(GOOD / "check-kinds.yaml"))
+    probes = {probe.id: probe for probe in config.probes}
+    resolver = Resolver(
+        servers=(ip_address("192.0.2.53"), ip_address("2001:db8::53")),
+        port=5353, timeout_s=1.0, retry_s=2.0, min_ttl_s=10.0, max_ttl_s=300.0, stale_s=86400.0,
+    )  # fmt: skip
+
+    def aims(id_: str) -> tuple[str, str, NameTarget | None]:
+        probe = probes[CheckId(id_)]
+        return str(probe.source), str(probe.target), probe.name
+
+    name = "www.example.net"
+    assert aims("tunnel/eu/t1/named") == ("10.255.1.1", "10.255.1.2", NameTarget(name, 4, resolver))
+    assert aims("tunnel/eu/t1/named#6") == ("fd00:1::1", "fd00:1::2", NameTarget(name, 6, resolver))
+    assert "tunnel/eu/t1/sixes" not in probes
+    assert aims("tunnel/eu/t1/sixes#6") == ("fd00:1::1", "fd00:1::2", NameTarget(name, 6, resolver))
+    assert aims("tunnel/eu/t1/there") == ("10.255.1.1", "192.0.2.80", None)
+    assert "tunnel/eu/t1/there#6" not in probes
+    assert aims("backend/eu/ns/named@t2") == ("10.255.2.1", "10.10.0.11", NameTarget(name, 4, resolver))
+    # an IPv4 backend, looked at by an IPv6 address of the name, through the one tunnel that carries it
+    assert aims("backend/eu/ns/sixes@t1") == ("fd00:1::1", "10.10.0.11", NameTarget(name, 6, resolver))
+    assert "backend/eu/ns/sixes@t2" not in probes
+    asked = probes[CheckId("tunnel/eu/t1/named")].check.options
+    assert isinstance(asked, HttpOptions)
+    assert (asked.host, asked.server_name) == ("www.example.net:8443", name)

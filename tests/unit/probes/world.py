@@ -121,7 +121,14 @@ class Probing:
     def __init__(self, links: Callable[[], Mapping[str, LinkView]]) -> None:
         self.results: list[ProbeResult] = []
         self._more = asyncio.Event()
-        self.engine = Engine(asyncio.get_running_loop(), self._take, links)
+        self.troubles: dict[str, str] = {}
+        self.engine = Engine(asyncio.get_running_loop(), self._take, links, self._name)
+
+    def _name(self, name: str, detail: str | None) -> None:
+        if detail is None:
+            self.troubles.pop(name, None)
+        else:
+            self.troubles[name] = detail
 
     def _take(self, result: ProbeResult) -> None:
         self.results.append(result)

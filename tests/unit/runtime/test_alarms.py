@@ -194,6 +194,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.STORE_TROUBLE,
         Alarm.TRAFFIC_NOT_SAVED,
         Alarm.CONNTRACK_FULL,
+        Alarm.NAME_NOT_RESOLVED,
         Alarm.CONNTRACK_SIZE,
         Alarm.TUNNEL_DEVICE,
         Alarm.SHAPING_REFUSED,
