@@ -20,6 +20,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "reload": ("anycastd.cli.reload", "Read the configuration again."),
     "check": ("anycastd.cli.check", "Check a configuration file."),
     "doctor": ("anycastd.cli.doctor", "Look for what breaks a POP on this machine."),
+    "init": ("anycastd.cli.init", "Write a first configuration from what this machine has."),
+    "down": ("anycastd.cli.down", "Leave; with --purge remove all of ours from the kernel."),
     "gateway": ("anycastd.cli.gateway", "Make a region's gateway send answers back the way they came."),
     "lab": ("anycastd.cli.lab", "Run networks of namespaces from containerlab files."),
     "version": ("anycastd.cli.version", "Print the version."),

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from anycastd.actuators.exabgp.process import program
-from anycastd.doctor import kernel_facts, system_facts
+from anycastd.doctor import kernel_facts, service_facts, system_facts
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Facts
+from anycastd.doctor.service import DAEMON
 from anycastd.model.topology import Config
 
 
@@ -35,5 +36,11 @@ def collect(config: Config, root: Path = Path("/")) -> Facts:
         programs=system_facts.programs(exabgp),
         secrets=system_facts.secrets(config),
         state_dir=system_facts.directory(config.state_dir),
+        units=service_facts.units(ask),
+        daemon_user=system_facts.user(service_facts.unit_setting(ask, DAEMON, "User") or "anycastd"),
+        modules_missing=service_facts.modules_missing(ask, config),
+        open_files=service_facts.open_files(ask),
+        clock_synced=service_facts.clock_synced(),
+        rival=service_facts.rival(),
         unexamined=tuple(dict.fromkeys(ask.unanswered)),
     )

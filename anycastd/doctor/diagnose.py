@@ -9,8 +9,9 @@ from anycastd.doctor.facts import Facts
 from anycastd.doctor.finding import Check, Finding, Severity
 from anycastd.doctor.network import NETWORK
 from anycastd.doctor.ourselves import OURSELVES
+from anycastd.doctor.service import SERVICE
 
-CHECKS = (*NETWORK, *COLLISIONS, *OURSELVES)
+CHECKS = (*NETWORK, *COLLISIONS, *SERVICE, *OURSELVES)
 """Every check, in the order of the page."""
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.OK)

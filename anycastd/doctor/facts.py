@@ -140,6 +140,15 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitSeen:
+    """A unit of ours: whether its file is there, whether it starts with the machine, and systemd's ActiveState."""
+
+    installed: bool = False
+    enabled: bool = False
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything the checks look at. `sysctls` by path (`net/ipv4/ip_forward`); absent = this kernel has none such."""
 
@@ -162,6 +171,15 @@ class Facts:
     programs: tuple[Program, ...] = ()
     secrets: tuple[Secret, ...] = ()
     state_dir: Directory | None = None
+    units: Mapping[str, UnitSeen] = field(default_factory=dict)
+    daemon_user: User | None = None
+    """Who the daemon's unit runs it as."""
+    modules_missing: tuple[tuple[str, str], ...] = ()
+    """Modules that the running kernel has not, and what they are needed for."""
+    open_files: int | None = None
+    clock_synced: bool | None = None
+    rival: str = ""
+    """The version of the other project's distribution in our environment."""
     unexamined: tuple[str, ...] = ()
     """What could not be looked at, and why."""
 

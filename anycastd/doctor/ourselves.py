@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from anycastd.doctor.facts import Facts, Program, Step, User
 from anycastd.doctor.finding import Check, Trouble, error, warning
+from anycastd.model.topology import Launch
 
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
 UNIT_OF = {"bgpd": "frr", "gobgpd": "gobgpd", "bird": "bird"}
@@ -27,7 +28,7 @@ def _privileges(facts: Facts) -> Iterator[Trouble]:
     lowest = facts.sysctl("net/ipv4/ip_unprivileged_port_start")
     bgp = facts.config.bgp
     may_bind = facts.uid == 0 or _has(facts, CAP_NET_BIND_SERVICE) or (lowest is not None and bgp.port >= lowest)
-    if bgp.listen and not may_bind:
+    if bgp.listen and not may_bind and bgp.launch is Launch.DAEMON:
         mend = "systemctl edit anycastd   # AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE"
         yield warning(f"uid {facts.uid} may not listen on port {bgp.port}: ExaBGP, which runs as it, only dials", mend)
 
@@ -74,8 +75,12 @@ def _exabgp_version(facts: Facts) -> Iterator[Trouble]:
 
 def _bgp_user(facts: Facts) -> Iterator[Trouble]:
     user = facts.config.bgp.user
-    if facts.uid == 0 and facts.bgp_user is None:
+    is_service = facts.config.bgp.launch is Launch.SERVICE
+    if (facts.uid == 0 or is_service) and facts.bgp_user is None:
         mend = f"useradd --system --no-create-home --shell /usr/sbin/nologin {user}"
+        if is_service:
+            yield error(f"there is no user {user}: anycastd-bgp.service cannot start", "systemd-sysusers anycastd.conf")
+            return
         yield warning(f"there is no user {user}: ExaBGP runs as the daemon does", mend)
 
 
@@ -98,7 +103,8 @@ def _barred(program: Program, user: User) -> Step | None:
 
 
 def _programs(facts: Facts) -> Iterator[Trouble]:
-    user = facts.bgp_user if facts.uid == 0 else User(f"uid {facts.uid}", facts.uid, facts.groups)
+    apart = facts.uid == 0 or facts.config.bgp.launch is Launch.SERVICE
+    user = facts.bgp_user if apart else User(f"uid {facts.uid}", facts.uid, facts.groups)
     for program in facts.programs:
         if program.missing:
             mend = "pip install 'exabgp>=5.0.13,<6'   # or set bgp: {exabgp: PATH}"
@@ -117,7 +123,7 @@ def _secrets(facts: Facts) -> Iterator[Trouble]:
             yield error(f"{secret.path} cannot be looked at", f"ls -l {secret.path}")
         elif secret.mode & 0o137:
             yield error(f"{secret.path} has mode {secret.mode:04o}: others can read or change it",
-                        f"chmod 600 {secret.path}   # and think of changing the password")  # fmt: skip
+                        f"chmod 600 {secret.path}   # or 640, the daemon's group; then change it")  # fmt: skip
         elif not secret.readable:
             yield error(f"{secret.path} cannot be read by uid {facts.uid}", f"chown {facts.uid} {secret.path}")
         elif secret.uid not in (0, facts.uid):
@@ -172,9 +178,10 @@ OURSELVES = (
           "A virtual environment below a home directory of mode 0700 cannot be entered by another user: ExaBGP would "
           "not start. Judged by modes and owners; access control lists are not looked at.",
           "Install below /opt or /usr/local, or open the directories that are named.", _programs),
-    Check("password-files", "Password files of neighbors",
-          "Who can read a TCP MD5 password can forge or reset the session.",
-          "`chmod 600 FILE`, owned by root or the daemon's user.", _secrets),
+    Check("password-files", "Files of secrets",
+          "Who can read a TCP MD5 password can forge or reset the session; who can read a token, TLS or WireGuard key "
+          "can be the operator, the API or the tunnel.",
+          "`chmod 600 FILE`, or 640 with the daemon's group; owned by root or the daemon's user.", _secrets),
     Check("state-dir", "State directory",
           "Back-off, penalties and times outlive a restart there. When it cannot be written, a restarted daemon "
           "forgets how often a prefix has changed.",

@@ -14,6 +14,7 @@ from anycastd.actuators.exabgp.process import SYSTEM_PYTHON
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Directory, Networkd, Program, Secret, Step, User
 from anycastd.model.topology import Config
+from anycastd.model.tunnel_device import WireGuard
 
 NETWORKD_FILES = ("usr/lib/systemd", "usr/local/lib/systemd", "run/systemd", "etc/systemd")
 NETWORKD = "systemd-network"
@@ -122,9 +123,14 @@ def program(path: Path) -> Program:
 
 
 def secrets(config: Config) -> tuple[Secret, ...]:
-    """Look at each password file, never into it."""
+    """Look at each file of a secret, never into it."""
     found = []
-    for path in dict.fromkeys(n.password_file for n in config.neighbors.values() if n.password_file):
+    named = [n.password_file for n in config.neighbors.values() if n.password_file]
+    named += [token.file for token in config.api.tokens.values()]
+    named += [config.api.tls.key_file] if config.api.tls is not None else []
+    shapes = (tunnel.shape for tunnel in config.tunnels.values())
+    named += [shape.private_key_file for shape in shapes if isinstance(shape, WireGuard)]
+    for path in dict.fromkeys(named):
         try:
             status = Path(path).stat()
         except OSError:

@@ -36,7 +36,7 @@ regions:
       b: {{device: vx1, local: 10.255.2.1, far_end: 10.255.2.2, checks: [ping]}}
     backends: {{web: {{address: 10.10.0.11, checks: [ping]}}, web6: {{address: "fd00:10::11", checks: [ping]}}}}
 prefixes: {{203.0.113.0/24: {{}}, "2001:db8:113::/48": {{}}}}
-bgp: {{user: nobody, exabgp: {exabgp}}}
+bgp: {{user: nobody, exabgp: {exabgp}, launch: {launch}}}
 state_dir: {state}
 """
 BREAK = """
@@ -107,10 +107,10 @@ def namespace() -> Iterator[None]:
         subprocess.run(["ip", "netns", "del", NAME], check=True, timeout=10)
 
 
-def examined(config: Path) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+def examined(config: Path, *before: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """Return the exit status and what is wrong, by id."""
     done = subprocess.run(
-        [*IN, sys.executable, "-m", "anycastd", "doctor", "-c", str(config), "--json"],
+        [*IN, *before, sys.executable, "-m", "anycastd", "doctor", "-c", str(config), "--json"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.stderr == ""
@@ -130,7 +130,7 @@ def test_what_was_broken_is_found_and_gone_when_mended(tmp_path: Path) -> None:
     exabgp.write_text("#!/bin/sh\necho 'ExaBGP : 4.2.25'\n")
     exabgp.chmod(0o755)
     config = tmp_path / "pop.yaml"
-    config.write_text(CONFIG.format(exabgp=exabgp, state="/proc/anycastd"))
+    config.write_text(CONFIG.format(exabgp=exabgp, state="/proc/anycastd", launch="service"))
     table = next(iter(load(str(config)).tunnels.values())).table
     run(BREAK, table)
     speaker = subprocess.Popen(
@@ -139,7 +139,7 @@ def test_what_was_broken_is_found_and_gone_when_mended(tmp_path: Path) -> None:
     try:
         assert speaker.stdout is not None
         assert speaker.stdout.readline() == b"up\n"
-        status, wrong = examined(config)
+        status, wrong = examined(config, "prlimit", "--nofile=200", "--")
     finally:
         speaker.kill()
         speaker.communicate()
@@ -161,6 +161,9 @@ def test_what_was_broken_is_found_and_gone_when_mended(tmp_path: Path) -> None:
         "exabgp-version": "4.2.25",
         "exabgp-reachable": "nobody cannot pass",
         "state-dir": "/proc/anycastd has 0 MiB left",
+        "service-units": "there is no anycastd-bgp.service",
+        "daemon-user": "there is no user for the daemon",
+        "open-files": "at most 200 files may be open",
     }
     assert {id_: told.get(id_) for id_, what in expected.items() if what not in (told.get(id_) or "")} == {}
     chains = [finding["what"] for finding in wrong["forward-firewall"]]
@@ -172,7 +175,7 @@ def test_what_was_broken_is_found_and_gone_when_mended(tmp_path: Path) -> None:
     assert "unexamined" not in wrong
 
     exabgp.write_text("#!/bin/sh\necho 'ExaBGP : 5.0.15'\n")
-    config.write_text(CONFIG.format(exabgp=Path(sys.executable).with_name("exabgp"), state=tmp_path))
+    config.write_text(CONFIG.format(exabgp=Path(sys.executable).with_name("exabgp"), state=tmp_path, launch="daemon"))
     for finding in (finding for id_ in RUNNABLE for finding in wrong[id_]):
         # `iptables` is not everywhere, and its chain here is nft's
         mend = finding["mend"] if "iptables" not in finding["mend"] else "nft delete table ip filter"
@@ -184,5 +187,13 @@ def test_what_was_broken_is_found_and_gone_when_mended(tmp_path: Path) -> None:
     (chain,) = wrong.pop("forward-firewall")
     assert (chain["severity"], "rules that name vx0; vx1" in chain["what"]) == ("warning", True), chain
     # what is the machine's own and not the namespace's may be wrong here
-    ours = set(wrong) - {"conntrack", "ping-sockets", "networkd", "nftables-service", "exabgp-reachable", "bgp-user"}
+    ours = set(wrong) - {
+        "conntrack",
+        "ping-sockets",
+        "networkd",
+        "nftables-service",
+        "exabgp-reachable",
+        "bgp-user",
+        "clock",
+    }
     assert ours == set(), {id_: wrong[id_] for id_ in ours}

@@ -79,6 +79,10 @@ class Shaper:
         """Return whether classes that nobody wants stay until their last packet is gone: look again soon."""
         return self._leaving
 
+    async def look(self) -> None:
+        """Read everything and change nothing; ActuatorTransient if the kernel does not answer."""
+        await self._thread.run(self._observe)
+
     async def reconcile(
         self,
         wanted: Mapping[int, int],

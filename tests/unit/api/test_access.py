@@ -10,6 +10,7 @@ import logging
 import os
 import ssl
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -183,6 +184,11 @@ async def test_the_kernel_says_who_asks_on_the_unix_socket(open_directory: Path)
         assert len(daemon.asked) == 2
 
 
+def run_verb(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "anycastd", *words]
+    return subprocess.run(argv, env={**os.environ, **environ}, capture_output=True, text=True, timeout=20)
+
+
 async def test_beyond_loopback_all_is_tls_and_every_request_shows_a_token(api: ApiConfig, tmp_path: Path) -> None:
     ca = authority(tmp_path)
     pair = certificate(tmp_path, ca, "pop", "IP:127.0.0.1")
@@ -205,6 +211,12 @@ async def test_beyond_loopback_all_is_tls_and_every_request_shows_a_token(api: A
         with pytest.raises(AskError, match="certificate verify failed") as strange:
             await asyncio.to_thread(ask, Remote(where), "/v1/status")
         assert strange.value.exit_code == EX_UNAVAILABLE
+        environ = {"ANYCASTD_TOKEN_FILE": api.tokens["read"].file, "ANYCASTD_CA_FILE": str(ca.cert)}
+        verb = await asyncio.to_thread(run_verb, environ, "status", "--url", where)
+        assert (verb.returncode, verb.stdout[:3]) == (0, "fra"), verb.stderr
+        verb = await asyncio.to_thread(run_verb, environ, "reload", "--url", where)
+        assert verb.returncode == EX_NOPERM
+        assert "needs admin" in verb.stderr
         assert len(daemon.asked) == 1
 
 

@@ -20,12 +20,14 @@ from anycastd.doctor.facts import (
     RuleSeen,
     Secret,
     Step,
+    UnitSeen,
     User,
 )
 from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
+from anycastd.doctor.service import DAEMON, SPEAKER
 from anycastd.model.kernel import SourceRule
-from anycastd.model.topology import Config
+from anycastd.model.topology import Config, Launch
 from anycastd.model.tunnel_device import Vxlan
 from tests.unit.doctor.machine import CONFIG, DEVICE, OUR_RULES, SYSCTLS, TUNNEL, V4, V6, WELL, sysctl, tunnel
 
@@ -33,6 +35,7 @@ ERROR, WARNING = Severity.ERROR, Severity.WARNING
 DOCKER = ForwardChain(family="ip", table="filter", name="FORWARD", refuses="policy drop", text="-P FORWARD DROP")
 FIREWALLD = ForwardChain(family="inet", table="firewalld", name="filter_FORWARD", refuses="a last rule: reject")
 NET_RAW = 1 << 13
+BOTH = {name: UnitSeen(installed=True, enabled=True, state="active") for name in (DAEMON, SPEAKER)}
 
 
 def routes(*more: RouteSeen) -> Facts:
@@ -53,6 +56,11 @@ def secret(**fields: object) -> Facts:
 
 def state(**fields: object) -> Facts:
     return replace(WELL, state_dir=Directory(path="/var/lib/anycastd", **fields))  # type: ignore[arg-type]
+
+
+def service(units: dict[str, UnitSeen]) -> Facts:
+    config = replace(CONFIG, bgp=replace(CONFIG.bgp, launch=Launch.SERVICE))
+    return replace(WELL, config=config, units=units, daemon_user=User("anycastd", 991, frozenset({991, 990})))
 
 
 def created(config: Config) -> Config:
@@ -147,6 +155,22 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
     ("password-files", ERROR, "cannot be looked at", "ls -l", secret(mode=None)),
     ("password-files", ERROR, "cannot be read", "chown", secret(readable=False)),
     ("password-files", WARNING, "uid 1000", "chown 0", secret(uid=1000)),
+    ("service-units", ERROR, "there is no anycastd-bgp.service", "make install", service({})),
+    ("service-units", ERROR, "ExaBGP would end with the daemon", "launch: service", replace(WELL, units=BOTH)),
+    ("service-units", WARNING, "does not start with the machine", "systemctl enable anycastd-bgp",
+     service({**BOTH, "anycastd-bgp.service": UnitSeen(installed=True)})),
+    ("service-units", ERROR, "anycastd.service has failed", "journalctl -u anycastd.service",
+     service({**BOTH, "anycastd.service": UnitSeen(installed=True, enabled=True, state="failed")})),
+    ("daemon-user", ERROR, "no user for the daemon", "systemd-sysusers", replace(service(BOTH), daemon_user=None)),
+    ("daemon-user", ERROR, "anycastd is not of the group of exabgp", "usermod -aG exabgp anycastd",
+     replace(service(BOTH), daemon_user=User("anycastd", 991, frozenset({991})))),
+    ("bgp-user", ERROR, "anycastd-bgp.service cannot start", "systemd-sysusers",
+     replace(service(BOTH), bgp_user=None, uid=991)),
+    ("kernel-modules", ERROR, "no vxlan, needed for tunnel eu/a", "modprobe vxlan",
+     replace(WELL, modules_missing=(("vxlan", "tunnel eu/a"),))),
+    ("open-files", WARNING, "at most 100 files", "LimitNOFILE=65536", replace(WELL, open_files=100)),
+    ("clock", WARNING, "not synchronized", "set-ntp", replace(WELL, clock_synced=False)),
+    ("other-package", ERROR, "distribution anycastd 0.9", "pip uninstall", replace(WELL, rival="0.9")),
     ("state-dir", ERROR, "is not writable", "install -d", state(writable=False)),
     ("state-dir", ERROR, "cannot be made", "install -d", state(exists=False, writable=False)),
     ("state-dir", WARNING, "50 MiB", "df -h", state(free_bytes=50 << 20)),
