@@ -12,7 +12,7 @@ from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 FOREIGN = """
-link add other0 type dummy
+link add other0 type bridge
 link set other0 up
 addr add 10.77.0.1/24 dev other0
 route add 198.51.100.0/24 dev other0 proto static
