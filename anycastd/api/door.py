@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import hashlib
 import hmac
+import logging
 import os
 import pwd
 import re
@@ -27,6 +28,9 @@ MAX_GROUPS = 256
 """Python reads at most 1024 bytes of an option."""
 _PLAIN = re.compile(rb"[!-~]{24,512}\Z")
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +86,22 @@ class Door:
         self.tls = None if api.tls is None else self._context(api.tls)
         self._tls = api.tls
 
-    def load(self, api: ApiConfig) -> None:
-        """Read tokens and certificate anew; raise ConfigError, and keep all as it was, if they cannot be used."""
-        keys = read_keys(api.tokens.values(), self._file)
-        if self.tls is not None and self._tls is not None:
-            # a new context first: one that takes half of a pair would be left with it
+    def read(self, api: ApiConfig) -> tuple[Key, ...]:
+        """Return the keys as their files are now; raise ConfigError if these or the certificate cannot be used."""
+        if self._tls is not None:
+            # in a context of its own: one that takes half of a pair would be left with it
             self._context(self._tls)
-            self.tls.load_cert_chain(self._tls.cert_file, self._tls.key_file)
+        return read_keys(api.tokens.values(), self._file)
+
+    def take(self, keys: tuple[Key, ...]) -> None:
+        """Let in who has these keys, and show the certificate as its files are now."""
         self._keys = keys
+        if self.tls is not None and self._tls is not None:
+            try:
+                self.tls.load_cert_chain(self._tls.cert_file, self._tls.key_file)
+            except (OSError, ssl.SSLError) as error:
+                # they changed since they were read: the next reload tells
+                log.warning("the certificate stays as it was: %s", error)
 
     @property
     def takes_tokens(self) -> bool:

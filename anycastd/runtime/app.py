@@ -379,14 +379,15 @@ class App:
             self._reload_ended(outcome, dry_run=dry_run)
             return outcome
         try:
+            keys = self.door.read(new.api)
             await self.speaker.reconfigure(new.neighbors)
-            self.door.load(new.api)
         except AnycastdError as error:
             place = "" if isinstance(error, ConfigError) else f"{self.path}: neighbors: "
             refused = ReloadOutcome(False, problems=(f"{place}{error}",))
             self._reload_ended(refused, dry_run=False)
             return refused
         self.config = new
+        self.door.take(keys)
         self.speaker.set_pace(new.bgp)
         if expected_removals is not None:
             self.control.announcer.spared = frozenset()

@@ -21,7 +21,7 @@ async def reload_config(path: str, old: Config, expected_removals: int | None) -
 def _judged(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
     try:
         new = load(path)
-        # a secret that cannot be used refuses the whole, before anything is touched
+        # a dry run too must say that a secret cannot be used
         read_keys(new.api.tokens.values(), path)
     except ConfigError as error:
         return None, ReloadOutcome(False, problems=tuple(str(problem) for problem in error.problems))
