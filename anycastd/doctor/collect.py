@@ -35,6 +35,7 @@ def collect(config: Config, root: Path = Path("/")) -> Facts:
         exabgp_version=system_facts.exabgp_version(ask, exabgp),
         programs=system_facts.programs(exabgp),
         secrets=system_facts.secrets(config),
+        config_file=system_facts.secret(config.path) if config.path else None,
         state_dir=system_facts.directory(config.state_dir),
         units=service_facts.units(ask),
         daemon_user=system_facts.user(service_facts.unit_setting(ask, DAEMON, "User") or "anycastd"),

@@ -108,6 +108,17 @@ class User:
     groups: frozenset[int] = frozenset()
 
 
+def allowed(step: Step, user: User, bits: int) -> bool:
+    """Return whether a user has all of `bits` (4 read, 1 execute) by the mode (POSIX: the first class that fits)."""
+    if user.uid == 0:
+        return True
+    if step.uid == user.uid:
+        return step.mode >> 6 & bits == bits
+    if step.gid in user.groups:
+        return step.mode >> 3 & bits == bits
+    return step.mode & bits == bits
+
+
 @dataclass(frozen=True, slots=True)
 class Program:
     """A program ExaBGP's user must be able to run: every step of the way there, and what was missing."""
@@ -119,11 +130,12 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """A password file; `mode` None = it cannot be looked at."""
+    """A file of a secret, or the configuration; `mode` None = it cannot be looked at."""
 
     path: str
     mode: int | None
     uid: int = 0
+    gid: int = 0
     readable: bool = True
 
 
@@ -170,6 +182,7 @@ class Facts:
     exabgp_version: str = ""
     programs: tuple[Program, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    config_file: Secret | None = None
     state_dir: Directory | None = None
     units: Mapping[str, UnitSeen] = field(default_factory=dict)
     daemon_user: User | None = None

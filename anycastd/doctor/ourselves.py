@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from anycastd.doctor.facts import Facts, Program, Step, User
+from anycastd.doctor.facts import Facts, Program, Step, User, allowed
 from anycastd.doctor.finding import Check, Trouble, error, warning
 from anycastd.model.topology import Launch
 
@@ -84,17 +84,6 @@ def _bgp_user(facts: Facts) -> Iterator[Trouble]:
         yield warning(f"there is no user {user}: ExaBGP runs as the daemon does", mend)
 
 
-def allowed(step: Step, user: User, bits: int) -> bool:
-    """Return whether a user has all of `bits` (4 read, 1 execute) by the mode (POSIX: the first class that fits)."""
-    if user.uid == 0:
-        return True
-    if step.uid == user.uid:
-        return step.mode >> 6 & bits == bits
-    if step.gid in user.groups:
-        return step.mode >> 3 & bits == bits
-    return step.mode & bits == bits
-
-
 def _barred(program: Program, user: User) -> Step | None:
     for step in program.steps:
         if not allowed(step, user, 1 if step.directory else 5):
@@ -126,7 +115,7 @@ def _secrets(facts: Facts) -> Iterator[Trouble]:
                         f"chmod 600 {secret.path}   # or 640, the daemon's group; then change it")  # fmt: skip
         elif not secret.readable:
             yield error(f"{secret.path} cannot be read by uid {facts.uid}", f"chown {facts.uid} {secret.path}")
-        elif secret.uid not in (0, facts.uid):
+        elif secret.uid not in (0, facts.uid, *([facts.daemon_user.uid] if facts.daemon_user else [])):
             yield warning(f"{secret.path} belongs to uid {secret.uid}, who can change it",
                           f"chown {facts.uid} {secret.path}")  # fmt: skip
 

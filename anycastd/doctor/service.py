@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anycastd.doctor.facts import Facts, UnitSeen
+from anycastd.doctor.facts import Facts, Step, UnitSeen, allowed
 from anycastd.doctor.finding import Check, Trouble, error, warning
 from anycastd.model.topology import Launch
 
@@ -37,6 +37,16 @@ def _users(facts: Facts) -> Iterator[Trouble]:
         name = facts.daemon_user.name
         what = f"{name} is not of the group of {facts.bgp_user.name}, and cannot hand ExaBGP its configuration"
         yield error(what, f"usermod -aG {facts.bgp_user.name} {name}")
+
+
+def _readable(facts: Facts) -> Iterator[Trouble]:
+    user = facts.daemon_user
+    if facts.config.bgp.launch is not Launch.SERVICE or user is None:
+        return
+    for file in (*facts.secrets, *([facts.config_file] if facts.config_file else [])):
+        if file.mode is not None and not allowed(Step(file.path, file.mode, file.uid, file.gid), user, 4):
+            what = f"{user.name} cannot read {file.path} (mode {file.mode:04o}, group {file.gid})"
+            yield error(what, f"chgrp {user.name} {file.path}; chmod 640 {file.path}")
 
 
 def _modules(facts: Facts) -> Iterator[Trouble]:
@@ -75,6 +85,10 @@ SERVICE = (
           "The daemon writes ExaBGP's configuration, which holds passwords, for the group of ExaBGP's user: it must be "
           "of that group. Looked at only with `bgp: {launch: service}`.",
           "`systemd-sysusers anycastd.conf`, which `make install` has put in place.", _users),
+    Check("daemon-reads", "Files that the daemon's user must read",
+          "The daemon is not root: a configuration or secret that only root can read refuses its start (exit 78). "
+          "Judged by modes and owners. Looked at only with `bgp: {launch: service}`.",
+          "`chgrp anycastd FILE; chmod 640 FILE`.", _readable),
     Check("kernel-modules", "Parts of the kernel",
           "A kernel without nf_tables carries no EIP; one without a kind of tunnel or without sch_htb refuses what the "
           "file creates. Judged by the modules of the running kernel; where there is no list of them, not at all.",

@@ -124,21 +124,22 @@ def program(path: Path) -> Program:
 
 def secrets(config: Config) -> tuple[Secret, ...]:
     """Look at each file of a secret, never into it."""
-    found = []
     named = [n.password_file for n in config.neighbors.values() if n.password_file]
     named += [token.file for token in config.api.tokens.values()]
     named += [config.api.tls.key_file] if config.api.tls is not None else []
     shapes = (tunnel.shape for tunnel in config.tunnels.values())
     named += [shape.private_key_file for shape in shapes if isinstance(shape, WireGuard)]
-    for path in dict.fromkeys(named):
-        try:
-            status = Path(path).stat()
-        except OSError:
-            found.append(Secret(path=path, mode=None))
-            continue
-        mode, readable = stat.S_IMODE(status.st_mode), os.access(path, os.R_OK)
-        found.append(Secret(path=path, mode=mode, uid=status.st_uid, readable=readable))
-    return tuple(found)
+    return tuple(secret(path) for path in dict.fromkeys(named))
+
+
+def secret(path: str) -> Secret:
+    """Look at one file, never into it."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return Secret(path=path, mode=None)
+    mode, readable = stat.S_IMODE(status.st_mode), os.access(path, os.R_OK)
+    return Secret(path=path, mode=mode, uid=status.st_uid, gid=status.st_gid, readable=readable)
 
 
 def directory(path: str) -> Directory:
