@@ -42,6 +42,8 @@ def _certificates(found: Findings, path: Path, check: HttpsCheck | TlsCheck, dir
         context_of(
             Trust(
                 ca_file=absolute(check.ca_file, directory),
+                # the machine's own authorities are no file of ours, and take a tenth of a second to read
+                verify=check.ca_file is not None,
                 cert_file=absolute(check.cert_file, directory),
                 key_file=absolute(check.key_file, directory),
             )
