@@ -2,12 +2,13 @@
 """A backend of the lab: a small real HTTP server whose illness can be chosen while it runs.
 
     backend.py serve REGION NAME     listen on port 80, IPv4 and IPv6
-    backend.py set MODE              from inside the node: normal, refuse, silent, error500, slow:MS
+    backend.py set MODE              from inside the node: normal, refuse, silent, error500, brownout, slow:MS
     backend.py show                  print the mode
 
 `/healthz` answers 200 and a line of text, `/bytes/N` N bytes, every other path a JSON object: region, backend, client
 address and port.
-refuse: the listener is closed and open connections are reset. silent: accepts, never answers.
+refuse: the listener is closed and open connections are reset. silent: accepts, never answers. brownout: every second
+request of an address is answered with 500.
 Standard library only, so that any image with Python runs it.
 """
 
@@ -19,10 +20,11 @@ import json
 import signal
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 
 CONTROL = Path("/run/backend.sock")
-MODES = ("normal", "refuse", "silent", "error500", "slow:MS")
+MODES = ("normal", "refuse", "silent", "error500", "brownout", "slow:MS")
 IDLE_S = 120.0
 MAX_SLOW_MS = 60_000
 
@@ -45,6 +47,7 @@ class Backend:
         self.mode = "normal"
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
+        self._turns: Counter[str] = Counter()
 
     async def listen(self) -> None:
         """Open the listener, unless it is open."""
@@ -87,7 +90,11 @@ class Backend:
             return False
         if mode.startswith("slow:"):
             await asyncio.sleep(int(mode.removeprefix("slow:")) / 1000)
-        status = "500 Internal Server Error" if mode == "error500" else "200 OK"
+        address = str(writer.get_extra_info("peername")[0])
+        self._turns[address] += 1
+        # in a brownout every second request of each address, so that each check sees good and bad in turn
+        fails = mode == "error500" or (mode == "brownout" and self._turns[address] % 2)
+        status = "500 Internal Server Error" if fails else "200 OK"
         body, kind = self._body(path, writer)
         answer = (
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"

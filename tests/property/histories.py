@@ -9,13 +9,14 @@ from ipaddress import ip_network
 from hypothesis import strategies as st
 
 from anycastd.model.decision import Decision, Level, Memory, Truth
-from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers
+from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers, WhenDegraded
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 
 PREFIX = ip_network("203.0.113.0/24")
 STAY = PrefixSpec(prefix=PREFIX)
 LEAVE = PrefixSpec(prefix=PREFIX, last_resort=LastResort.WITHDRAW)
+CHOOSY = PrefixSpec(prefix=PREFIX, last_resort=LastResort.WITHDRAW, when_degraded=WhenDegraded.DEPREF)
 DAY_S = 86400.0
 MAX_DECISIONS_AT_ONE_MOMENT = 4
 
@@ -43,6 +44,7 @@ class Change:
     data_plane_ready: bool = True
     bgp_observed: bool = True
     checker_suspect: bool = False
+    well: Truth = Truth.TRUE
 
 
 Adversary = Callable[[Memory], tuple[float, Truth]]
@@ -76,6 +78,7 @@ def play(
             data_plane_ready=change.data_plane_ready,
             bgp_observed=change.bgp_observed,
             checker_suspect=change.checker_suspect,
+            well=change.well,
         )
         now_s += change.for_s
         moments += until(now_s, facts, memory)
@@ -130,14 +133,17 @@ CHANGES = st.lists(
         data_plane_ready=MOSTLY_TRUE,
         bgp_observed=MOSTLY_TRUE,
         checker_suspect=MOSTLY_FALSE,
+        well=CONDITIONS,
     ),
     min_size=1,
     max_size=40,
 )
 HARD_CHANGES = st.lists(
-    st.builds(Change, for_s=DWELL_S, condition=st.sampled_from((Truth.TRUE, Truth.FALSE))), min_size=5, max_size=60
+    st.builds(Change, for_s=DWELL_S, condition=st.sampled_from((Truth.TRUE, Truth.FALSE)), well=CONDITIONS),
+    min_size=5,
+    max_size=60,
 )
-SPECS = st.sampled_from((STAY, LEAVE))
+SPECS = st.sampled_from((STAY, LEAVE, CHOOSY))
 ANY_TIMERS = st.builds(
     PrefixTimers,
     settle_s=st.sampled_from((0.0, 2.0, 60.0)),

@@ -16,8 +16,10 @@ from anycastd.policy.engine import decide
 from tests.property.histories import (
     ANY_TIMERS,
     CHANGES,
+    CHOOSY,
     CONDITIONS,
     DAY_S,
+    DWELL_S,
     HARD_CHANGES,
     LEAVE,
     MEMORIES,
@@ -220,6 +222,19 @@ def test_looking_more_often_changes_no_decision(spec: PrefixSpec, changes: list[
     cut = [replace(change, for_s=change.for_s / 4.0) for change in changes for _ in range(4)]
     often = play(spec, cut)
     assert [m.after.level for m in plain if m.moved] == [m.after.level for m in often if m.moved]
+
+
+@given(
+    st.lists(st.builds(Change, for_s=DWELL_S, condition=st.just(Truth.TRUE), well=CONDITIONS), min_size=1, max_size=40)
+)
+@SOME
+def test_what_is_only_degraded_never_withdraws(changes: list[Change]) -> None:
+    for moment in play(CHOOSY, changes):
+        assert moment.decision.level is not Level.WITHDRAWN
+        if moment.facts.well is Truth.FALSE:
+            assert (moment.decision.level, moment.decision.reason) == (Level.DEPREF, Reason.DEGRADED)
+    for moment in play(LEAVE, changes):
+        assert moment.decision.level is Level.NORMAL
 
 
 def test_a_flapping_backend_costs_one_change() -> None:

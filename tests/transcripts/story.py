@@ -1,6 +1,7 @@
 """Plays a story: lines that say what happens, answered by what the pure core makes of it.
 
-    check PATTERN[,PATTERN] ok|fail|broken xN every SECONDS   results of every check whose id matches a pattern
+    check PATTERN[,PATTERN] ok|fail|broken xN every SECONDS   results of every check whose id matches a pattern;
+                                                              fail/5: one in five fails, the others pass
     wait SECONDS                                              time passes; decisions fall due
     kernel ready|behind          whether the routes of prefixes were read back
     exabgp seen|away             whether it is known what ExaBGP holds
@@ -68,12 +69,14 @@ class Story:
         return self.told
 
     def check(self, patterns: str, outcome: str, times: str, _every: str, gap: str) -> None:
-        for _ in range(int(times.removeprefix("x"))):
+        said, _, each = outcome.partition("/")
+        for number in range(int(times.removeprefix("x"))):
             self._pass(seconds(gap))
+            why = WHY[said] if not each or number % int(each) == 0 else Why.ANSWERED
             for id_, spec in self.specs.items():
                 if not any(fnmatchcase(id_, pattern) for pattern in patterns.split(",")):
                     continue
-                result = ProbeResult(id_, WHY[outcome], self.now_s - TOOK_S, self.now_s)
+                result = ProbeResult(id_, why, self.now_s - TOOK_S, self.now_s)
                 fed = self.tracker.feed(result)
                 assert fed
                 turned = fed[1].health is Health.UNHEALTHY and fed[0].health is not Health.UNHEALTHY
@@ -152,7 +155,7 @@ class Story:
 
     def _decide(self, prefix: Prefix) -> None:
         spec = self.config.prefixes[prefix]
-        value = evaluate(self.config, prefix, spec.announce_when, self.view)
+        value = evaluate(self.config, prefix, spec.announce_when, self.view, self.tracker.states)
         facts = Facts(
             now_s=self.now_s,
             spec=spec,
