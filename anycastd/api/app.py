@@ -12,12 +12,12 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from anycastd.api import access, ask, eips
+from anycastd.api import access, ask, eips, journal
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
-from anycastd.api.ports import Daemon, Eips, Traffic
+from anycastd.api.ports import Daemon, Eips, Journal, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
 from anycastd.api.views.readiness import Condition, conditions
@@ -41,13 +41,16 @@ class Exposition(Protocol):
 class Server:
     """The running API. `port` is the TCP port really used."""
 
-    def __init__(self, runners: list[web.AppRunner], path: str, inode: int, port: int) -> None:
-        self._runners, self._path, self._inode = runners, path, inode
+    def __init__(self, runners: list[web.AppRunner], path: str, inode: int, port: int, history: Journal | None) -> None:
+        self._runners, self._path, self._inode, self._history = runners, path, inode, history
         self.port = port
 
     async def close(self) -> None:
         """Stop listening, give open requests CLOSE_WITHIN_S, and remove the socket file."""
         remove_own(self._path, self._inode)
+        if self._history is not None:
+            # who reads events would else be waited for
+            self._history.readers.end()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
 
@@ -58,11 +61,12 @@ async def serve(
     desk: Eips | None = None,
     traffic: Traffic | None = None,
     door: Door | None = None,
+    history: Journal | None = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
-    Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs. The `door` says who is
-    let in; without one it is made of `api`.
+    Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs, without `history`
+    nothing of the past. The `door` says who is let in; without one it is made of `api`.
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
@@ -70,6 +74,8 @@ async def serve(
     if desk is not None:
         reads += eips.reads(desk, traffic)
         writes += eips.writes(desk)
+    if history is not None:
+        reads += journal.reads(history)
     local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:
@@ -83,7 +89,7 @@ async def serve(
             remove_own(api.socket, inode)
             local.close()
             await asyncio.gather(*(runner.cleanup() for runner in runners))
-    return Server(runners, api.socket, inode, port)
+    return Server(runners, api.socket, inode, port, history)
 
 
 async def _run(listening: socket.socket, app: web.Application, tls: ssl.SSLContext | None = None) -> web.AppRunner:

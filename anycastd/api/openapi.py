@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import openapi_eips, schema
+from anycastd.api import openapi_eips, openapi_journal, schema
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
@@ -20,6 +20,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     schema.Reloaded,
     schema.Error,
     *openapi_eips.ANSWERS,
+    *openapi_journal.ANSWERS,
 )
 
 
@@ -87,6 +88,7 @@ def document(version: str) -> dict[str, Any]:
     text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
     paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
     paths |= openapi_eips.paths()
+    paths |= openapi_journal.paths()
     paths |= {
         "/healthz": _get("Whether the process runs.", schema.Alive),
         "/readyz": _ready(),

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from anycastd.model.address import Prefix, RegionName
 from anycastd.model.eip import EipView, Task, TaskId
+from anycastd.model.journal import Entry, Page, Wanted
 from anycastd.model.status import Status
-from anycastd.model.topology import Config
+from anycastd.model.topology import Config, JournalConfig
 from anycastd.resources.commands import Dial, EipCommand
 from anycastd.resources.records import Records
 from anycastd.resources.refusal import Refused
@@ -136,6 +137,84 @@ class Traffic(Protocol):
 
     def overview(self) -> dict[str, Any]:
         """Return the POP's traffic and its busiest EIPs."""
+        ...
+
+
+class EventReader(Protocol):
+    """One reader of live entries; what it is too slow for is counted instead of kept."""
+
+    @property
+    def lost(self) -> int:
+        """Return how many entries were lost after those that can be taken."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Return whether no more will come."""
+        ...
+
+    async def wait(self, within_s: float, /) -> bool:
+        """Wait for news; False if none came in that time."""
+        ...
+
+    def take(self) -> Entry | None:
+        """Return the next entry, None if there is none."""
+        ...
+
+    def take_lost(self) -> tuple[int, int, int]:
+        """Return how many were lost, and their first and last number; begin to count anew."""
+        ...
+
+
+class EventReaders(Protocol):
+    """The places for readers of live entries."""
+
+    def reserve(self) -> bool:
+        """Take a place, to be given back by `release`; False when all are taken."""
+        ...
+
+    def release(self, reader: Any, /) -> None:
+        """Give a place back; the reader (None: it had not joined yet) gets no more."""
+        ...
+
+    def join(self) -> EventReader:
+        """Return a reader that gets every entry from now on."""
+        ...
+
+    def end(self) -> None:
+        """Tell all readers that no more will come."""
+        ...
+
+
+class Journal(Protocol):
+    """Decisions and changes of state. What reads the file raises JournalUnavailable when it cannot be read."""
+
+    @property
+    def config(self) -> JournalConfig:
+        """Return the configuration in force."""
+        ...
+
+    @property
+    def readers(self) -> EventReaders:
+        """Return the places for readers of live entries."""
+        ...
+
+    @property
+    def last_written(self) -> int:
+        """Return the number of the newest entry that is known to be in the file."""
+        ...
+
+    @property
+    def unwritten(self) -> Sequence[Entry]:
+        """Return the entries that may not be in the file yet, oldest first."""
+        ...
+
+    async def page(self, wanted: Wanted, /) -> Page:
+        """Return entries of the file."""
+        ...
+
+    async def one(self, number: int, /) -> tuple[Entry, str] | None:
+        """Return an entry of the file and the text of its snapshot (empty: it has none)."""
         ...
 
 

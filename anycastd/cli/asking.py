@@ -12,6 +12,7 @@ import click
 
 from anycastd.cli.client import DEFAULT_SOCKET, EX_CONFIG, AskError, Remote
 
+DEFAULT_STATE_DIR = "/var/lib/anycastd"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -49,11 +50,14 @@ def socket_of(socket_path: str | None, config_file: str | None) -> str:
     return socket_path or DEFAULT_SOCKET
 
 
-def _configured(path: str) -> str:
-    """Return `api.socket` of a file. Only that: who asks need not be able to read the secrets the file names.
+def state_dir_of(config_file: str | None) -> str:
+    """Return `state_dir`: what the configuration names, or the default."""
+    state_dir = None if config_file is None else _parsed(config_file)[0].get("state_dir")
+    return state_dir if isinstance(state_dir, str) else DEFAULT_STATE_DIR
 
-    A file in which something else is wrong is good enough, for the daemon runs on an older one.
-    """
+
+def _parsed(path: str) -> tuple[dict[str, Any], tuple[object, ...]]:
+    """Return what a file says, and its mistakes."""
     # here, not above: only this option needs YAML
     from anycastd.config.document import parse
 
@@ -62,13 +66,22 @@ def _configured(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}"
         raise AskError(message, EX_CONFIG) from error
-    api = document.value.get("api")
+    return document.value, document.problems
+
+
+def _configured(path: str) -> str:
+    """Return `api.socket` of a file. Only that: who asks need not be able to read the secrets the file names.
+
+    A file in which something else is wrong is good enough, for the daemon runs on an older one.
+    """
+    value, problems = _parsed(path)
+    api = value.get("api")
     socket_path = api.get("socket") if isinstance(api, dict) else None
     if isinstance(socket_path, str):
         return socket_path
-    if document.problems:
+    if problems:
         message = f"{path} does not tell where the daemon listens; say it with --socket"
-        raise AskError(message, EX_CONFIG, tuple(str(problem) for problem in document.problems))
+        raise AskError(message, EX_CONFIG, tuple(map(str, problems)))
     return DEFAULT_SOCKET
 
 

@@ -17,6 +17,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "explain": ("anycastd.cli.explain", "Say why a prefix is announced as it is."),
     "eip": ("anycastd.cli.eip", "Allocate, bind, limit, show and watch accelerated EIPs."),
     "region": ("anycastd.cli.region", "List regions and set their traffic dials."),
+    "decisions": ("anycastd.cli.decisions", "Show what was decided and why, also while the daemon is down."),
+    "events": ("anycastd.cli.events", "Show what happened, and what happens."),
     "reload": ("anycastd.cli.reload", "Read the configuration again."),
     "check": ("anycastd.cli.check", "Check a configuration file."),
     "doctor": ("anycastd.cli.doctor", "Look for what breaks a POP on this machine."),

@@ -30,6 +30,7 @@ from anycastd.model.topology import (
     BgpConfig,
     Config,
     Export,
+    JournalConfig,
     KernelConfig,
     LoggingConfig,
     Neighbor,
@@ -85,6 +86,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         kernel=_kernel(root),
         eip=eip_config(root.eip),
         eips=eips_of(root),
+        journal=_journal(root),
         state_dir=root.state_dir,
         digest=digest,
         path=path,
@@ -254,6 +256,23 @@ def _bgp(root: Root) -> BgpConfig:
         idle_ask_s=section.idle_ask,
         reconcile_s=section.reconcile,
         connect_within_s=section.connect_within,
+    )
+
+
+def _journal(root: Root) -> JournalConfig:
+    section = root.journal
+    return JournalConfig(
+        max_decisions=section.max_decisions,
+        max_events=section.max_events,
+        max_size_bytes=section.max_size,
+        keep_s=section.keep,
+        write_after_s=section.write_after,
+        retry_s=section.retry,
+        max_waiting=section.max_waiting,
+        max_readers=section.max_readers,
+        reader_backlog=section.reader_backlog,
+        reader_patience_s=section.reader_patience,
+        heartbeat_s=section.heartbeat,
     )
 
 

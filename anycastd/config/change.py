@@ -156,13 +156,13 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
     """Return the changed settings that a reload applies, and those it cannot."""
     applied: list[str] = []
     fixed: list[str] = []
-    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "kernel"):
+    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "journal", "kernel"):
         before, after = getattr(old, section), getattr(new, section)
         for one in fields(before):
             if one.name == "probes" or getattr(before, one.name) == getattr(after, one.name):
                 continue
             target = fixed if one.name in _FIXED.get(section, ()) else applied
-            target.append(f"{section}.{one.name.removesuffix('_s').removesuffix('_percent')}")
+            target.append(f"{section}.{one.name.removesuffix('_s').removesuffix('_bytes').removesuffix('_percent')}")
     if old.state_dir != new.state_dir:
         fixed.append("state_dir")
     return tuple(applied), tuple(fixed)

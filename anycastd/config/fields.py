@@ -128,6 +128,33 @@ def whole(low: int, high: int, label: str = "number") -> ValueType:
     return ValueType(f"{label}, {low} to {high}", read)
 
 
+_SIZE = re.compile(r"([0-9]{1,6})(KiB|MiB|GiB)\Z")
+_SIZE_BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def size_text(count: int) -> str:
+    """Return bytes as the file has them: 64KiB, 256MiB, 2GiB."""
+    unit = next((one for one in ("GiB", "MiB") if count % _SIZE_BYTES[one] == 0), "KiB")
+    return f"{count // _SIZE_BYTES[unit]}{unit}"
+
+
+def size(low: int, high: int) -> ValueType:
+    """Return the type of a number of bytes between two bounds."""
+
+    def read(value: object) -> int:
+        found = _SIZE.match(value) if isinstance(value, str) else None
+        if found is None:
+            message = f"{shown(value)} is not a size; write 64KiB, 256MiB or 2GiB"
+            raise ValueError(message)
+        count = int(found[1]) * _SIZE_BYTES[found[2]]
+        if not low <= count <= high:
+            message = f"{shown(value)} is not between {size_text(low)} and {size_text(high)}"
+            raise ValueError(message)
+        return count
+
+    return ValueType(f"size, {size_text(low)} to {size_text(high)}", read, size_text)
+
+
 def decimal(low: float, high: float) -> ValueType:
     """Return the type of a number with a fraction between two bounds."""
 

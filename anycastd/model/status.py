@@ -45,6 +45,7 @@ class Alarm(StrEnum):
     SHAPING_REFUSED = "shaping_refused"
     EIP_FAIL_OPEN = "eip_fail_open"
     EIP_NO_PATH = "eip_no_path"
+    JOURNAL_TROUBLE = "journal_trouble"
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,6 +370,28 @@ class EipConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalConfig:
+    """How much of what happened is kept, and how it is written and sent.
+
+    `write_after_s`: how long an entry waits for others; `retry_s`: how soon a file that refused is tried again;
+    `max_waiting`: entries that wait at most. `max_readers` of live events at once, with `reader_backlog` entries kept
+    for each; `reader_patience_s`: how long one may take nothing; `heartbeat_s`: how often an idle one hears of us.
+    """
+
+    max_decisions: int = 50_000
+    max_events: int = 100_000
+    max_size_bytes: int = 256 << 20
+    keep_s: float = 90 * 86400.0
+    write_after_s: float = 0.25
+    retry_s: float = 5.0
+    max_waiting: int = 20_000
+    max_readers: int = 32
+    reader_backlog: int = 1000
+    reader_patience_s: float = 30.0
+    heartbeat_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
     """S4: when many targets fail together, these decide whether it is us. Empty probes = never suspected."""
 
@@ -407,6 +429,7 @@ class Config:
     bgp: BgpConfig = field(default_factory=BgpConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
     eip: EipConfig = field(default_factory=EipConfig)
+    journal: JournalConfig = field(default_factory=JournalConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)
     """Those of the file (`source` FILE); the store holds the others."""
     state_dir: str = "/var/lib/anycastd"

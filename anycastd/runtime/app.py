@@ -35,11 +35,13 @@ from anycastd.runtime.dead_man import stages
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
+from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.notify import Notify
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
 from anycastd.runtime.schedule import Soon, Wake
+from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.speaker_events import SpeakerEvents
 from anycastd.runtime.state import Circumstances, build, views
 from anycastd.runtime.supervise import Supervisor
@@ -78,7 +80,10 @@ class App:
         self.metrics = Metrics()
         set_up(config.logging, suppressed=self.metrics.log_suppressed)
         self.followed = Followed(self.metrics.failover)
-        self.recorder = Recorder(self.metrics, self.followed)
+        self.journal = Journal(Path(config.state_dir) / JOURNAL, config.journal, self._journal_trouble)
+        self.scribe = Scribe(self.journal)
+        self.metrics.watch_journal(self.journal.facts)
+        self.recorder = Recorder(self.metrics, self.followed, self.scribe)
         self.circumstances = Circumstances(__version__, now_s, now_s)
         self.supervisor = Supervisor(self._stage_failed, self._stage_recovered)
         self.loop.set_exception_handler(self.supervisor.loop_failed)
@@ -86,7 +91,7 @@ class App:
         memories, complaint = memory_file.load(self.memory_path)
         if complaint:
             self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), complaint)
-        self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused)
+        self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused, self.scribe)
         self.kernel = Kernel(
             config.kernel,
             on_change=self._kernel_changed,
@@ -138,21 +143,12 @@ class App:
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         self.metrics.watch_traffic(self.eips.traffic_facts)
+        self._begin_journal()
         await self.eips.start()
         self._started = True
         self.control.step(self.loop.time())
         await self.speaker.start()
-        self.supervisor.start("api", self._serve)
-        self.supervisor.start("tick", self._tick)
-        self.supervisor.start("watch", self._watch)
-        self.supervisor.start("lag", self.lag.run)
-        self.supervisor.start("eips", self.eips.tick)
-        self.supervisor.start("store", self.eips.follow)
-        self.supervisor.start("traffic", self.eips.measure)
-        self.supervisor.start("connections", self.eips.connections.run)
-        self.supervisor.start("conntrack", self.eips.tracking.run)
-        self.supervisor.start("devices", self.devices.run)
-        self.supervisor.start("shaping", self.eips.shaping.run)
+        self._start_stages()
         self._garbage.begin()
         sys.setswitchinterval(GIL_S)
         log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
@@ -165,6 +161,7 @@ class App:
     async def _end_as(self, end: End) -> None:
         log_event(log, "ending", how=end.value)
         self.unit.stopping(end.value)
+        self.scribe.stop(self.config.pop.name, end.value)
         if end is End.LEAVE:
             await self._leave()
         await self.supervisor.stop()
@@ -177,10 +174,30 @@ class App:
         finally:
             await self._close()
 
+    def _start_stages(self) -> None:
+        self.supervisor.start("api", self._serve)
+        self.supervisor.start("tick", self._tick)
+        self.supervisor.start("watch", self._watch)
+        self.supervisor.start("lag", self.lag.run)
+        self.supervisor.start("eips", self.eips.tick)
+        self.supervisor.start("store", self.eips.follow)
+        self.supervisor.start("traffic", self.eips.measure)
+        self.supervisor.start("connections", self.eips.connections.run)
+        self.supervisor.start("conntrack", self.eips.tracking.run)
+        self.supervisor.start("devices", self.devices.run)
+        self.supervisor.start("shaping", self.eips.shaping.run)
+
+    def _begin_journal(self) -> None:
+        self.eips.desk.on_changed = self.scribe.eip_changed
+        self.scribe.health = lambda: self.control.beliefs.view
+        self.scribe.start(self.config.pop.name, __version__, self.config.digest)
+        self.supervisor.start("journal", self.journal.run)
+
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
         await self._save()
         await self.eips.close()
+        await self.journal.close()
         # what is still heard of must not be acted upon with what is closed
         self._started = False
         await self.nft.close()
@@ -198,7 +215,8 @@ class App:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
         # its libraries are a fifth of all that a start imports, and no route waits for them
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        server = await api.serve(self, self.config.api, self.metrics, self.eips.desk, self.eips.meter, self.door)
+        parts = (self.eips.desk, self.eips.meter, self.door, self.journal)
+        server = await api.serve(self, self.config.api, self.metrics, *parts)
         try:
             await asyncio.Future()
         finally:
@@ -327,9 +345,12 @@ class App:
             standing = {(view.alarm, view.subject): view.detail for view in status.alarms}
             for key in standing.keys() - known.keys():
                 log_event(log, "alarm", level=logging.ERROR, alarm=key[0].value, subject=key[1], detail=standing[key])
+                self.scribe.alarm(key[0].value, key[1], standing[key])
             for key in known.keys() - standing.keys():
                 log_event(log, "alarm_cleared", alarm=key[0].value, subject=key[1])
+                self.scribe.alarm_cleared(key[0].value, key[1])
             known = standing
+            self.scribe.look()
             self._set_dead_man()
             await self._save()
             self._garbage.everything(self.loop.time())
@@ -351,6 +372,12 @@ class App:
             if changed:
                 self._saved = memories
                 self.reported.clear(Alarm.STATE_NOT_SAVED)
+
+    def _journal_trouble(self, subject: str, detail: str | None) -> None:
+        if detail is None:
+            self.reported.clear(Alarm.JOURNAL_TROUBLE, subject)
+        else:
+            self.reported.raise_(Alarm.JOURNAL_TROUBLE, subject, detail)
 
     def _stage_failed(self, name: str, detail: str) -> None:
         self.reported.raise_(Alarm.STAGE_FAILED, name, detail)
@@ -394,6 +421,7 @@ class App:
         self.control.configure(new, self.loop.time())
         self.eips.configure(new)
         self.devices.configure(new)
+        self.journal.configure(new.journal)
         await self._set_filter()
         self._set_dead_man()
         self.circumstances.config_loaded_s = self.loop.time()
@@ -409,9 +437,11 @@ class App:
         if outcome.applied:
             self.reported.clear(Alarm.CONFIG_REFUSED)
             log_event(log, "reloaded", config=self.config.digest, changes="; ".join(outcome.changes) or "none")
+            self.scribe.reload(self.config.digest, applied=True, detail="; ".join(outcome.changes) or "nothing changed")
         else:
             self.reported.raise_(Alarm.CONFIG_REFUSED, self.path, self.circumstances.config_error)
             log_event(log, "reload_refused", level=logging.ERROR, detail=self.circumstances.config_error)
+            self.scribe.reload(self.config.digest, applied=False, detail=self.circumstances.config_error)
 
     def status(self) -> Status:
         """Return the whole state at this moment."""

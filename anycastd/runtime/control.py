@@ -19,6 +19,7 @@ from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
+from anycastd.policy.snapshot import Snapshot
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.backlog import BITE, Backlog
 from anycastd.runtime.beliefs import Beliefs
@@ -141,12 +142,12 @@ class Control:
 
     def _decide(self, seen_s: Mapping[Prefix, float], now_s: float, *, many: bool = False) -> None:
         for prefix in seen_s:
-            before = self.decisions.get(prefix)
-            after, self.memories[prefix] = decide(self._facts(prefix, now_s), self.memories.get(prefix, Memory()))
+            before, memory = self.decisions.get(prefix), self.memories.get(prefix, Memory())
+            after, self.memories[prefix] = decide(facts := self._facts(prefix, now_s), memory)
             self.decisions[prefix], self.levels[prefix] = after, after.level
             self._due.note(after)
             if before is None or (before.level, before.reason, before.hold) != (after.level, after.reason, after.hold):
-                self._record.decided(before, after, seen_s[prefix], now_s)
+                self._record.decided(before, Snapshot(facts, memory, after), seen_s[prefix])
             if after.wake_at_s is not None:
                 self._wake(after.wake_at_s)
         self.announcer.learn(self.config, self.levels, seen_s.keys())

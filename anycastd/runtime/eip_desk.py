@@ -35,6 +35,10 @@ JUDGED_AT_ONCE = 32
 T = TypeVar("T")
 
 
+def _told_nobody(eip: Eip, changes: tuple[str, ...]) -> None:
+    """Take note of a change for want of somebody who does."""
+
+
 class Plane(Protocol):
     """Who brings EIPs into the kernel."""
 
@@ -78,6 +82,7 @@ class EipDesk:
         self.config, self._facts = config, facts_of(config)
         self._book = EipBook(store, config.eips, complain)
         self._errors: dict[Address, str] = {}
+        self.on_changed: Callable[[Eip, tuple[str, ...]], None] = _told_nobody
         self._filled = self._filling = False
         self._writing, self._review_due = asyncio.Lock(), True
         self._under_way: set[asyncio.Task[object]] = set()
@@ -292,6 +297,7 @@ class EipDesk:
             return self._unchanged(after)
         tasks.put(task)
         self.records.put(after)
+        self.on_changed(after, planned.changes)
         self._errors.pop(after.address, None)
         self._apply_all([after.address])
         return Done(self._shown(accepted(after, status)), task, planned.changes)

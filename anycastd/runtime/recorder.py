@@ -1,4 +1,4 @@
-"""Who is told of what happens: the log, the metrics and the failover timers hear the same words."""
+"""Who is told of what happens: the log, the metrics, the failover timers and the journal hear the same words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from anycastd.model.bgp import BgpAction
 from anycastd.model.decision import Decision, Level, TunnelOrder
-from anycastd.model.eip import Placement
 from anycastd.model.health import Health
-from anycastd.model.nft import BUCKETS
 from anycastd.model.probe import ProbeResult
+from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.beliefs import Verdict
 from anycastd.runtime.follow import Followed
+from anycastd.runtime.scribe import Scribe, words
 from anycastd.telemetry.logs import log_event
 from anycastd.telemetry.metrics import Metrics
 
@@ -23,8 +23,8 @@ log = logging.getLogger("anycastd")
 class Recorder:
     """Implements `ports.Record`."""
 
-    def __init__(self, metrics: Metrics, followed: Followed) -> None:
-        self._metrics, self._followed = metrics, followed
+    def __init__(self, metrics: Metrics, followed: Followed, scribe: Scribe) -> None:
+        self._metrics, self._followed, self._scribe = metrics, followed, scribe
 
     def result(self, result: ProbeResult) -> None:
         """Count one probe result."""
@@ -46,9 +46,11 @@ class Recorder:
             detail=last.detail if last else "",
             exceeded=", ".join(f"{one.measure.value} above {one.limit:g} {one.measure.unit}" for one in after.exceeded),
         )
+        self._scribe.verdict(verdict)
 
-    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None:
+    def decided(self, before: Decision | None, snapshot: Snapshot, seen_s: float) -> None:
         """Log a decision, and follow it if the level changed."""
+        after, now_s = snapshot.decision, snapshot.facts.now_s
         self._metrics.decision(after)
         changed = before is not None and before.level is not after.level
         if changed or (before is None and after.level is not Level.WITHDRAWN):
@@ -65,6 +67,7 @@ class Recorder:
             hold=after.hold.value if after.hold else "",
             detail=after.detail,
         )
+        self._scribe.decided(before, snapshot)
 
     def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
         """Log a region whose packets take another tunnel."""
@@ -79,6 +82,7 @@ class Recorder:
             after=after.tunnels[0] if after.tunnels else "",
             detail=after.reason,
         )
+        self._scribe.rerouted(before, after)
 
     def moved(self, moved: Moved) -> None:
         """Log EIPs whose packets go elsewhere, or the same way for another reason."""
@@ -91,20 +95,15 @@ class Recorder:
             level=logging.WARNING if elsewhere and moved.before.shares else logging.INFO,
             eips=len(moved.addresses),
             first=str(min(moved.addresses, key=int)) if moved.addresses else "",
-            before=_words(moved.before),
-            after=_words(moved.after),
+            before=words(moved.before),
+            after=words(moved.after),
             why=moved.after.reason.value,
             detail=moved.after.detail,
         )
+        if elsewhere:
+            self._scribe.moved(moved)
 
     def acted(self, actions: Iterable[BgpAction]) -> None:
         """Count what is said to ExaBGP."""
         for action in actions:
             self._metrics.action(action)
-
-
-def _words(placement: Placement | None) -> str:
-    """Return where packets go: `eu/web-1 67 %, eu/web-2 33 %`."""
-    if placement is None or not placement.shares:
-        return "nowhere"
-    return ", ".join(f"{share.path.backend} {round(share.buckets * 100 / BUCKETS)} %" for share in placement.shares)

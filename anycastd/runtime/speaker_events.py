@@ -11,6 +11,7 @@ from anycastd.model.status import Alarm
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.follow import Followed
+from anycastd.runtime.scribe import Scribe
 from anycastd.telemetry.logs import log_event
 from anycastd.telemetry.metrics import Metrics
 
@@ -28,9 +29,15 @@ class SpeakerEvents:
     """Takes each event; nothing here decides anything."""
 
     def __init__(
-        self, metrics: Metrics, followed: Followed, reported: Reported, refused: Callable[[Key], None]
+        self,
+        metrics: Metrics,
+        followed: Followed,
+        reported: Reported,
+        refused: Callable[[Key], None],
+        scribe: Scribe,
     ) -> None:
         self._metrics, self._followed, self._reported, self._refused = metrics, followed, reported, refused
+        self._scribe = scribe
 
     def take(self, event: e.SpeakerEvent) -> None:
         """Pass one event on."""
@@ -44,6 +51,7 @@ class SpeakerEvents:
             case e.SessionChanged(neighbor, state, reason):
                 level = logging.INFO if state is SessionState.ESTABLISHED else logging.WARNING
                 log_event(log, "session", level=level, neighbor=neighbor, state=state.value, detail=reason)
+                self._scribe.session(neighbor, state, reason)
             case e.LinesDropped(count):
                 log_event(log, "speaker_lines_dropped", level=logging.WARNING, lines=count)
             case e.NotUnderstood(line):
@@ -56,15 +64,20 @@ class SpeakerEvents:
             case e.Launched(pid):
                 self._metrics.speaker_started()
                 log_event(log, "speaker_launched", pid=pid)
+                self._scribe.speaker("launched", f"pid {pid}")
             case e.Adopted(pid):
                 log_event(log, "speaker_adopted", pid=pid)
+                self._scribe.speaker("adopted", f"pid {pid}")
             case e.Exited(pid, status, detail):
                 log_event(log, "speaker_exited", level=logging.ERROR, pid=pid, status=status, detail=detail)
+                self._scribe.speaker("exited", f"pid {pid}, status {status}: {detail}")
             case e.Wedged(pid, silent_s):
                 log_event(log, "speaker_wedged", level=logging.ERROR, pid=pid, silent_s=round(silent_s, 3))
+                self._scribe.speaker("wedged", f"pid {pid} answered nothing for {silent_s:.1f} s")
             case e.DeadManFired(stage):
                 self._reported.raise_(Alarm.DEAD_MAN_FIRED, "exabgp", f"the bridge sent its {stage} lines")
                 log_event(log, "dead_man_fired", level=logging.ERROR, stage=stage)
+                self._scribe.speaker("dead_man_fired", f"the bridge sent its {stage} lines")
             case _:
                 log.debug("%r", event)
 

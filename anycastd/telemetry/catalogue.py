@@ -209,6 +209,19 @@ CONNTRACK_INSERT_FAILED = _counter(
 CONNTRACK_DROP = _counter("conntrack_drop", "New connections that found the table full.")
 CONNTRACK_EARLY_DROP = _counter("conntrack_early_drop", "Connections forgotten to make room for new ones.")
 
+JOURNAL_ENTRIES = _counter("journal_entries", "Entries written to the journal.", "kind",
+                           values="docs/reasons.md, entries of the journal")  # fmt: skip
+JOURNAL_LOST = _counter(
+    "journal_lost", "Entries that were not written, or for a reader of events: not sent.", "why",
+    values="docs/reasons.md, losses of the journal",
+)  # fmt: skip
+JOURNAL_SIZE = _gauge("journal_size_bytes", "Size of the journal's file with its log; absent while there is none.")
+JOURNAL_WAITING = _gauge("journal_waiting", "Entries that wait to be written.")
+EVENT_READERS = _gauge("event_readers", "Readers of live events.")
+
+JOURNAL: tuple[Spec, ...] = (JOURNAL_ENTRIES, JOURNAL_LOST, JOURNAL_SIZE, JOURNAL_WAITING, EVENT_READERS)
+"""Made by `telemetry.journal` when Prometheus asks."""
+
 TRAFFIC: tuple[Spec, ...] = (
     EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_SHAPED_DROPPED,
     EIP_STATUS, EIP_PLACEMENT, EIP_CONNECTIONS, PATH_CONNECTIONS,

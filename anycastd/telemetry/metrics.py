@@ -18,11 +18,13 @@ from anycastd.model.checks import CheckKind
 from anycastd.model.decision import Decision
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import Health
+from anycastd.model.journal import JournalFacts
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import FailoverTimer, Status
 from anycastd.model.topology import Config
 from anycastd.telemetry import catalogue as c
 from anycastd.telemetry.collector import Condition, gauges
+from anycastd.telemetry.journal import journal_families
 from anycastd.telemetry.tally import Spread, Tally
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 
@@ -54,11 +56,13 @@ class Metrics:
         self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in c.TRAFFIC)
+        apart = (*c.TRAFFIC, *c.JOURNAL)
+        counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in apart)
         self._tallies = {spec: Tally(spec) for spec in counted}
         self._spreads = {spec: Spread(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM}
         self._reload_unix_s = 0.0
         self._traffic: Callable[[], TrafficFacts] = TrafficFacts
+        self._journal: Callable[[], JournalFacts] = JournalFacts
         self._always_there()
 
     def _always_there(self) -> None:
@@ -76,6 +80,10 @@ class Metrics:
     def watch_traffic(self, facts: Callable[[], TrafficFacts]) -> None:
         """Have each scrape tell of what `facts` returns at that moment."""
         self._traffic = facts
+
+    def watch_journal(self, facts: Callable[[], JournalFacts]) -> None:
+        """Have each scrape tell of what `facts` returns at that moment."""
+        self._journal = facts
 
     def probe(self, result: ProbeResult) -> None:
         """Count one probe result: the hot path, so only a dictionary is touched."""
@@ -164,6 +172,7 @@ class Metrics:
             yield self._probe_results().family() if tally.spec is c.PROBES else tally.family()
         for spread in self._spreads.values():
             yield spread.family()
+        yield from journal_families(self._journal())
 
     def _learn(self, config: Config) -> None:
         if config is not self._config:

@@ -10,6 +10,7 @@ from anycastd.model.access import Denied
 from anycastd.model.decision import Reason
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import HealthReason
+from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 
@@ -57,7 +58,7 @@ DECISIONS: Mapping[Reason, Meaning] = {
     ),
     Reason.CHANGE_BUDGET: Meaning(
         "One more change could make a neighbor's route flap damping (RFC 2439) suppress the prefix, so it waits.",
-        "Wait, and find out what flaps: the journal's `verdict` lines.",
+        "Wait, and find out what flaps: `anycastd events --types check,tunnel,backend`.",
     ),
     Reason.SETTLING: Meaning(
         "The prefix is depreferenced and waits `settle` long before it asks to withdraw: a passing fault then costs "
@@ -326,6 +327,13 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "file any more: packets are dropped and counted.",
         "`anycastd eip show EIP` names them; `anycastd status` the checks that fail.",
     ),
+    Alarm.JOURNAL_TROUBLE: Meaning(
+        "The journal cannot be written, or a damaged one was set aside (the detail says which). Nothing else waits for "
+        "it: decisions are made as ever. Entries wait in memory up to `journal.max_waiting`; more are lost, and an "
+        "entry `gap` says how many.",
+        "Free the disk, or mend the permissions of `state_dir`. Look at a file that was set aside (`anycastd events "
+        "--file FILE`), then remove it. A file of a newer release is left as it is: move it away, or run that release.",
+    ),
 }
 
 PLACEMENTS: Mapping[PlacementReason, Meaning] = {
@@ -386,6 +394,47 @@ ACCESS: Mapping[Denied, Meaning] = {
     ),
 }
 
+ENTRIES: Mapping[EntryKind, Meaning] = {
+    EntryKind.DECISION: Meaning(
+        "A prefix's level, reason or hold changed. The entry holds the facts, the memory and the trail of rules: "
+        "`anycastd decisions replay NUMBER` makes it again."
+    ),
+    EntryKind.CHECK: Meaning("A check changed its verdict; the reason is of the probe that tipped it."),
+    EntryKind.TUNNEL: Meaning("A tunnel is believed to be otherwise; the detail names the checks."),
+    EntryKind.BACKEND: Meaning("A backend is believed to be otherwise; the detail names the checks."),
+    EntryKind.REGION: Meaning("A region became usable or not."),
+    EntryKind.REROUTE: Meaning("A region's packets of one IP version take another tunnel."),
+    EntryKind.EIP: Meaning("An EIP was changed, or the packets of EIPs with the same binding go elsewhere."),
+    EntryKind.SESSION: Meaning("A BGP session came up or went down."),
+    EntryKind.SPEAKER: Meaning("ExaBGP was started, taken over, found wedged, or ended."),
+    EntryKind.ALARM: Meaning("An alarm was raised; the reason is its name."),
+    EntryKind.ALARM_CLEARED: Meaning("An alarm stands no more."),
+    EntryKind.RELOAD: Meaning("A new configuration was applied or refused; the detail says what changed, or why not."),
+    EntryKind.START: Meaning("The daemon began its work."),
+    EntryKind.STOP: Meaning("The daemon was told to leave (SIGTERM) or to hand over (SIGUSR2)."),
+    EntryKind.GAP: Meaning("Entries are missing here: how many, and why."),
+}
+
+LOSSES: Mapping[LostWhy, Meaning] = {
+    LostWhy.QUEUE_FULL: Meaning(
+        "More entries at once than may wait to be written.", "Raise `journal.max_waiting` if it comes again."
+    ),
+    LostWhy.FILE_REFUSES: Meaning(
+        "The file could not be written for so long that no more entries could wait.", "See the alarm `journal_trouble`."
+    ),
+    LostWhy.SLOW_READER: Meaning(
+        "A reader of events did not take them as fast as they came; other readers got them, and the journal has them.",
+        "Read on from the last number (`Last-Event-ID`), or raise `journal.reader_backlog`.",
+    ),
+    LostWhy.NOT_KEPT: Meaning(
+        "A reader asked for events after a number that the journal does not hold any more, or never did.",
+        "Raise `journal.max_events` or `journal.keep` if the past is needed for longer.",
+    ),
+    LostWhy.NOT_READABLE: Meaning(
+        "The journal's file could not be read for a reader of events; live ones are sent.", "`state_dir`, and its disk."
+    ),
+}
+
 SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
     (
         "Decisions",
@@ -409,4 +458,10 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "What an operator must look at: `anycastd status`, `anycastd_alarm`, log lines `alarm`.",
         tuple(ALARMS.items()),
     ),
+    (
+        "Entries of the journal",
+        "What an entry tells of: `anycastd events`, `/v1/events`, `anycastd_journal_entries_total`.",
+        tuple(ENTRIES.items()),
+    ),
+    ("Losses of the journal", "Why entries are missing, in the file or for a reader.", tuple(LOSSES.items())),
 )

@@ -54,7 +54,7 @@ async def refused_once(world: World, *commands: EipCommand) -> str:
 
 async def full(world: World, directory: Path) -> None:
     ballast = directory / "ballast"
-    _fill(ballast)
+    fill(ballast)
     many = [Modify(eip=str(ONE), description="x" * (number % 200 + 1)) for number in range(400)]
     told = await refused_once(world, *many, Associate(str(ONE), BINDING))
     assert "503 StoreUnavailable nothing was changed" in told, told
@@ -68,7 +68,7 @@ async def full_at_start(world: World, directory: Path) -> None:
     before = await stored(world)
     await world.end()
     ballast = directory / "ballast"
-    _fill(ballast)
+    fill(ballast)
     await world.begin()
     assert world.plane.kernel == before
     assert world.desk.complete
@@ -81,12 +81,12 @@ async def full_at_start(world: World, directory: Path) -> None:
 async def read_only_at_start(world: World, directory: Path) -> None:
     before = await stored(world)
     await world.end()
-    _remount(directory, "ro")
+    remount(directory, "ro")
     await world.begin()
     assert world.plane.kernel == before
     told = await refused_once(world, Associate(str(ONE), BINDING))
     assert "503 StoreUnavailable" in told, told
-    _remount(directory, "rw")
+    remount(directory, "rw")
     await world.desk.tick()
 
 
@@ -96,7 +96,7 @@ async def full_after_a_kill(world: World, directory: Path) -> None:
     kept = World(directory / "killed.db")
     for ending in ("", "-wal"):
         shutil.copyfile(f"{world.path}{ending}", f"{kept.path}{ending}")
-    _fill(directory / "ballast")
+    fill(directory / "ballast")
     await kept.begin()
     assert kept.plane.kernel == before
     (directory / "ballast").unlink()
@@ -105,7 +105,7 @@ async def full_after_a_kill(world: World, directory: Path) -> None:
     await kept.end()
 
 
-def _fill(path: Path) -> None:
+def fill(path: Path) -> None:
     with path.open("wb", buffering=0) as file:
         try:
             while file.write(b"x" * 4096):
@@ -114,7 +114,7 @@ def _fill(path: Path) -> None:
             return
 
 
-def _remount(directory: Path, how: str) -> None:
+def remount(directory: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", str(directory)], check=True)
 
 

@@ -10,6 +10,7 @@ from anycastd.config.schema.base import Section
 from anycastd.config.schema.bgp import BgpSection
 from anycastd.config.schema.checks import Checks
 from anycastd.config.schema.eips import Eips, EipSettings
+from anycastd.config.schema.journal import JournalSection
 from anycastd.config.schema.kernel import KernelSection
 from anycastd.config.schema.logging import LoggingSection
 from anycastd.config.schema.neighbors import Neighbors
@@ -47,6 +48,7 @@ class Root(Section):
     logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")
     eip: EipSettings = Field(default=EipSettings(), description="Settings of all EIPs.")
+    journal: JournalSection = Field(default=JournalSection(), description="What is kept of what happened.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
     state_dir: AbsolutePath = Field(
         default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."

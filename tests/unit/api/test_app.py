@@ -26,9 +26,12 @@ from anycastd.model.bgp import SpeakerState
 from anycastd.model.decision import Level
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate
+from anycastd.runtime.journal import JOURNAL, Journal
+from anycastd.store.journal_file import JournalFile
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon, Meter
+from tests.unit.journal_world import QUICK, Told, decision
 from tests.unit.runtime.eip_world import ONE, World
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
@@ -57,11 +60,16 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     world = World(tmp_path / "anycastd.db")
     task = (await (await world.begin()).change(Request(command=Allocate(address=ONE)))).task  # type: ignore[union-attr]
     assert task is not None
-    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk, Meter())
+    history = JournalFile(tmp_path / JOURNAL)
+    history.append([decision(1)])
+    history.close()
+    journal = Journal(tmp_path / JOURNAL, QUICK, Told())
+    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk, Meter(), history=journal)
     local = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
         yield Face(daemon, server, path, task.id, tcp, unix)
     await server.close()
+    await journal.close()
     await world.end()
 
 
@@ -184,7 +192,7 @@ async def test_the_openapi_document_describes_what_is_served(face: Face) -> None
         assert name in shapes
     for path, operations in document["paths"].items():
         target = path.replace("{cidr}", "203.0.113.0/24").replace("{eip}", str(ONE))
-        target = target.replace("{task}", face.task).replace("{region}", "us-east")
+        target = target.replace("{task}", face.task).replace("{region}", "us-east").replace("{number}", "1")
         for method in operations:
             async with face.unix.request(method, f"http://localhost{target}") as response:
                 assert response.status not in (404, 405), path

@@ -200,6 +200,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.SHAPING_REFUSED,
         Alarm.DEAD_MAN_FIRED,
         Alarm.STAGE_FAILED,
+        Alarm.JOURNAL_TROUBLE,
     }
     assert by_event | {alarm for _, alarm, _, _ in CASES} == set(Alarm)
 

@@ -14,8 +14,10 @@ from anycastd.model.status import Alarm, FailoverTimer
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.follow import Followed
+from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.speaker_events import SpeakerEvents, key_of
 from anycastd.telemetry.metrics import Metrics
+from tests.unit.journal_world import Noted
 from tests.unit.runtime.world import UP, A
 
 SAID = Announce(UP, Route(A, "192.0.2.2", (64500,)))
@@ -31,7 +33,8 @@ class Hearing:
         self.done: list[FailoverTimer] = []
         self.refused: list[Key] = []
         self.followed = Followed(self.done.append)
-        self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self.refused.append)
+        self.noted = Noted()
+        self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self.refused.append, Scribe(self.noted))
 
 
 EVENTS: list[tuple[e.SpeakerEvent, str, int]] = [
@@ -68,6 +71,21 @@ def test_each_event_is_taken_and_logged_by_its_reason(
 
 def test_no_event_is_left_out_above() -> None:
     assert {type(event) for event, _, _ in EVENTS} == set(typing.get_args(e.SpeakerEvent))
+
+
+def test_sessions_and_the_fate_of_exabgp_are_journalled() -> None:
+    hearing = Hearing()
+    for event, _, _ in EVENTS:
+        hearing.events.take(event)
+    assert [(one.kind.value, one.subject, one.after) for one in hearing.noted.entries] == [
+        ("session", UP, "established"),
+        ("session", UP, "down"),
+        ("speaker", "exabgp", "launched"),
+        ("speaker", "exabgp", "adopted"),
+        ("speaker", "exabgp", "exited"),
+        ("speaker", "exabgp", "wedged"),
+        ("speaker", "exabgp", "dead_man_fired"),
+    ]
 
 
 def test_a_refusal_is_an_alarm_held_back_and_cleared_by_an_answer() -> None:

@@ -59,6 +59,7 @@ from anycastd.model.topology import (
     Region,
     Tunnel,
 )
+from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.beliefs import Verdict
 from anycastd.runtime.control import Control
@@ -316,6 +317,7 @@ class Notes:
     """Keeps what the control loop told."""
 
     decisions: list[Decision] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     reroutes: list[tuple[TunnelOrder, TunnelOrder]] = field(default_factory=list)
     moves: list[Moved] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -326,8 +328,9 @@ class Notes:
     def verdict(self, verdict: Verdict) -> None:
         self.verdicts.append(verdict)
 
-    def decided(self, before: Decision | None, after: Decision, seen_s: float, now_s: float) -> None:
-        self.decisions.append(after)
+    def decided(self, before: Decision | None, snapshot: Snapshot, seen_s: float) -> None:
+        self.decisions.append(snapshot.decision)
+        self.snapshots.append(snapshot)
 
     def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
         self.reroutes.append((before, after))

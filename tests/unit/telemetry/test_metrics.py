@@ -15,6 +15,7 @@ from anycastd.api.views.readiness import conditions
 from anycastd.model.address import CheckId, Family
 from anycastd.model.bgp import Announce, EndOfRib, Withdraw
 from anycastd.model.health import Health
+from anycastd.model.journal import EntryKind, JournalFacts, LostWhy
 from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
 from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
@@ -60,6 +61,7 @@ def lively() -> Metrics:
     metrics.log_suppressed(4)
     metrics.failover(FailoverTimer(V4, "NORMAL -> DEPREF", 10.0, 10.002, 10.003, 10.02))
     metrics.watch_traffic(traffic_facts)
+    metrics.watch_journal(lambda: JournalFacts({EntryKind.CHECK: 7}, {LostWhy.QUEUE_FULL: 2}, 4096, 3, 1))
     return metrics
 
 
@@ -187,6 +189,16 @@ def test_what_is_alarmed_on_is_there_before_it_happens() -> None:
 
 def buckets(found: dict[tuple[str, ...], float], name: str) -> Iterable[float]:
     return [found[f"{name}_bucket", bound] for bound in [*(str(b) for b in BUCKETS_S), "+Inf"]]
+
+
+def test_the_journal_is_counted_by_kind_and_by_loss() -> None:
+    got = samples(lively(), build.serving())
+    assert got["anycastd_journal_entries_total", "check"] == 7
+    assert got["anycastd_journal_entries_total", "gap"] == 0
+    assert got["anycastd_journal_lost_total", "queue_full"] == 2
+    assert got["anycastd_journal_lost_total", "slow_reader"] == 0
+    assert [got[name,] for name in ("anycastd_journal_size_bytes", "anycastd_journal_waiting")] == [4096, 3]
+    assert ("anycastd_journal_size_bytes",) not in samples(Metrics(), build.serving()), "not known is not 0"
 
 
 def test_failover_times_fall_into_their_buckets() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from anycastd.model.decision import Reason
 from anycastd.model.health import HealthReason
+from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.telemetry.catalogue import CATALOGUE
@@ -24,7 +25,7 @@ def test_the_committed_page_is_the_one_the_code_makes(name: str, tmp_path: Path)
     assert (DOCS / name).read_text() == (tmp_path / name).read_text(), "run: make docs"
 
 
-@pytest.mark.parametrize("values", [Reason, HealthReason, Why, Alarm])
+@pytest.mark.parametrize("values", [Reason, HealthReason, Why, Alarm, EntryKind, LostWhy])
 def test_every_reason_is_a_heading_with_a_meaning(values: type[StrEnum]) -> None:
     section = next(meanings for _, _, meanings in SECTIONS if any(isinstance(value, values) for value, _ in meanings))
     assert [value for value, _ in section] == list(values)

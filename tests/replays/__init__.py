@@ -1,0 +1,1 @@
+"""Decisions recorded by `anycastd decisions export`; a test decides each again."""
