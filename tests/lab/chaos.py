@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from anycastd.lab.errors import LabError
-from tests.lab.chaos_truth import LINES, Broken, Line
+from tests.lab.chaos_truth import LINES, MORE, Broken, Line
 from tests.lab.fleet import BACKENDS, Fleet
 from tests.lab.topology_facts import (
     PREFIX_A4,
@@ -23,6 +23,7 @@ from tests.lab.topology_facts import (
 )
 from tests.wait import wait_until
 
+ONE_MORE = "one prefix more"
 CONFIG = "/etc/anycastd/anycastd.yaml"
 COMMAND = "/opt/anycastd/.venv/bin/anycastd"
 SWITCH_PORT = {"fra": "eth1", "sin": "eth2", "iad": "eth3"}
@@ -66,6 +67,9 @@ class Chaos:
     notes: list[str] = field(default_factory=list)
     left: set[str] = field(default_factory=set)
     """The POPs whose daemon was told to leave since the world was last whole."""
+    grown: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    """The POPs where a prefix left the file unseen: a new daemon keeps what it finds of it for the default 300 s."""
 
     def __post_init__(self) -> None:
         self.faults = [
@@ -95,6 +99,8 @@ class Chaos:
         self.note(f"{fault.name}, for {for_s:.1f} s")
         self.standing.append((time.monotonic() + for_s, fault))
         self.left |= {pop for pop in SITES if fault.name == f"SIGTERM daemon of {pop}"}
+        self.grown |= {pop for pop in SITES if fault.name == f"reload of {pop}: {ONE_MORE}"}
+        self.lost |= {pop for pop in self.grown if fault.subject == f"daemon of {pop}"}
         fault.do()
 
     def end(self, which: Callable[[float, Fault], bool] = lambda until_s, fault: True) -> None:
@@ -254,7 +260,7 @@ def reloads(world: Fleet) -> Iterator[Fault]:
     """Other configurations: another timer, one prefix more, one that is refused."""
     edits = {
         "another timer": ("settle: 500ms", "settle: 700ms"),
-        "one prefix more": ("203.0.113.0/24: {", "203.0.112.0/24: {}\n  203.0.113.0/24: {"),
+        ONE_MORE: ("203.0.113.0/24: {", f"{MORE}: {{}}\n  203.0.113.0/24: {{"),
         "a wrong key": ("announce_when:", "anounce_when:"),
     }
     for pop in SITES:

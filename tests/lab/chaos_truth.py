@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from anycastd.lab.running import Lab
@@ -35,6 +35,8 @@ BOUND: Mapping[str, frozenset[str]] = {
     PREFIX_B6: frozenset({"eu-b1", "us-b1"}),
 }
 """The backends of the EIP in each prefix."""
+MORE = "192.0.2.0/24"
+"""A prefix that some reloads add and take away."""
 UNABLE = {PREFIX_A4: ABSENT, PREFIX_A6: ABSENT, PREFIX_B4: DEPREF, PREFIX_B6: DEPREF}
 
 
@@ -152,19 +154,25 @@ def wrong_answers(world: Fleet, pop: str, broken: Broken) -> dict[str, object]:
     }
 
 
-def kernel(lab: Lab, pops: Iterable[str]) -> dict[str, str]:
-    """Return all that is ours in each POP's kernel, without what is counted and which tunnel is the better one."""
+def kernel(lab: Lab, pops: Iterable[str], lost: Container[str] = ()) -> dict[str, str]:
+    """Return all that is ours in each POP's kernel, without what is counted and which tunnel is the better one.
+
+    Of POPs in `lost` what is left of the prefix `MORE` is left out.
+    """
     found = {}
     for pop in pops:
         said = [lab.exec(pop, "nft", "list", "table", "inet", "anycastd").stdout]
         for family in ("-4", "-6"):
             said.append(lab.exec(pop, "ip", family, "rule").stdout)
             said.append(lab.exec(pop, "ip", family, "route", "show", "table", "all", "proto", "201").stdout)
-        text = re.sub(r"packets \d+ bytes \d+|10\.200\.\d+\.1|fd00:200:\w+::1", "", said[0])
-        routes = (
+        text = re.sub(r"packets \d+ bytes \d+|10\.200\.\d+\.1|fd00:200:\w+::1", "", re.sub(r",\s+", ", ", said[0]))
+        routes = sorted(
             re.sub(r"(expires|metric) \S+|linkdown|dead", "", line).strip()
             for one in said[1:]
             for line in one.splitlines()
         )
-        found[pop] = text + "\n".join(sorted(routes))
+        if pop in lost:
+            text = text.replace(f"{MORE}, ", "")
+            routes = [line for line in routes if MORE not in line]
+        found[pop] = text + "\n".join(routes)
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from difflib import unified_diff
 
 import pytest
 
@@ -37,8 +38,8 @@ def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) ->
     def as_it_must_be() -> bool:
         found = wrong(chaos.world, broken)
         assert not found, found
-        now = kernel(chaos.world.lab, SITES) if before is not None else None
-        assert now == before
+        other = different(before, kernel(chaos.world.lab, SITES, chaos.lost)) if before is not None else ""
+        assert not other, other
         return True
 
     try:
@@ -47,6 +48,17 @@ def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) ->
         message = "\n".join([str(error), f"standing: {broken}", *chaos.notes])
         raise AssertionError(message) from error
     return time.monotonic() - begun_s
+
+
+def different(before: dict[str, str], now: dict[str, str]) -> str:
+    """Return the lines by which kernels differ."""
+    found = []
+    for pop, text in now.items():
+        rows = unified_diff(
+            before[pop].splitlines(), text.splitlines(), f"{pop} before", f"{pop} now", lineterm="", n=1
+        )
+        found += list(rows)[:60]
+    return "\n".join(found)
 
 
 def same_configuration(world: Fleet) -> bool:
