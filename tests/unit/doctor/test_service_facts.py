@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.doctor import service_facts
+from anycastd.doctor import service_facts, system_facts
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import UnitSeen
+from anycastd.model.checks import TlsOptions
 from anycastd.model.tunnel_device import Vxlan
+from tests.unit.config.places import SMALLEST, load_text
 from tests.unit.doctor.machine import CONFIG
 
 
@@ -56,3 +58,23 @@ def test_this_machine_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["anycastd.service", "anycastd-bgp.service"])
 def test_a_unit_that_is_not_there_has_no_settings(tmp_path: Path, name: str) -> None:
     assert service_facts.unit_setting(Asking(tmp_path), name, "User") == ""
+
+
+def test_every_file_of_a_secret_is_looked_at_once(tmp_path: Path) -> None:
+    for name in ("md5", "token", "cert", "tls", "client.pem", "client.key"):
+        (tmp_path / name).write_text("x" * 44, encoding="ascii")
+        (tmp_path / name).chmod(0o600)
+    text = (
+        SMALLEST.replace("asn: 64496", "asn: 64496, password_file: md5")
+        + """
+api: {tokens: {ci: {file: token}}, tls: {cert_file: cert, key_file: tls}}
+"""
+    )
+    config = load_text(text, tmp_path)
+    probes = tuple(
+        replace(one, check=replace(one.check, options=TlsOptions(port=443, key_file=str(tmp_path / "client.key"))))
+        for one in config.probes
+    )
+    found = system_facts.secrets(replace(config, probes=probes))
+    assert [Path(one.path).name for one in found] == ["md5", "token", "tls", "client.key"]
+    assert {(one.mode, one.readable) for one in found} == {(0o600, True)}
