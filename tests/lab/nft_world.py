@@ -329,10 +329,27 @@ async def until(what: str, deadline_s: float, so: Callable[[], object]) -> float
     return loop.time() - begun_s
 
 
+CONTROL_MS = 1.5
+"""What `control_ms` gives on the machine for which the limits of steps were found."""
+
+
+def control_ms() -> float:
+    """Return the least processor time of a piece of work that is always the same."""
+    took_s = []
+    for _ in range(5):
+        begun_s = time.thread_time()
+        some: dict[int, str] = {}
+        for number in range(20_000):
+            some[number % 997] = str(number)
+        took_s.append(time.thread_time() - begun_s)
+    return min(took_s) * 1e3
+
+
 @asynccontextmanager
 async def loop_never_held(what: str, at_most_ms: float = 10.0) -> AsyncIterator[None]:
     """Say how long it took and how long a step of the loop took at most; fail above a limit of processor time.
 
+    On a slower machine, by `control_ms`, the limit is that much higher.
     Without the garbage collector: how long it stops depends on all else that the process holds.
     """
     worst_ms = worst_cpu_ms = 0.0
@@ -356,7 +373,7 @@ async def loop_never_held(what: str, at_most_ms: float = 10.0) -> AsyncIterator[
         gc.enable()
     took_s, used_s = time.monotonic() - begun_s, time.process_time() - cpu_s
     print(f"{what}: {took_s:.3f} s ({used_s:.3f} s CPU), worst step {worst_ms:.1f} ms ({worst_cpu_ms:.1f} ms CPU)")
-    assert worst_cpu_ms < at_most_ms
+    assert worst_cpu_ms < at_most_ms * max(1.0, control_ms() / CONTROL_MS)
 
 
 def holds(table: NftTable, changes: Sequence[NftChange]) -> bool:

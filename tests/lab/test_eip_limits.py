@@ -148,6 +148,7 @@ def check(
     assert all(within[0] <= ratio <= within[1] for ratio in ratios.values()), ratios
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("protocol", ["UDP", "TCP"])
 def test_a_limit_is_kept_in_both_directions_and_families(stage: Stage, protocol: str) -> None:
@@ -159,6 +160,7 @@ def test_a_limit_is_kept_in_both_directions_and_families(stage: Stage, protocol:
     check(protocol, rates, flows, rate_bps, (0.85, 1.1) if protocol == "UDP" else (0.7, 1.1))
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(60)
 def test_a_limit_changes_live_without_disturbing_the_connection(stage: Stage) -> None:
     address = stage.bound(4, "eu/b1", bandwidth={"in_bps": 5 * MBIT, "out_bps": None, "shaping": "police"})

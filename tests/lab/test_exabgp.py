@@ -207,6 +207,7 @@ async def test_a_killed_exabgp_is_replaced_and_frr_keeps_the_routes(ex: Stage) -
     await eventually("nothing left at FRR", 5, lambda: not frr.routes())
 
 
+@pytest.mark.timed
 async def test_a_stopped_exabgp_is_replaced_before_the_hold_time(ex: Stage) -> None:
     sink = ex.sink(2)
     one = await ex.driven(neighbor(2)).start()
@@ -321,6 +322,7 @@ async def test_a_stop_leaves_nothing_stale_and_an_upgrade_does(ex: Stage, withdr
     assert len(frr.routes()) == (0 if withdraws else 500)
 
 
+@pytest.mark.timed
 async def test_the_bridge_obeys_the_dead_man_in_two_stages(ex: Stage) -> None:
     sink = ex.sink(2)
     one = await ex.driven(neighbor(2)).start()

@@ -227,7 +227,7 @@ async def test_a_flushed_ruleset_under_traffic_is_put_back_within_a_second(world
         stop.set()
         await asking
         assert min(took_s) < 1
-        assert max(took_s) < 3, took_s
+        assert max(took_s) < 5, took_s
         assert "jump pick" in listed(world, "table")
 
 

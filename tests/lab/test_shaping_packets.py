@@ -228,6 +228,7 @@ async def test_a_stream_leaves_at_the_limit(world: nw.World, table: NftTable, ve
                 break
 
 
+@pytest.mark.timed
 async def test_a_rate_changes_while_packets_flow_and_others_lose_none(world: nw.World, table: NftTable) -> None:
     """One is shaped and gets too much; another is shaped and gets little; a third has no limit."""
     one, other, third = world.fresh(4), world.fresh(4), world.fresh(6)
