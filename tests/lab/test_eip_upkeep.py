@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from tests.lab.eip_load import BUSY, each_mode, loaded, row
-from tests.lab.eip_stage import BOTH, POP, Stage, cleaned, wait_whole
+from tests.lab.eip_stage import BOTH, MODES, POP, Stage, cleaned, wait_whole
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import PREFIX_A4, PREFIX_A6, SERVICE
 from tests.wait import wait_until
@@ -115,7 +115,12 @@ def test_a_flushed_ruleset_is_back_within_a_second(stage: Stage, measured: Measu
         Row("EIP: nft flush ruleset, 5 times", "rules and elements are back", max(took_ms), gap_ms, lost, asked)
     )
     assert gap_ms < BUSY * 1000
-    assert load.kept.all_ok(), "connections go on"
+    # while there are no rules an answer to the POP's own address is not translated: its kernel knows no such connection
+    hidden = (eips[MODES.index("masquerade")], eips[len(MODES) + MODES.index("masquerade")])
+    reset = [one for one in load.kept.rows if not one.ok and one.to in hidden]
+    print(f"masquerade: {len(reset)} of {len(hidden)} connections reset in 5 flushes")
+    assert {one.error for one in reset} <= {"ConnectionResetError"}
+    assert not [one for one in load.kept.rows if not one.ok and one.to not in hidden], "connections go on"
 
 
 def test_each_thing_that_is_taken_away_comes_back(stage: Stage) -> None:

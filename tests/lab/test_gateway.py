@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -223,6 +224,7 @@ def test_a_device_that_comes_back_gets_its_routes_and_meanwhile_the_other_serves
             assert pinged(world, version)["a"] >= 20
 
 
+@pytest.mark.timed
 def test_a_flush_of_all_rules_is_put_right_at_once(world: World, tmp_path: Path) -> None:
     with watching(world, tmp_path) as process:
         before = world.at(world.gateway, "nft", "list", "table", "inet", "anycastd_gateway")
@@ -232,7 +234,9 @@ def test_a_flush_of_all_rules_is_put_right_at_once(world: World, tmp_path: Path)
             tables = world.at(world.gateway, "nft", "list", "ruleset")
             return tables.count("hook") == before.count("hook")
 
+        begun_s = time.monotonic()
         wait_until("the table is back", 5, back)
+        assert time.monotonic() - begun_s < 1.5
         world.file.write_text(world.file.read_text().replace("mss: {ipv4: 1300", "mss: {ipv4: 1301"))
         process.send_signal(signal.SIGHUP)
         wait_until("the new file counts", 3, lambda: "set 1301" in world.at(world.gateway, "nft", "list", "ruleset"))
