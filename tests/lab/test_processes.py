@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -129,6 +130,23 @@ def test_a_dead_daemon_leaves_everything_standing(fra: Fleet) -> None:
         watch.more(30)
     assert told_nothing(fra, at_s)
     assert all(watch.lost("c-fra", prefix) == 0 for prefix in PREFIXES)
+
+
+def test_the_journal_of_a_dead_daemon_is_read_and_its_decisions_made_again(fra: Fleet) -> None:
+    ours = command(fra)
+    said = json.loads(fra.lab.exec("fra", *ours, "decisions", "--json", "--prefix", PREFIX_A4, check=True).stdout)
+    assert (said["source"], said["decisions"][0]["level"]) == ("daemon", "NORMAL")
+    fra.lab.exec("fra", "touch", "/run/no-restart", check=True)
+    fra.lab.kill("fra", daemon(fra), signal.SIGKILL)
+    left = json.loads(fra.lab.exec("fra", *ours, "decisions", "--json", "--prefix", PREFIX_A4, check=True).stdout)
+    assert left["source"] == "file"
+    assert left["decisions"] == said["decisions"]
+    number = str(left["decisions"][0]["number"])
+    assert fra.lab.exec("fra", *ours, "decisions", "replay", number, check=True).stdout.endswith(": the same\n")
+    kinds = "start,session,region,speaker"
+    told = fra.lab.exec("fra", *ours, "events", "--types", kinds, "--limit", "1000", check=True)
+    assert all(f"  {kind} " in told.stdout for kind in kinds.split(",")), told.stdout
+    assert told.stderr.startswith("from /var/lib/anycastd/journal.db (the daemon does not answer")
 
 
 def test_a_killed_bridge_changes_no_route(fra: Fleet) -> None:
