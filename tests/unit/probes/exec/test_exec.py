@@ -143,6 +143,7 @@ async def test_an_endless_flood_ends_at_the_timeout() -> None:
         assert probe.engine.stats.stalled_s < 0.2
 
 
+@pytest.mark.slow
 async def test_two_hundred_timeouts_leave_nothing() -> None:
     """No zombie, no process, no descriptor: here or in the warden."""
     timing = Timing(interval_s=0.1, timeout_s=0.1)
@@ -161,6 +162,7 @@ async def test_two_hundred_timeouts_leave_nothing() -> None:
         assert probe.whys() <= {Why.ANSWERED, Why.TIMEOUT, Why.CANNOT_START, Why.LOOP_LATE}
 
 
+@pytest.mark.slow
 async def test_no_more_run_at_once_than_is_bounded() -> None:
     wanted = [line("sleep 1000", timing=PATIENT, name=f"self/a/{number}") for number in range(MAX_RUNNING + 3)]
     async with probing() as probe:

@@ -70,6 +70,7 @@ async def test_an_address_is_kept_while_the_name_has_it_and_left_when_not() -> N
         assert probe.whys() == {Why.ANSWERED}
 
 
+@pytest.mark.slow
 async def test_an_answer_is_kept_for_its_ttl_between_floor_and_ceiling() -> None:
     with name_server(zone(www_example_net={"A": ["127.0.0.1"]})) as names, server(answer(OK)) as running:
         async with probing() as probe:
@@ -145,6 +146,7 @@ async def test_aliases_and_large_answers_are_followed() -> None:
             assert (await probe.first(named(running.port, at(names.port)))).why is Why.ANSWERED
 
 
+@pytest.mark.slow
 async def test_a_resolver_that_hangs_delays_nobody() -> None:
     """Fifty names wait; a check without a name starts each 100 ms all the same, none of it late."""
     with name_server(lambda _: []) as names, server(answer(OK)) as running:
