@@ -13,11 +13,12 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from anycastd.api import access, ask, eips, journal
+from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
-from anycastd.api.ports import Daemon, Eips, Journal, Traffic
+from anycastd.api.ports import Daemon, Eips, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
 from anycastd.api.views.readiness import Condition, conditions
@@ -62,11 +63,13 @@ async def serve(
     traffic: Traffic | None = None,
     door: Door | None = None,
     history: Journal | None = None,
+    orders: Orders | None = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
     Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs, without `history`
-    nothing of the past. The `door` says who is let in; without one it is made of `api`.
+    nothing of the past; without `orders` none are taken. The `door` says who is let in; without one it is made of
+    `api`.
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
@@ -76,6 +79,8 @@ async def serve(
         writes += eips.writes(desk)
     if history is not None:
         reads += journal.reads(history)
+    if orders is not None:
+        writes += orders_of.writes(orders)
     local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
-from anycastd.api.views import checks, neighbors, overview, prefixes, readiness
+from anycastd.api import schema, schema_orders
+from anycastd.api.views import checks, neighbors, orders, overview, prefixes, readiness
 from anycastd.api.views.moments import Json
 from anycastd.model.status import Status
 
@@ -35,6 +35,9 @@ VIEWS: tuple[View, ...] = (
         neighbors.neighbors,
         schema.Neighbors,
     ),
+    View("/v1/drains", "Every drain: its phase, and what holds it.", orders.drains, schema_orders.DrainList),
+    View("/v1/overrides", "Everything forced by hand.", orders.overrides, schema_orders.OverrideList),
+    View("/v1/freeze", "Whether announcements are frozen.", orders.freeze, schema_orders.FreezeShape),
     View("/v1/checks", "Every check with its verdict and last results.", checks.checks, schema.Checks),
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import openapi_eips, openapi_journal, schema
+from anycastd.api import openapi_eips, openapi_journal, openapi_orders, schema
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
@@ -21,6 +21,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     schema.Error,
     *openapi_eips.ANSWERS,
     *openapi_journal.ANSWERS,
+    *openapi_orders.ANSWERS,
 )
 
 
@@ -81,7 +82,7 @@ def _ready() -> dict[str, Any]:
 def document(version: str) -> dict[str, Any]:
     """Return the document."""
     answered = [(model, "serialization") for model in _MODELS]
-    asked = [(model, "validation") for model in openapi_eips.BODIES]
+    asked = [(model, "validation") for model in (*openapi_eips.BODIES, *openapi_orders.BODIES)]
     _, shapes = models_json_schema([*answered, *asked], ref_template=REF)  # type: ignore[list-item]
     cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
     holds = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
@@ -89,6 +90,7 @@ def document(version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
     paths |= openapi_eips.paths()
     paths |= openapi_journal.paths()
+    openapi_orders.add_to(paths)
     paths |= {
         "/healthz": _get("Whether the process runs.", schema.Alive),
         "/readyz": _ready(),

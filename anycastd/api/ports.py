@@ -12,6 +12,7 @@ from anycastd.model.journal import Entry, Page, Wanted
 from anycastd.model.status import Status
 from anycastd.model.topology import Config, JournalConfig
 from anycastd.resources.commands import Dial, EipCommand
+from anycastd.resources.orders import OrderCommand
 from anycastd.resources.records import Records
 from anycastd.resources.refusal import Refused
 
@@ -125,6 +126,34 @@ class Eips(Protocol):
 
     async def finished(self, task: TaskId, within_s: float, /) -> Task | None:
         """Return a task when it has ended, or as it is after `within_s`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRequest:
+    """An order of an operator; `owner` is who asks."""
+
+    command: OrderCommand
+    owner: str
+    key: str | None = None
+    digest: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDone:
+    """An order that was taken, or with `dry_run` what it would change; `id` is of the drain or override."""
+
+    id: str
+    changes: tuple[str, ...] = ()
+    replayed: bool = False
+
+
+class Orders(Protocol):
+    """The desk of drains and overrides."""
+
+    async def change(self, request: OrderRequest, /) -> OrderDone | Refused:
+        """Do what is asked, or say which rule refuses it; an accepted order is on disk."""
         ...
 
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from anycastd.api.schema_orders import OrdersShape
+from anycastd.api.shape import LevelName, Shape
 from anycastd.model.bgp import SessionState, SpeakerState
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import PrefixState, Reason, Truth
 from anycastd.model.health import FaultScope, Health, HealthReason, Measure
 from anycastd.model.probe import Outcome, Why
 from anycastd.model.status import Alarm
-
-LevelName = Literal["WITHDRAWN", "GSHUT", "DEPREF", "NORMAL"]
-
-
-class Shape(BaseModel):
-    """A JSON object without unknown members."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Aged(Shape):
@@ -342,6 +336,7 @@ class Overview(Shape):
     tunnels: list[Tunnel]
     neighbors: list[Neighbor]
     unwanted: list[str]
+    orders: OrdersShape
 
 
 class Rule(Shape):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
-from anycastd.api.schema import Shape
+from anycastd.api.shape import Shape
 from anycastd.config.net_fields import AddressField, PrefixField
 from anycastd.model.eip import (
     MAX_WEIGHT,

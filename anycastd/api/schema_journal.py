@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from anycastd.api.schema import LevelName, Shape
+from anycastd.api.shape import LevelName, Shape
 from anycastd.model.decision import Reason
 from anycastd.model.journal import EntryKind, LostWhy
 

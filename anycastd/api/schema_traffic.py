@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from anycastd.api.schema import Shape
 from anycastd.api.schema_eips import Moment
+from anycastd.api.shape import Shape
 
 
 class CountShape(Shape):

@@ -102,9 +102,31 @@ def _head(status: dict[str, Any], colour: bool) -> str:
         f"up {span(status['uptime_s'])}",
         f"config {config['digest'][:8] or '-'} ({span(config['age_s'])} ago, {fault})",
     ]
+    parts += [click.style(part, fg="yellow", bold=True) if colour else part for part in _orders(status)]
     if status["speaker"] != "ready":
         parts.append(f"ExaBGP {status['speaker']}")
     return " · ".join(parts)
+
+
+def _orders(status: dict[str, Any]) -> list[str]:
+    """Return the freeze, the drains and the overrides in few words; a daemon may be older than this command."""
+    orders = status.get("orders")
+    if orders is None:
+        return []
+    parts = ["FROZEN"] if orders["freeze"]["frozen"] else ["freeze off"]
+    parts += [f"draining {one['scope']} {one['name']}".rstrip() + f" ({one['phase']})" for one in orders["drains"]]
+    count = len(orders["overrides"])
+    return parts + ([f"{count} override{'s' if count > 1 else ''}"] if count else [])
+
+
+def _order_lines(status: dict[str, Any], colour: bool) -> list[str]:
+    orders = status.get("orders")
+    if orders is None:
+        return []
+    texts = [orders["freeze"]["text"]] if orders["freeze"]["frozen"] else []
+    texts += [f"drain: {one['text']}" for one in orders["drains"]]
+    texts += [f"override: {one['text']}" for one in orders["overrides"]]
+    return [click.style(text, fg="yellow") if colour else text for text in texts]
 
 
 def _alarms(status: dict[str, Any], colour: bool) -> list[str]:
@@ -167,7 +189,7 @@ def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = 
         eips,
         table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
     )
-    lines = [_head(status, colour), *_alarms(status, colour)]
+    lines = [_head(status, colour), *_alarms(status, colour), *_order_lines(status, colour)]
     for part in tables:
         lines += part if part is tables[0] else ["", *part] if part else []
     return lines

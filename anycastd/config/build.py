@@ -34,6 +34,7 @@ from anycastd.model.topology import (
     KernelConfig,
     LoggingConfig,
     Neighbor,
+    OperatorConfig,
     Pop,
     PrefixSpec,
     PrefixTimers,
@@ -84,6 +85,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         ),
         bgp=_bgp(root),
         kernel=_kernel(root),
+        operator=_operator(root),
         eip=eip_config(root.eip),
         eips=eips_of(root),
         journal=_journal(root),
@@ -286,4 +288,18 @@ def _kernel(root: Root) -> KernelConfig:
         blackhole_metric=section.blackhole_metric,
         reconcile_s=section.reconcile,
         switch_hysteresis_ms=section.switch_hysteresis_ms,
+    )
+
+
+def _operator(root: Root) -> OperatorConfig:
+    section = root.operator
+    return OperatorConfig(
+        depref_s=section.depref,
+        quiet_percent=section.quiet_percent,
+        quiet_bps=section.quiet_below,
+        quiet_for_s=section.quiet_for,
+        wait_at_most_s=section.wait_at_most,
+        settled_s=section.settled,
+        drain_expires_s=section.drain_expires,
+        override_expires_s=section.override_expires,
     )

@@ -7,7 +7,7 @@ tunnels (the backend), through one only (that path), or no tunnel is healthy (no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anycastd.health.rules import Leaf, Value, value_of
 from anycastd.model.address import BackendId, CheckId, RegionName, TunnelId
@@ -23,9 +23,11 @@ from anycastd.model.health import (
     SelfTestView,
     TunnelView,
 )
+from anycastd.model.operator import Believed, Forced
 from anycastd.model.topology import Condition, Config, Group, Member, MemberKind, Need, Region, Scope
 
 _WORST_FIRST = (Health.UNHEALTHY, Health.UNKNOWN, Health.INITIAL, Health.DEGRADED)
+_NOTHING = Forced()
 _REASON_OF = {
     Health.DEGRADED: HealthReason.CHECK_DEGRADED,
     Health.UNHEALTHY: HealthReason.CHECK_FAILED,
@@ -90,17 +92,21 @@ def assess_region(
     now_s: float,
     before: HealthView | None = None,
     touched: Collection[BackendId] | None = None,
+    forced: Forced = _NOTHING,
 ) -> tuple[dict[TunnelId, TunnelView], dict[BackendId, BackendView], RegionView]:
     """Return what is believed of one region and all in it; `before` lends the `since_s` of what did not change.
 
     `touched` are the backends of which a check has another verdict than in `before`, None = it may be any; the others
-    are what they were, unless a tunnel is not.
+    are what they were, unless a tunnel is not. What an operator `forced` is believed whatever the checks say.
     """
-    tunnel_health = {id_: _combine(index.tunnel_checks[id_], checks) for id_ in region.tunnels}
+    tunnel_health = {
+        id_: _as_forced(_combine(index.tunnel_checks[id_], checks), forced.tunnels.get(id_)) for id_ in region.tunnels
+    }
     ways = {id_: combined.health for id_, combined in tunnel_health.items()}
     backends = _kept(region, ways, before) if before is not None and touched is not None else {}
     for backend in region.backends if not backends else touched or ():
-        backends[backend] = _backend(backend, region, index, checks, ways, now_s, before)
+        believed = forced.backends.get(backend)
+        backends[backend] = _backend(backend, region, index, checks, ways, now_s, before, believed)
     tunnels: dict[TunnelId, TunnelView] = {}
     for id_, combined in tunnel_health.items():
         old = before.tunnels.get(id_) if before else None
@@ -115,7 +121,12 @@ def assess_region(
             latency_ms=combined.latency_ms,
             healthy_backends=sum(view.paths.get(id_, Health.UNKNOWN).is_usable for view in backends.values()),
         )
-    return tunnels, backends, _region(region, tunnels, backends, checks, now_s, before)
+    believed = forced.regions.get(region.name)
+    return tunnels, backends, _region(region, tunnels, backends, checks, now_s, before, believed)
+
+
+def _as_forced(found: _Combined, believed: Believed | None) -> _Combined:
+    return found if believed is None else replace(found, health=believed[0], reason=believed[1])
 
 
 def _kept(region: Region, ways: Mapping[TunnelId, Health], before: HealthView) -> dict[BackendId, BackendView]:
@@ -133,6 +144,7 @@ def _backend(
     tunnels: Mapping[TunnelId, Health],
     now_s: float,
     before: HealthView | None,
+    believed: Believed | None,
 ) -> BackendView:
     combined = {tunnel: _combine(ids, checks) for tunnel, ids in index.path_checks[id_].items()}
     through = {tunnel: path for tunnel, path in combined.items() if tunnels.get(tunnel, Health.UNKNOWN).is_usable}
@@ -152,6 +164,10 @@ def _backend(
         health = Health.INITIAL if Health.INITIAL in ways else Health.UNKNOWN
         reason = _reason_without_ways(ways)
         evidence, latency_ms = (), None
+    paths = {tunnel: path.health for tunnel, path in combined.items()}
+    if believed is not None:
+        health, reason = believed
+        paths = {tunnel: health if ways_up else paths[tunnel] for tunnel, ways_up in _up(paths, tunnels).items()}
     old = before.backends.get(id_) if before else None
     return BackendView(
         id=id_,
@@ -160,13 +176,18 @@ def _backend(
         reason=reason,
         since_s=old.since_s if old and old.health is health else now_s,
         evidence=evidence,
-        paths={tunnel: path.health for tunnel, path in combined.items()},
+        paths=paths,
         latency_ms=latency_ms,
     )
 
 
 def _as_a_way(path: _Combined) -> tuple[bool, float]:
     return path.health is Health.DEGRADED, path.latency_ms if path.latency_ms is not None else float("inf")
+
+
+def _up(paths: Iterable[TunnelId], tunnels: Mapping[TunnelId, Health]) -> dict[TunnelId, bool]:
+    """Return of each tunnel whether it is usable: what is forced of a backend holds for no way that is down."""
+    return {tunnel: tunnel in tunnels and tunnels[tunnel].is_usable for tunnel in paths}
 
 
 def _reason_without_ways(ways: list[Health]) -> HealthReason:
@@ -187,6 +208,7 @@ def _region(
     checks: Mapping[CheckId, CheckState],
     now_s: float,
     before: HealthView | None,
+    believed: Believed | None = None,
 ) -> RegionView:
     states = [view.health for view in tunnels.values()]
     detail = ""
@@ -198,6 +220,7 @@ def _region(
             health, reason = Health.DEGRADED, HealthReason.TUNNELS_DEGRADED
     else:
         health, reason = _without_tunnels(states)
+    health, reason = believed or (health, reason)
     old = before.regions.get(region.name) if before else None
     return RegionView(
         name=region.name,
@@ -288,6 +311,7 @@ def assess(
     self_test: SelfTestView | None = None,
     only: frozenset[RegionName] | None = None,
     touched: Collection[BackendId] | None = None,
+    forced: Forced = _NOTHING,
 ) -> HealthView:
     """Return the whole view; with `only`, just these regions are assessed anew and the rest is taken from `before`.
 
@@ -304,7 +328,7 @@ def assess(
         if only is None or before is None or name in only:
             its_touched = None if touched is None else [id_ for id_ in touched if config.backends[id_].region == name]
             its_tunnels, its_backends, regions[name] = assess_region(
-                region, config, index, checks, now_s, before, its_touched
+                region, config, index, checks, now_s, before, its_touched, forced
             )
             tunnels.update(its_tunnels)
             backends.update(its_backends)

@@ -52,14 +52,25 @@ class Reason(StrEnum):
     SETTLING = "settling"
     CHECKER_SUSPECT = "checker_suspect"
     STATIC_GUARD = "static_guard"
+    ONLY_NEIGHBOR = "only_neighbor"
+    FROZEN = "frozen"
+    # what an operator ordered
+    DRAINING = "draining"
+    OVERRIDDEN = "overridden"
     # what lets a withdrawal through
     LAST_RESORT_WITHDRAW = "last_resort_withdraw"
     STOPPING = "stopping"
+    FORCED = "forced"
 
     @property
     def holds(self) -> bool:
         """Return whether this reason keeps a wanted change from being made."""
         return self in _HOLDS
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether somebody asked for it: it says nothing against the prefix, and is no passing fault."""
+        return self in (Reason.DRAINING, Reason.OVERRIDDEN, Reason.STOPPING)
 
 
 _HOLDS = frozenset(
@@ -73,6 +84,8 @@ _HOLDS = frozenset(
         Reason.SETTLING,
         Reason.CHECKER_SUSPECT,
         Reason.STATIC_GUARD,
+        Reason.ONLY_NEIGHBOR,
+        Reason.FROZEN,
     }
 )
 
@@ -122,6 +135,15 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class NeighborLevel:
+    """A neighbor that is told less of a prefix than the others: at most `level`; `hold` is why it is not less yet."""
+
+    neighbor: NeighborName
+    level: Level
+    hold: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The verdict for one prefix: `wanted` is what health alone would do, `level` what is done, `hold` what parts them.
 
@@ -139,6 +161,17 @@ class Decision:
     condition: Truth = Truth.UNKNOWN
     detail: str = ""
     would_change: tuple[str, ...] = ()
+    drained: tuple[NeighborLevel, ...] = ()
+    """Neighbors that are told less."""
+
+    @property
+    def gist(self) -> tuple[object, ...]:
+        """Return what makes a decision another one, and not the same in other words."""
+        return self.level, self.reason, self.hold, self.drained
+
+    def level_at(self, neighbor: NeighborName) -> Level:
+        """Return the level at which a neighbor is told of the prefix."""
+        return min((self.level, *(one.level for one in self.drained if one.neighbor == neighbor)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +196,8 @@ class TunnelOrder:
     tunnels: tuple[TunnelId, ...]
     reason: str
     since_s: float = 0.0
+    drained: tuple[TunnelId, ...] = ()
+    """Those that an operator drained."""
 
     @property
     def best(self) -> TunnelId | None:

@@ -186,6 +186,7 @@ class PlacementReason(StrEnum):
     OTHER_BACKEND = "other_backend"
     OTHER_PRIORITY = "other_priority"
     DIALED_AWAY = "dialed_away"
+    DRAINED = "drained"
     LAST_RESORT = "last_resort"
     FAIL_OPEN = "fail_open"
     NO_PATH = "no_path"

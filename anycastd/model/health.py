@@ -53,6 +53,9 @@ class HealthReason(StrEnum):
     RULE_HOLDS_DEGRADED = "rule_holds_degraded"
     RULE_FAILS = "rule_fails"
     NO_CHECKS = "no_checks"
+    # what an operator ordered
+    DRAINED = "drained"
+    OVERRIDDEN = "overridden"
 
 
 class FaultScope(StrEnum):

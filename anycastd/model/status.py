@@ -11,6 +11,7 @@ from anycastd.model.bgp import BgpObserved, Routes
 from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
 from anycastd.model.health import CheckState, HealthView, Measured
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
+from anycastd.model.operator import Carried, Interventions
 from anycastd.model.topology import Config
 
 
@@ -37,6 +38,7 @@ class Alarm(StrEnum):
     PREFIX_DARK = "prefix_dark"
     FILTER_REFUSED = "filter_refused"
     FILTER_NOT_AS_WANTED = "filter_not_as_wanted"
+    ORDERS_UNREAD = "orders_unread"
     STORE_TROUBLE = "store_trouble"
     TRAFFIC_NOT_SAVED = "traffic_not_saved"
     CONNTRACK_FULL = "conntrack_full"
@@ -130,6 +132,10 @@ class Status:
     guard: str = "static"
     measured: Mapping[CheckId, Measured] = field(default_factory=dict)
     """What the last results of each check add up to."""
+    orders: Interventions = field(default_factory=Interventions)
+    """Drains, overrides and the freeze."""
+    carried: Mapping[str, Carried] = field(default_factory=dict)
+    """What is still carried by what is drained, by the id of the drain."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
 

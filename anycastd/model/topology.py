@@ -392,6 +392,25 @@ class JournalConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorConfig:
+    """The pace of drains, and when orders of operators end by themselves, in seconds.
+
+    `depref_s`: how long a drained POP or neighbor stays at DEPREF. `quiet_percent` of the traffic that there was, or
+    `quiet_bps`, for `quiet_for_s` is quiet; `wait_at_most_s` is the time limit of that wait. `settled_s`: how long
+    another neighbor must be established before a drained one may leave.
+    """
+
+    depref_s: float = 30.0
+    quiet_percent: int = 5
+    quiet_bps: int = 64_000
+    quiet_for_s: float = 10.0
+    wait_at_most_s: float = 300.0
+    settled_s: float = 10.0
+    drain_expires_s: float = 86400.0
+    override_expires_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
     """S4: when many targets fail together, these decide whether it is us. Empty probes = never suspected."""
 
@@ -430,6 +449,7 @@ class Config:
     kernel: KernelConfig = field(default_factory=KernelConfig)
     eip: EipConfig = field(default_factory=EipConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    operator: OperatorConfig = field(default_factory=OperatorConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)
     """Those of the file (`source` FILE); the store holds the others."""
     state_dir: str = "/var/lib/anycastd"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from anycastd.health.assess import member_health
 from anycastd.health.rules import Leaf, Value, value_of
 from anycastd.model.address import CheckId, Family, Prefix, RegionName, TunnelId, family_of
-from anycastd.model.health import CheckState, Health, HealthView
+from anycastd.model.decision import Truth
+from anycastd.model.health import CheckState, Health, HealthReason, HealthView
 from anycastd.model.topology import AtLeast, Condition, Config, Group, Member, MemberKind, Rule, Scope, Tunnel
 
 _BEST_FIRST = (Health.HEALTHY, Health.DEGRADED, Health.INITIAL, Health.UNKNOWN, Health.UNHEALTHY)
@@ -102,7 +103,21 @@ def evaluate(
             return {member.id: state(member) for member in leaf.members if _counts(config, member, family)}
         return {leaf.id: state(leaf)}
 
-    return value_of(rule, look)
+    value = value_of(rule, look)
+    drained = _drained(health) if value.truth is Truth.FALSE else ()
+    return value._replace(detail=f"{value.detail} (drained: {', '.join(drained)})") if drained else value
+
+
+def _drained(health: HealthView) -> list[str]:
+    """Return what an operator drained: that is no fault, and must not be looked for as one."""
+    regions = [str(view.name) for view in health.regions.values() if view.reason is HealthReason.DRAINED]
+    tunnels = [
+        str(t.id) for t in health.tunnels.values() if t.reason is HealthReason.DRAINED and t.region not in regions
+    ]
+    backends = [
+        str(b.id) for b in health.backends.values() if b.reason is HealthReason.DRAINED and b.region not in regions
+    ]
+    return [*regions, *tunnels, *backends]
 
 
 def _counted_members(config: Config, condition: Condition, family: Family) -> Iterator[Member]:

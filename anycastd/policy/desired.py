@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from anycastd.model.address import NeighborName, Prefix, RegionName
 from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
-from anycastd.model.decision import Level, TunnelOrder
+from anycastd.model.decision import Level, NeighborLevel, TunnelOrder
 from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
 from anycastd.model.nft import REGION_MASK, NftSettings
 from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
@@ -75,15 +75,19 @@ def level_of(neighbor: Neighbor, spec: PrefixSpec, route: Route) -> Level:
 
 
 def wanted_routes(
-    config: Config, levels: Mapping[Prefix, Level], prefixes: Iterable[Prefix]
+    config: Config,
+    levels: Mapping[Prefix, Level],
+    prefixes: Iterable[Prefix],
+    drained: Mapping[Prefix, Iterable[NeighborLevel]] | None = None,
 ) -> dict[NeighborName, dict[Prefix, Route]]:
-    """Return the routes of `prefixes` that every neighbor should be sent."""
+    """Return the routes of `prefixes` that every neighbor should be sent; `drained` ones are told less."""
     wanted: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in config.neighbors}
     for prefix in prefixes:
         spec = config.prefixes[prefix]
         level = levels.get(prefix, Level.WITHDRAWN)
+        less = {one.neighbor: one.level for one in (drained or {}).get(prefix, ())}
         for name in spec.neighbors:
-            route = route_for(config.neighbors[name], spec, level)
+            route = route_for(config.neighbors[name], spec, min(level, less.get(name, level)))
             if route is not None:
                 wanted[name][prefix] = route
     return wanted

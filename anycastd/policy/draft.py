@@ -5,8 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from anycastd.model.decision import Level, Memory, Reason, Step, Truth
+from anycastd.model.address import NeighborName
+from anycastd.model.decision import Level, Memory, NeighborLevel, Reason, Step, Truth
 from anycastd.model.topology import PrefixSpec, WhenDegraded
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an operator ordered for a prefix: the level, whether past the guard, and the words that explain it."""
+
+    level: Level
+    forced: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborDrain:
+    """A drain of one neighbor that carries the prefix.
+
+    `level` is what the phase of the drain allows, `standing` what the neighbor is sent now. `others`: whether another
+    established neighbor, not drained, is sent the prefix; `settled_at_s` is when one of them will have been
+    established long enough.
+    """
+
+    neighbor: NeighborName
+    level: Level
+    forced: bool
+    detail: str
+    standing: Level
+    others: Truth
+    settled_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +43,8 @@ class Facts:
 
     `condition` is announce_when's value, `well` its value without what is degraded; `first_checks`: verdicts are
     awaited for the first time; `data_plane_ready`: its routes were read back from the kernel (I5); `blackhole_ready`:
-    the blackhole at least; `bgp_observed`: we know what ExaBGP holds.
+    the blackhole at least; `bgp_observed`: we know what ExaBGP holds. `override`, `drain`, `neighbor_drains` and
+    `frozen` (why; empty = not) are operators' orders.
     """
 
     now_s: float
@@ -30,6 +59,10 @@ class Facts:
     checker_suspect: bool = False
     suspect_detail: str = ""
     stopping: bool = False
+    override: Order | None = None
+    drain: Order | None = None
+    neighbor_drains: tuple[NeighborDrain, ...] = ()
+    frozen: str = ""
 
     @property
     def is_poor(self) -> bool:
@@ -41,7 +74,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """The decision so far. A rule leaves a Step only when it has something to say."""
+    """The decision so far. A rule leaves a Step only when it has something to say.
+
+    `waits_at` is the level at which what wants to be withdrawn waits; down to `forced_to` the guard lets everything
+    through, because an operator forced it.
+    """
 
     level: Level
     wanted: Level
@@ -51,6 +88,9 @@ class Draft:
     trail: tuple[Step, ...] = ()
     wake_at_s: float | None = None
     would_change: tuple[str, ...] = ()
+    waits_at: Level = Level.DEPREF
+    forced_to: Level = Level.NORMAL
+    drained: tuple[NeighborLevel, ...] = ()
 
     def say(self, rule: str, reason: Reason, level: Level, evidence: str = "") -> Draft:
         """Return the draft at `level` for `reason`, with the step recorded; a reason that holds becomes the hold."""

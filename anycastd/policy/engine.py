@@ -8,13 +8,14 @@ from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
 from anycastd.policy.budget import charged
 from anycastd.policy.draft import Draft, Facts, Rule
 from anycastd.policy.rules.health import degraded, health, stopping
-from anycastd.policy.rules.leaving import checker_suspect, settle, withdraw_budget, withdraw_guard
+from anycastd.policy.rules.leaving import checker_suspect, gshut_budget, settle, withdraw_budget, withdraw_guard
+from anycastd.policy.rules.ordered import drain, freeze, neighbor_drain, override
 from anycastd.policy.rules.readiness import data_plane, observation
 from anycastd.policy.rules.returning import return_budget, slow_start
 
 RULES: tuple[Rule, ...] = (
-    health, degraded, stopping, slow_start, return_budget, settle, checker_suspect, withdraw_guard, withdraw_budget,
-    data_plane, observation,
+    health, degraded, override, stopping, drain, slow_start, return_budget, settle, checker_suspect, withdraw_guard,
+    withdraw_budget, gshut_budget, data_plane, neighbor_drain, freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 
@@ -25,7 +26,7 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
     draft = Draft(level=memory.level, wanted=memory.level, reason=Reason.HEALTH_UNKNOWN)
     for rule in RULES:
         draft = rule(facts, memory, draft)
-    after = _remember(facts, memory, draft.level)
+    after = _remember(facts, memory, draft.level, draft.reason)
     decision = Decision(
         prefix=facts.spec.prefix,
         level=draft.level,
@@ -38,6 +39,7 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
         condition=facts.condition,
         detail=draft.detail,
         would_change=draft.would_change,
+        drained=draft.drained,
     )
     return decision, after
 
@@ -56,7 +58,7 @@ def _first(since_s: float | None, now_s: float) -> float:
     return now_s if since_s is None else since_s
 
 
-def _remember(facts: Facts, memory: Memory, level: Level) -> Memory:
+def _remember(facts: Facts, memory: Memory, level: Level, reason: Reason) -> Memory:
     if level is memory.level:
         return memory
     timers = facts.spec.timers
@@ -69,7 +71,7 @@ def _remember(facts: Facts, memory: Memory, level: Level) -> Memory:
         half_life_s=timers.half_life_s,
     )
     relapses, last_relapse_s = memory.relapses, memory.last_relapse_s
-    if memory.level is Level.NORMAL and not facts.stopping:
+    if memory.level is Level.NORMAL and not reason.is_ordered:
         recent = last_relapse_s is not None and facts.now_s - last_relapse_s <= timers.backoff_reset_s
         relapses, last_relapse_s = (relapses + 1 if recent else 1), facts.now_s
     return replace(

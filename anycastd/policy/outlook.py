@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from anycastd.model.address import BackendId, Family, RegionName, TunnelId
 from anycastd.model.health import Health, HealthView, TunnelView
+from anycastd.model.operator import Drained
 from anycastd.model.topology import Config
 from anycastd.policy.condition import carries
 
+_NOTHING = Drained()
 UNREACHED_MS = 1 << 30
 """In the place of a latency that is not known: behind every one that is."""
 
@@ -41,9 +43,13 @@ class Outlook:
     dials: Mapping[RegionName, int]
     suspect: bool = False
     """Many failures at once are believed to be our own: no failure moves anything meanwhile."""
+    drained: Drained = _NOTHING
+    """What an operator drained: a last resort, as a dial or weight of 0 is."""
 
     def dial(self, region: RegionName) -> int:
         """Return the traffic dial of a region: what an operator set at run time, else the configured one."""
+        if region in self.drained.regions:
+            return 0
         return self.dials.get(region, self.config.regions[region].traffic_dial_percentage)
 
     def rank(self, region: RegionName) -> tuple[int, bool, int, str]:
@@ -100,10 +106,11 @@ def outlook_of(
     health: HealthView,
     dials: Mapping[RegionName, int],
     best: Mapping[tuple[RegionName, int], TunnelId | None] | None = None,
+    drained: Drained = _NOTHING,
 ) -> Outlook:
     """Return what is believed of every region for a family; `best` are the tunnels that carry their packets."""
     ways = best or {}
     regions = {
         name: region_outlook(config, name, version, health, ways.get((name, version))) for name in config.regions
     }
-    return Outlook(config, regions, dials, health.self_test.suspect_until_s is not None)
+    return Outlook(config, regions, dials, health.self_test.suspect_until_s is not None, drained)

@@ -98,7 +98,10 @@ class _Placing:
         """Return whether all of the last placement is configured, and no region of it was drained."""
         kept = {one.path for one in in_use}
         shares = self.before.shares if self.before else ()
-        return all(share.path in kept and self.outlook.dial(share.path.region) for share in shares)
+        return all(share.path in kept and self._is_wanted(share.path) for share in shares)
+
+    def _is_wanted(self, path: Path) -> bool:
+        return bool(self.outlook.dial(path.region)) and path.backend not in self.outlook.drained.backends
 
     def _is_usable(self, one: Option, in_use: Collection[Option], proven: bool) -> bool:
         if one.state is Health.HEALTHY:
@@ -109,12 +112,13 @@ class _Placing:
         return one.state is Health.INITIAL or not (proven and self._was(PlacementReason.AWAITS_CHECKS))
 
     def _best_tier(self, usable: Sequence[Option]) -> Sequence[Option]:
-        """Return those that should get packets; with none of them the last resorts: weight 0, then dial 0."""
+        """Return those that should get packets; else the last resorts: weight 0 or drained, then dial 0."""
         best = min(map(self._tier_of, usable))
         return [one for one in usable if self._tier_of(one) == best]
 
     def _tier_of(self, one: Option) -> int:
-        return 2 * (not self.outlook.dial(one.path.region)) + (not one.weight)
+        avoided = not one.weight or one.path.backend in self.outlook.drained.backends
+        return 2 * (not self.outlook.dial(one.path.region)) + avoided
 
     def _allot(self, options: Sequence[Option]) -> Allotment:
         dials = {one.path.region: self.outlook.dial(one.path.region) for one in options}

@@ -40,6 +40,8 @@ def why(
     allotment: Allotment,
 ) -> Why:
     """Return why these shares: compared with what the binding asks for if all were usable."""
+    if _is_drained(outlook, chosen[0]):
+        return PlacementReason.LAST_RESORT, f"nothing is usable that is not drained: {states(chosen)}"
     if not chosen[0].weight:
         return PlacementReason.LAST_RESORT, "nothing with a weight above 0 is usable"
     if not outlook.dial(chosen[0].path.region):
@@ -47,16 +49,19 @@ def why(
     first = min(one.priority for one in chosen)
     passed_over = [one for one in options if one.weight and one.priority < first]
     if passed_over:
-        return _passed_over(passed_over, usable, PlacementReason.OTHER_PRIORITY, f"priority {first} serves")
+        return _passed_over(outlook, passed_over, usable, PlacementReason.OTHER_PRIORITY, f"priority {first} serves")
     here = [one for one in options if one.weight and one.priority == first]
     passed_over = _regions_passed_over(outlook, binding.spread, here, chosen, allotment)
     if passed_over:
         used = _listed(share.path.region for share in allotment.shares)
-        return _passed_over(passed_over, usable, PlacementReason.OTHER_REGION, f"{used} serves")
+        return _passed_over(outlook, passed_over, usable, PlacementReason.OTHER_REGION, f"{used} serves")
     used_regions = {share.path.region for share in allotment.shares}
     bad = [one for one in here if one.path.region in used_regions and one not in usable]
     if bad:
         return PlacementReason.OTHER_BACKEND, f"others take the packets of {states(bad)}"
+    left = [one for one in here if one.path.region in used_regions and _is_drained(outlook, one)]
+    if left:
+        return PlacementReason.DRAINED, f"drained: {_listed(one.path.backend for one in left)}"
     dialed = [name for name in allotment.regions if outlook.dial(name) < 100]
     if dialed and len(used_regions) > 1:
         dials = ", ".join(f"{name} {outlook.dial(name)} %" for name in dialed)
@@ -65,11 +70,19 @@ def why(
     return PlacementReason.PREFERRED, _preferred(outlook, binding.spread, allotment, serving)
 
 
-def _passed_over(options: Sequence[Option], usable: Collection[Option], otherwise: PlacementReason, end: str) -> Why:
-    """Return why others serve: the dial of what is usable, else what is not usable."""
-    drained = [one for one in options if one in usable]
-    if drained:
-        return PlacementReason.DIALED_AWAY, f"traffic dial 0: {_listed(one.path.region for one in drained)}; {end}"
+def _is_drained(outlook: Outlook, one: Option) -> bool:
+    return one.path.backend in outlook.drained.backends or one.path.region in outlook.drained.regions
+
+
+def _passed_over(
+    outlook: Outlook, options: Sequence[Option], usable: Collection[Option], otherwise: PlacementReason, end: str
+) -> Why:
+    """Return why others serve: what an operator drained or dialed away of what is usable, else what is not usable."""
+    away = [one for one in options if one in usable]
+    if drained := [one for one in away if _is_drained(outlook, one)]:
+        return PlacementReason.DRAINED, f"drained: {_listed(one.path.backend for one in drained)}; {end}"
+    if away:
+        return PlacementReason.DIALED_AWAY, f"traffic dial 0: {_listed(one.path.region for one in away)}; {end}"
     return otherwise, f"not usable: {states(options)}; {end}"
 
 

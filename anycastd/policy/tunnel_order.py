@@ -12,8 +12,12 @@ from anycastd.model.topology import Config
 from anycastd.policy.condition import carries
 from anycastd.policy.preference import settle
 
-_RANK = {Health.HEALTHY: 0, Health.DEGRADED: 1, Health.UNKNOWN: 4, Health.INITIAL: 6, Health.UNHEALTHY: 8}
-_SEES_NOTHING = 2
+_RANK = {Health.HEALTHY: 0, Health.DEGRADED: 2, Health.UNKNOWN: 8, Health.INITIAL: 12, Health.UNHEALTHY: 16}
+"""Even: a drained tunnel has its place between those that are as good and those that are worse."""
+_SEES_NOTHING = 4
+_DRAINED = 3
+"""Behind every tunnel that is not drained and works, also a DEGRADED one; before what is not known to work."""
+_NO_TUNNELS: frozenset[TunnelId] = frozenset()
 _FAIL_OPEN = "nothing usable: the order stands as it is"
 Rank = tuple[int, int]
 
@@ -25,18 +29,20 @@ def order(
     health: HealthView,
     before: TunnelOrder | None,
     now_s: float,
+    drained: frozenset[TunnelId] = _NO_TUNNELS,
 ) -> TunnelOrder:
     """Return the region's tunnels of a family, best first; `before` itself if nothing changes.
 
     By health, then the tunnel's priority, then latency, which must be better by `kernel.switch_hysteresis_ms`: a
-    DEGRADED tunnel carries packets only where no HEALTHY one can, whatever their priorities. The present first one
-    stays while its first verdict is awaited. With nothing usable the last order stands (fail open): packets on a bad
-    path beat packets nowhere.
+    DEGRADED tunnel carries packets only where no HEALTHY one can, whatever their priorities; a drained one comes behind
+    every usable one that is not, and before what is not known to work. The present first one stays while its first
+    verdict is awaited. With nothing usable the last order stands (fail open): packets on a bad path beat packets
+    nowhere.
     """
     family = Family.IPV4_UNICAST if version == 4 else Family.IPV6_UNICAST
     candidates = [id_ for id_ in config.regions[region].tunnels if carries(config.tunnels[id_], family)]
     known = [id_ for id_ in before.tunnels if id_ in candidates] if before else []
-    ranks = {id_: _rank(config, version, health, id_) for id_ in candidates}
+    ranks = {id_: _rank(config, version, health, id_, drained) for id_ in candidates}
     usable = [id_ for id_ in candidates if health.tunnels[id_].health.is_usable]
     tunnels: tuple[TunnelId, ...]
     if not candidates:
@@ -53,7 +59,10 @@ def order(
         if usable and health.tunnels[tunnels[0]].health is Health.DEGRADED:
             reason += ", degraded"
     since_s = before.since_s if before and before.tunnels[:1] == tunnels[:1] else now_s
-    after = TunnelOrder(region, version, tunnels, reason, since_s)
+    avoided = tuple(id_ for id_ in tunnels if id_ in drained)
+    if avoided:
+        reason = f"{reason}; drained: {', '.join(avoided)}"
+    after = TunnelOrder(region, version, tunnels, reason, since_s, avoided)
     return before if before == after else after
 
 
@@ -99,11 +108,12 @@ def _seen_through(config: Config, version: int, health: HealthView, id_: TunnelI
     return [view.paths[id_] for view in views if id_ in view.paths]
 
 
-def _rank(config: Config, version: int, health: HealthView, id_: TunnelId) -> Rank:
+def _rank(config: Config, version: int, health: HealthView, id_: TunnelId, drained: Collection[TunnelId]) -> Rank:
     seen = _seen_through(config, version, health, id_)
     # a tunnel that passes its own checks but through which no backend answers is as good as down, if another does
     sees_nothing = _SEES_NOTHING * (bool(seen) and not any(state.is_usable for state in seen))
-    return (_RANK[health.tunnels[id_].health] + sees_nothing, config.tunnels[id_].priority)
+    drained_too = _DRAINED * (id_ in drained)
+    return (_RANK[health.tunnels[id_].health] + sees_nothing + drained_too, config.tunnels[id_].priority)
 
 
 def _awaits_first_verdict(config: Config, version: int, health: HealthView, id_: TunnelId) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from anycastd.model.address import Address, Family, RegionName, TunnelId
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import FlushConnections, Mode, Path
+from anycastd.model.health import HealthView
 from anycastd.model.nft import Elements, Value
 from anycastd.model.topology import Config, ReturnPath
 from anycastd.policy.condition import carries
@@ -25,6 +26,7 @@ class EipPaths:
         self._uses: dict[Path, int] = {}
         self._elements: dict[Path, Wanted] = {}
         self._best: dict[tuple[RegionName, int], TunnelId | None] = {}
+        self._drained: dict[tuple[RegionName, int], tuple[TunnelId, ...]] = {}
 
     def __getitem__(self, path: Path) -> Path:
         """Return the path with its final number."""
@@ -82,8 +84,14 @@ class EipPaths:
         """Return the tunnel that carries each region's packets, by region and IP version."""
         return self._best
 
-    def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder]) -> list[FlushConnections]:
-        """Take the order of every region's tunnels; return the connections that a change of tunnel breaks."""
+    def set_tunnels(
+        self, orders: Mapping[tuple[RegionName, int], TunnelOrder], health: HealthView
+    ) -> list[FlushConnections]:
+        """Take the order of every region's tunnels; return the connections that a change of tunnel breaks.
+
+        A drain, or its end, breaks none while the tunnel that is left works: answers go on to come back by it.
+        """
+        drained, self._drained = self._drained, {key: order.drained for key, order in orders.items()}
         before, self._best = self._best, {key: order.best for key, order in orders.items()}
         changed = {key for key in before.keys() | self._best.keys() if before.get(key) != self._best.get(key)}
         broken = []
@@ -92,7 +100,11 @@ class EipPaths:
             if path.mode is Mode.MASQUERADE and key in changed:
                 old = self._elements[path]
                 self._refresh((path,))
-                if before.get(key) is not None and old != self._elements[path] and self._is_broken(path):
+                left = before.get(key)
+                by_hand = drained.get(key, ()) != self._drained.get(key, ())
+                if left is None or (by_hand and left in health.tunnels and health.tunnels[left].health.is_usable):
+                    continue
+                if old != self._elements[path] and self._is_broken(path):
                     broken.append(FlushConnections(self[path].mark))
         return broken
 

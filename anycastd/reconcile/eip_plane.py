@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from zlib import crc32
 
-from anycastd.model.address import Address, Prefix, RegionName
+from anycastd.model.address import Address, BackendId, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView, FlushConnections, Path, Placement, Tracking
 from anycastd.model.health import HealthView
-from anycastd.model.nft import Elements, NftChange, NftObserved, NftSet
+from anycastd.model.nft import REGION_MASK, Elements, NftChange, NftObserved, NftSet
+from anycastd.model.operator import Drained
 from anycastd.model.shaping import MINORS, Shaped
 from anycastd.model.topology import Config
 from anycastd.policy.elements import Wanted, is_shaped, of_eip
@@ -146,6 +147,18 @@ class EipPlane:
         moved = self._pools.set_dials(dials, now_s)
         self._follow()
         return tuple(moved)
+
+    def set_drained(self, drained: Drained, now_s: float) -> tuple[Moved, ...]:
+        """Take the regions and backends that operators drained."""
+        self._now_s = now_s
+        moved = self._pools.set_drained(drained, now_s)
+        self._follow()
+        return tuple(moved)
+
+    def end_connections(self, regions: Iterable[int], backends: Collection[BackendId]) -> None:
+        """Have every connection into regions (by number), and to backends that are in use, forgotten."""
+        self._flushes += [FlushConnections(number << 24, REGION_MASK) for number in regions]
+        self._flushes += [FlushConnections(mark) for mark, path in self.paths().items() if path.backend in backends]
 
     def on_health(self, health: HealthView, regions: frozenset[RegionName] | None, now_s: float) -> tuple[Moved, ...]:
         """Take what is believed now; `regions` are those that may have changed, None = any. Return what moved."""

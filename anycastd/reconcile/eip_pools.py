@@ -14,6 +14,7 @@ from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Binding, FlushConnections, Mode, Path, Placement, PlacementReason
 from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import REGION_MASK, Elements
+from anycastd.model.operator import Drained
 from anycastd.model.topology import Config
 from anycastd.policy.elements import PoolKey, Wanted, of_pool, pool_key, pool_numbering
 from anycastd.policy.numbering import Renumbered
@@ -31,6 +32,7 @@ class EipPools:
     def __init__(self, config: Config, health: HealthView, wanted: WantedElements) -> None:
         self._config, self._health, self._wanted = config, health, wanted
         self._dials: dict[RegionName, int] = {}
+        self._drained = Drained()
         self._outlooks = {version: outlook_of(config, version, health, {}) for version in (4, 6)}
         self._numbers = pool_numbering()
         self._pools: dict[PoolKey, Pool] = {}
@@ -82,7 +84,9 @@ class EipPools:
         ended = self._ended_by(config)
         self._config, self._health = config, health
         best = self.paths.best
-        self._outlooks = {version: outlook_of(config, version, health, self._dials, best) for version in (4, 6)}
+        self._outlooks = {
+            version: outlook_of(config, version, health, self._dials, best, self._drained) for version in (4, 6)
+        }
         ended += self.paths.configure(config)
         self._by_region, self._by_path = {}, {}
         old = [path for pool in self._pools.values() for path in pool.known if path is not None]
@@ -118,7 +122,7 @@ class EipPools:
     def set_tunnels(self, orders: Mapping[tuple[RegionName, int], TunnelOrder], now_s: float) -> list[Moved]:
         """Take the order of the tunnels of all regions: backends count as they are seen through the best one."""
         before = dict(self.paths.best)
-        self.flushes += self.paths.set_tunnels(orders)
+        self.flushes += self.paths.set_tunnels(orders, self._health)
         after = self.paths.best
         names = {key[0] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         return self.on_health(self._health, names, now_s) if names else []
@@ -163,6 +167,13 @@ class EipPools:
             for name in changed:
                 affected |= self._by_region.get((name, version), {})
         return self._settle_all(affected, now_s)
+
+    def set_drained(self, drained: Drained, now_s: float) -> list[Moved]:
+        """Take what operators drained: new connections go elsewhere, those that stand go on."""
+        self._drained = drained
+        for version, outlook in self._outlooks.items():
+            self._outlooks[version] = replace(outlook, drained=drained)
+        return self._settle_all(self._pools.values(), now_s)
 
     def take_over(self, observed: Elements, now_s: float) -> list[Moved]:
         """Begin where the kernel is: pools that nothing was known of go on as their elements say."""

@@ -32,6 +32,12 @@ class Code(StrEnum):
     IN_PROGRESS = "TransactionInProgress"
     KEY_REUSED = "IdempotencyKeyReused"
     STORE = "StoreUnavailable"
+    # orders of operators: what is meant is not there, or the rule that refused
+    ORDER_TARGET = "InvalidOrderTarget.NotFound"
+    ORDER_NOT_FOUND = "InvalidOrderId.NotFound"
+    ANNOUNCE_WHEN = "OrderRefused.AnnounceWhen"
+    WITHDRAW_GUARD = "OrderRefused.WithdrawGuard"
+    FROZEN = "OrderRefused.Frozen"
 
 
 @dataclass(frozen=True, slots=True)

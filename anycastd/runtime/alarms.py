@@ -147,7 +147,13 @@ class Alarms:
         """Return the standing alarms with their times; conditions younger than LONGER_THAN_S are not shown yet."""
         raised = list(raised)
         self._since_s = {(a, s): self._since_s.get((a, s), now_s) for a, s, _ in raised}
-        at_once = {Alarm.COMMAND_REFUSED, Alarm.KERNEL_REFUSED, Alarm.CONFIG_REFUSED, Alarm.DEAD_MAN_FIRED}
+        at_once = {
+            Alarm.ORDERS_UNREAD,
+            Alarm.COMMAND_REFUSED,
+            Alarm.KERNEL_REFUSED,
+            Alarm.CONFIG_REFUSED,
+            Alarm.DEAD_MAN_FIRED,
+        }
         return tuple(
             AlarmView(alarm, subject, self._since_s[alarm, subject], detail)
             for alarm, subject, detail in raised

@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
-from anycastd.model.decision import Level
+from anycastd.model.decision import Decision
 from anycastd.model.topology import Config
 from anycastd.policy.desired import wanted_routes
 from anycastd.reconcile.bgp import Key, diff, ends_of_rib, only, unwanted
 from anycastd.reconcile.sweep import Sweep
 from anycastd.runtime.backlog import Backlog
+from anycastd.runtime.frozen import Frozen
 from anycastd.runtime.ports import Bgp
 
 REFUSED_AGAIN_AFTER_S = 10.0
@@ -30,6 +31,8 @@ class Announcer:
         self._eor_overdue_s = 0.0
         self._eor_asked_s: dict[EndOfRib, float] = {}
         self._wanted: dict[NeighborName, dict[Prefix, Route]] = {}
+        self._frozen: Frozen | None = None
+        self._held: Routes | None = None
         self._suspects = Backlog()
         self._sweep: Sweep | None = None
         self._sweep_again = False
@@ -45,6 +48,7 @@ class Announcer:
         # what came back into the file follows health again: held for ever it could not be withdrawn
         self.spared = self.spared.difference(known)
         self._wanted = {n: {p: r for p, r in old.get(n, {}).items() if p in known} for n in config.neighbors}
+        self._hold()
 
     @property
     def observed(self) -> BgpObserved:
@@ -53,21 +57,34 @@ class Announcer:
 
     @property
     def wanted(self) -> Routes:
-        """Return every route every neighbor should be sent, as far as it was learned."""
-        return self._wanted
+        """Return every route every neighbor should be sent, as far as it was learned; while frozen what it is sent."""
+        return self._wanted if self._held is None else self._held
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold, or follow again, what the neighbors are sent; what is on its way to ExaBGP counts as sent."""
+        if frozen == (self._frozen is not None) or (frozen and self._bgp.observed.routes is None):
+            return
+        self._frozen = Frozen.now(self._bgp.observed, self._submitted, self._wanted) if frozen else None
+        self._hold()
+        self._sweep_again = True
+
+    def _hold(self) -> None:
+        self._held = None if self._frozen is None else self._frozen.routes(self._wanted)
 
     def refused(self, key: Key, now_s: float) -> None:
         """Do not repeat a refused command before some time has passed."""
         self._held_until_s[key] = now_s + REFUSED_AGAIN_AFTER_S
 
-    def learn(self, config: Config, levels: Mapping[Prefix, Level], changed: Collection[Prefix]) -> None:
-        """Take the levels of `changed` into what is wanted."""
-        routes = wanted_routes(config, levels, changed)
+    def learn(self, config: Config, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix]) -> None:
+        """Take the decisions on `changed` into what is wanted."""
+        levels = {prefix: decisions[prefix].level for prefix in changed}
+        routes = wanted_routes(config, levels, changed, {prefix: decisions[prefix].drained for prefix in changed})
         for name, every in self._wanted.items():
             for prefix in changed:
                 if prefix not in routes[name]:
                     every.pop(prefix, None)
             every.update(routes[name])
+        self._hold()
 
     def act(self, changed: Collection[Prefix], now_s: float, *, many: bool) -> None:
         """Compare just these prefixes and say what differs: a failover does not wait for the rest."""
@@ -99,9 +116,9 @@ class Announcer:
         owed = observed.eor_owed
         self._eor_asked_s = {e: at_s for e, at_s in self._eor_asked_s.items() if (e.neighbor, e.family) in owed}
         if self._sweep is None and self._sweep_again:
-            self._sweep, self._sweep_again = Sweep(self._wanted, observed), False
+            self._sweep, self._sweep_again = Sweep(self.wanted, observed), False
         if self._sweep is not None and not self._suspects:
-            self._suspects.add(self._sweep.bite(self._wanted, observed), now_s)
+            self._suspects.add(self._sweep.bite(self.wanted, observed), now_s)
             self._sweep = self._sweep or None
         if self._suspects:
             self._say(self._suspects.bite(), now_s, many=self._suspects.is_many)
@@ -119,7 +136,7 @@ class Announcer:
     def _end_ribs(
         self, undecided: Mapping[NeighborName, frozenset[Family]], observed: BgpObserved, now_s: float
     ) -> None:
-        ready = ends_of_rib(self._wanted, observed, undecided, overdue=now_s >= self._eor_overdue_s)
+        ready = ends_of_rib(self.wanted, observed, undecided, overdue=now_s >= self._eor_overdue_s)
         recent = {end for end, at_s in self._eor_asked_s.items() if now_s - at_s < ASKED_AGAIN_AFTER_S}
         unasked = [end for end in ready if end not in recent]
         self._eor_asked_s |= dict.fromkeys(unasked, now_s)
@@ -128,7 +145,7 @@ class Announcer:
 
     def _say(self, some: Collection[Prefix], now_s: float, *, many: bool) -> None:
         """Say what differs of some prefixes."""
-        wanted, observed = only(some, self._wanted, self._bgp.observed)
+        wanted, observed = only(some, self.wanted, self._bgp.observed)
         held = {key for key, end_s in self._held_until_s.items() if end_s > now_s}
         found = diff(wanted, observed, self._submitted, held, many=many)
         actions = [a for a in found if not (isinstance(a, Withdraw) and a.prefix in self.spared)]

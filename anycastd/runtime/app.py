@@ -38,6 +38,7 @@ from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.notify import Notify
+from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
 from anycastd.runtime.schedule import Soon, Wake
@@ -91,6 +92,7 @@ class App:
         memories, complaint = memory_file.load(self.memory_path)
         if complaint:
             self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), complaint)
+        self.orders = OrderDesk(config, self.reported, self._clocks)
         self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused, self.scribe)
         self.kernel = Kernel(
             config.kernel,
@@ -142,6 +144,8 @@ class App:
         )
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
+        self.orders.begin(self.control, self.eips.carried_by)
+        self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)
         self._begin_journal()
         await self.eips.start()
@@ -155,6 +159,10 @@ class App:
         if self._reload_asked:
             self._reload_soon()
         end: End = await self._ending
+        if end is End.LEAVE and self.control.orders.hold:
+            # to leave would withdraw everything; ExaBGP goes on with what it was told
+            log_event(log, "leaving_frozen", level=logging.WARNING, detail=self.control.orders.hold)
+            end = End.HAND_OVER
         await self._end_as(end)
         return end
 
@@ -179,6 +187,7 @@ class App:
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
         self.supervisor.start("lag", self.lag.run)
+        self.supervisor.start("orders", self.orders.run)
         self.supervisor.start("eips", self.eips.tick)
         self.supervisor.start("store", self.eips.follow)
         self.supervisor.start("traffic", self.eips.measure)
@@ -196,6 +205,7 @@ class App:
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
         await self._save()
+        await self.orders.close()
         await self.eips.close()
         await self.journal.close()
         # what is still heard of must not be acted upon with what is closed
@@ -215,7 +225,7 @@ class App:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
         # its libraries are a fifth of all that a start imports, and no route waits for them
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        parts = (self.eips.desk, self.eips.meter, self.door, self.journal)
+        parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders)
         server = await api.serve(self, self.config.api, self.metrics, *parts)
         try:
             await asyncio.Future()
@@ -311,7 +321,8 @@ class App:
         self.control.announcer.refused(key, self.loop.time())
 
     def _set_dead_man(self) -> None:
-        wanted = stages(self.config, self.control.levels) if self.control.adopted else ()
+        held = self.control.orders.hold or not self.control.adopted
+        wanted = () if held else stages(self.config, self.control.decisions)
         if wanted != self._stages:
             self._stages = wanted
             self.speaker.set_dead_man(wanted)
@@ -399,6 +410,11 @@ class App:
                 return await self._reload(expected_removals, dry_run=dry_run)
 
     async def _reload(self, expected_removals: int | None, *, dry_run: bool) -> ReloadOutcome:
+        if not dry_run and (why := self.control.orders.hold):
+            held = f"frozen, and a new configuration could change announcements: {why}; anycastd unfreeze first"
+            outcome = ReloadOutcome(False, problems=(held,))
+            self._reload_ended(outcome, dry_run=False)
+            return outcome
         spared = len(self.control.announcer.spared)
         expected = None if expected_removals is None else expected_removals - spared
         new, outcome = await reload_config(self.path, self.config, expected)
@@ -448,6 +464,7 @@ class App:
         return self._status(None)
 
     def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
+        self.circumstances.carried = self.orders.carried
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)
         return build(self.control, *parts, now_s, time.time(), prefixes)
 

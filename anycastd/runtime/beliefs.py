@@ -12,7 +12,8 @@ from anycastd.health.tracker import Tracker
 from anycastd.model.address import BackendId, CheckId, Prefix, RegionName
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Truth
-from anycastd.model.health import CheckState, Health
+from anycastd.model.health import CheckState, Health, HealthView, SelfTestView
+from anycastd.model.operator import Drained, Forced, Interventions
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config, Rule
 from anycastd.policy.condition import evaluate
@@ -38,7 +39,9 @@ class Beliefs:
         self.common_cause = CommonCause(config.self_test)
         self.values: dict[Group, Value] = {}
         self._touched: set[BackendId] = set()
-        self.view = assess(config, index_of(config), {}, now_s)
+        self.drained, self._forced = Drained(), Forced()
+        self.view = self.usable = assess(config, index_of(config), {}, now_s)
+        """What is believed; `usable` is the same, but that what is drained is no use: conditions count that."""
         self.configure(config, now_s)
 
     def configure(self, config: Config, now_s: float) -> None:
@@ -54,11 +57,45 @@ class Beliefs:
         for prefix, spec in config.prefixes.items():
             self.groups.setdefault((spec.announce_when, prefix.version), []).append(prefix)
         # the view before lends the times: a reload does not make a tunnel look as if it had just changed
-        self.view = assess(config, self._index, self.tracker.states, now_s, self.view)
+        self._assess(now_s)
         self.values = {group: self._value(group) for group in self.groups}
 
+    def _assess(
+        self, now_s: float, test: SelfTestView | None = None, only: frozenset[RegionName] | None = None
+    ) -> None:
+        states, test = self.tracker.states, test or self.view.self_test
+        touched, forced, backends = None if only is None else self._touched, self._forced, self.config.backends
+        self.view = assess(self.config, self._index, states, now_s, self.view, test, only, touched, forced)
+        self._touched = {id_ for id_ in self._touched if only is not None and backends[id_].region not in only}
+        self.usable = self.view
+        if self.drained:
+            self.usable = self._without(self.drained, now_s)
+
+    def _without(self, drained: Drained, now_s: float) -> HealthView:
+        forced = self._forced.with_drained(drained.within(self.config))
+        states, test = self.tracker.states, self.view.self_test
+        return assess(self.config, self._index, states, now_s, self.view, test, forced=forced)
+
+    def order(self, interventions: Interventions, now_s: float) -> set[Prefix]:
+        """Take what operators ordered; return the prefixes whose `announce_when` changed its value."""
+        self.drained, self._forced = interventions.drained, interventions.forced
+        return self.refresh(now_s)
+
+    def lost_by(self, interventions: Interventions, now_s: float) -> dict[Prefix, str]:
+        """Return the prefixes that could be served no more if this were ordered, each with why."""
+        states, forced = self.tracker.states, interventions.forced
+        forced = forced.with_drained(interventions.drained.within(self.config))
+        test = self.view.self_test
+        view = assess(self.config, self._index, states, now_s, self.view, test, forced=forced)
+        lost: dict[Prefix, str] = {}
+        for group, prefixes in self.groups.items():
+            value = evaluate(self.config, prefixes[0], group[0], view, states)
+            if value.truth is Truth.FALSE and self.values[group].truth is not Truth.FALSE:
+                lost |= dict.fromkeys(prefixes, value.detail)
+        return lost
+
     def _value(self, group: Group) -> Value:
-        return evaluate(self.config, self.groups[group][0], group[0], self.view, self.tracker.states)
+        return evaluate(self.config, self.groups[group][0], group[0], self.usable, self.tracker.states)
 
     def feed(self, result: ProbeResult) -> Verdict | None:
         """Take one probe result; None for a check that is not configured."""
@@ -79,10 +116,7 @@ class Beliefs:
         self.common_cause = self.common_cause.wake(now_s, self_checks)
         was_suspect = self.view.self_test.suspect_until_s is not None
         test = self.common_cause.view(self_checks)
-        touched = None if only is None else self._touched
-        self.view = assess(self.config, self._index, self.tracker.states, now_s, self.view, test, only, touched)
-        backends = self.config.backends
-        self._touched = {id_ for id_ in self._touched if only is not None and backends[id_].region not in only}
+        self._assess(now_s, test, only)
         changed: set[Prefix] = set()
         for group, prefixes in self.groups.items():
             value = self._value(group)

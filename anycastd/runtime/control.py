@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Mapping
 from anycastd.model.address import Prefix, RegionName
 from anycastd.model.bgp import Routes
 from anycastd.model.decision import Decision, Level, Memory
+from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config
-from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 from anycastd.policy.snapshot import Snapshot
 from anycastd.runtime.announcer import Announcer
@@ -26,6 +26,7 @@ from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.due import Due
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
+from anycastd.runtime.prefix_facts import facts_of
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
 
 
@@ -53,6 +54,7 @@ class Control:
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
         self.adopted = self.stopping = False
+        self.orders = Interventions()
         self.config = config
         self._configure(config, {}, now_s)
 
@@ -77,6 +79,13 @@ class Control:
         self.announcer.configure(config, now_s)
         self.forwarder.configure(config, self.beliefs, gone_linger_s, now_s)
         self._probes.set_probes((*config.probes, *config.self_test.probes))
+
+    def take(self, orders: Interventions, now_s: float) -> None:
+        """Take what operators ordered; the next step follows it."""
+        self.orders = orders
+        self._backlog.add(self.beliefs.order(orders, now_s), now_s)
+        self.forwarder.steering.set_drained(orders.drained, now_s)
+        self.announcer.freeze(bool(orders.hold))
 
     def on_result(self, result: ProbeResult, now_s: float) -> None:
         """Take one probe result; if it changed a verdict, act on it before anything else is done."""
@@ -106,7 +115,11 @@ class Control:
             self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
+        self.announcer.freeze(bool(self.orders.hold))
         self.announcer.look_at(prefixes)
+        if self.orders.neighbors:
+            # a drained neighbor may leave, or must come back, by what the others have
+            self._backlog.add([p for p in prefixes or self.config.prefixes if p in self.config.prefixes], now_s)
         self._due.ask()
         self.on_due(now_s)
 
@@ -143,37 +156,16 @@ class Control:
     def _decide(self, seen_s: Mapping[Prefix, float], now_s: float, *, many: bool = False) -> None:
         for prefix in seen_s:
             before, memory = self.decisions.get(prefix), self.memories.get(prefix, Memory())
-            after, self.memories[prefix] = decide(facts := self._facts(prefix, now_s), memory)
+            after, self.memories[prefix] = decide(facts := facts_of(self, prefix, now_s), memory)
             self.decisions[prefix], self.levels[prefix] = after, after.level
             self._due.note(after)
-            if before is None or (before.level, before.reason, before.hold) != (after.level, after.reason, after.hold):
+            if before is None or before.gist != after.gist:
                 self._record.decided(before, Snapshot(facts, memory, after), seen_s[prefix])
             if after.wake_at_s is not None:
                 self._wake(after.wake_at_s)
-        self.announcer.learn(self.config, self.levels, seen_s.keys())
+        self.announcer.learn(self.config, self.decisions, seen_s.keys())
         if self.adopted:
             self.announcer.act(seen_s.keys(), now_s, many=many)
-
-    def _facts(self, prefix: Prefix, now_s: float) -> Facts:
-        value = self.beliefs.value_for(prefix)
-        test = self.beliefs.view.self_test
-        # asked only of what is absent: nothing that is announced ever waits for it
-        absent = self.memories.get(prefix, Memory()).level is Level.WITHDRAWN
-        caught, forwarded = self.forwarder.ready(prefix) if absent else (True, True)
-        return Facts(
-            now_s=now_s,
-            spec=self.config.prefixes[prefix],
-            condition=value.truth,
-            well=value.well,
-            detail=value.detail,
-            first_checks=value.first,
-            data_plane_ready=forwarded,
-            blackhole_ready=caught,
-            bgp_observed=self.adopted,
-            checker_suspect=test.suspect_until_s is not None,
-            suspect_detail=test.detail,
-            stopping=self.stopping,
-        )
 
     def wanted_routes(self) -> Routes:
         """Return every route every neighbor should be sent now; nothing before it is known what runs already."""

@@ -86,6 +86,8 @@ class EipDesk:
         self._filled = self._filling = False
         self._writing, self._review_due = asyncio.Lock(), True
         self._under_way: set[asyncio.Task[object]] = set()
+        self.frozen: Callable[[], str] = lambda: ""
+        """Says why nothing may be changed by the API; empty = it may."""
 
     @property
     def loaded(self) -> bool:
@@ -248,6 +250,8 @@ class EipDesk:
         async with self._writing:
             if not self.loaded:
                 return self._not_now()
+            if why := self.frozen():
+                return refused(Code.FROZEN, 409, why)
             answer = None if request.key is None or request.dry_run else self._book.answers.get(request.key)
             if answer is not None:
                 return self._replayed(request, answer)
@@ -304,6 +308,8 @@ class EipDesk:
 
     async def _dial(self, command: Dial, dry_run: bool) -> Dialed | Refused:
         async with self._writing:
+            if why := self.frozen():
+                return refused(Code.FROZEN, 409, why)
             planned = plan_dial(command, self.dials, self.config)
             if isinstance(planned, Refused):
                 return planned

@@ -15,10 +15,12 @@ from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import Eip, EipView
+from anycastd.model.operator import Carried, Drain
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.model.traffic import EipStanding
 from anycastd.runtime.alarms import Reported
+from anycastd.runtime.carried import carried_by
 from anycastd.runtime.connection_meter import ConnectionMeter
 from anycastd.runtime.connection_tracking import ConnectionTracking
 from anycastd.runtime.eip_desk import EipDesk
@@ -117,6 +119,11 @@ class Eips:
             counts.by_eip if counts else {},
             self.connections.by_path(),
         )
+
+    def carried_by(self, drain: Drain, devices: Mapping[str, float]) -> Carried:
+        """Return what a drained thing still carries; `devices` are bits a second by the names of devices."""
+        paths = self.connections.by_path() if self.connections.counts is not None else None
+        return carried_by(drain, self._config, self.meter.sample, paths, devices)
 
     async def _look_at_connections(self) -> None:
         try:

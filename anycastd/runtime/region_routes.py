@@ -67,7 +67,7 @@ class RegionRoutes:
             if before is None:
                 # without this, a restart would take away the routes that a daemon before us left, until checks rise
                 before = order_in_kernel(self._config, *way, self._kernel.observed.routes or (), now_s)
-            after = order(self._config, *way, beliefs.view, before, now_s)
+            after = order(self._config, *way, beliefs.view, before, now_s, beliefs.drained.tunnels)
             self.orders[way] = after
             if known is None or known.tunnels != after.tunnels:
                 moved.append(way)

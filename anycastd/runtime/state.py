@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
+from anycastd.model.operator import Carried
 from anycastd.model.status import LoopView, PrefixView, Status
 from anycastd.runtime.alarms import Alarms, Reported, standing
 from anycastd.runtime.control import Control
@@ -24,6 +25,7 @@ class Circumstances:
     config_loaded_s: float
     config_error: str = ""
     loop: LoopView = field(default_factory=LoopView)
+    carried: Mapping[str, Carried] = field(default_factory=dict)
 
 
 def state_of(
@@ -109,5 +111,7 @@ def build(
         timers=followed.timers,
         loop=circumstances.loop,
         stopping=control.stopping,
+        orders=control.orders,
+        carried=circumstances.carried,
         dials=control.forwarder.steering.dials,
     )

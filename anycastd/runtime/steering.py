@@ -10,6 +10,7 @@ from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView
 from anycastd.model.health import Health, HealthView
 from anycastd.model.nft import DropElement, NftChange, NftObserved, NftSet
+from anycastd.model.operator import Drained
 from anycastd.model.topology import Config, PrefixTimers
 from anycastd.policy.condition import carries
 from anycastd.policy.outlook import best_of
@@ -48,6 +49,7 @@ class Steering:
         self._looked: tuple[int, bool, frozenset[Prefix]] | None = None
         self._differed: tuple[NftChange, ...] | None = None
         self.dials: Mapping[RegionName, int] = {}
+        self._drained = Drained()
         self.plane: EipPlane
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
@@ -109,6 +111,17 @@ class Steering:
         """Take the traffic dials of the regions."""
         self.dials = dict(dials)
         self._tell(self.plane.set_dials(dials, now_s))
+
+    def set_drained(self, drained: Drained, now_s: float) -> None:
+        """Take what operators drained, if it is news."""
+        if drained != self._drained:
+            self._drained = drained
+            self._tell(self.plane.set_drained(drained, now_s))
+
+    def end_connections(self, drained: Drained) -> None:
+        """Have every connection into regions and to backends reset: they are forgotten at the next look."""
+        regions = [self._config.regions[name].number for name in drained.regions if name in self._config.regions]
+        self.plane.end_connections(regions, drained.backends)
 
     def view(self, address: Address, observed: NftObserved) -> EipView | None:
         """Return one EIP as wanted and as it is."""

@@ -105,6 +105,20 @@ FAULT = _gauge(
 )
 SELF_SUSPECT = _gauge("self_suspect", "1 while many failures at once are believed to be our own.")
 
+DRAIN_ACTIVE = _gauge(
+    "drain_active", "1 for each drain in force, by its phase.", "scope", "name", "phase",
+    values="scope: pop, neighbor, region, tunnel, backend; "
+    "phase: DEPREF, GSHUT, WITHDRAW, LINGER, DRAINING, DRAINED",
+)  # fmt: skip
+OVERRIDE_ACTIVE = _gauge(
+    "override_active", "1 for each override in force.", "kind", "name", values="kind: prefix, tunnel, backend"
+)
+ORDER_EXPIRES = _gauge(
+    "order_expires_seconds", "Unix time at which a drain, override or freeze ends by itself; absent if it does not.",
+    "order", "name", values="order: drain pop, drain neighbor, ..., override prefix, ..., freeze",
+)  # fmt: skip
+FROZEN = _gauge("frozen", "1 while announcements are frozen.")
+
 SPEAKER_STATE = _gauge(
     "speaker_state", "1 for ExaBGP's state, 0 for the others.", "state",
     values="absent, starting, syncing, ready, wedged",

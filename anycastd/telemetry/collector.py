@@ -26,7 +26,14 @@ _HEALTH = {
 
 def gauges(status: Status, ready: Iterable[Condition]) -> Iterator[GaugeMetricFamily]:
     """Yield every gauge that is a function of the state."""
-    for source in (_daemon(status, list(ready)), _prefixes(status), _health(status), _bgp(status), _kernel(status)):
+    for source in (
+        _daemon(status, list(ready)),
+        _prefixes(status),
+        _health(status),
+        _bgp(status),
+        _kernel(status),
+        _orders(status),
+    ):
         for spec, samples in source:
             family = GaugeMetricFamily(spec.name, spec.text, labels=spec.labels)
             for labels, value in samples:
@@ -154,6 +161,17 @@ def _routes(status: Status, name: NeighborName) -> Iterator[Sample]:
     have = status.bgp.routes.get(name, {})
     yield (name, "observed"), float(len(have))
     yield (name, "as_wanted"), float(sum(have.get(prefix) == route for prefix, route in wanted.items()))
+
+
+def _orders(status: Status) -> Source:
+    orders, offset_s = status.orders, status.wall_s - status.now_s
+    yield c.DRAIN_ACTIVE, [((one.scope.value, one.name, one.phase.value), 1.0) for one in orders.drains]
+    yield c.OVERRIDE_ACTIVE, [((one.kind.value, one.name), 1.0) for one in orders.overrides]
+    ends = [(f"drain {one.scope.value}", one.name, one.expires_s) for one in orders.drains]
+    ends += [(f"override {one.kind.value}", one.name, one.expires_s) for one in orders.overrides]
+    ends += [("freeze", "", orders.freeze.expires_s)] if orders.freeze else []
+    yield c.ORDER_EXPIRES, [((kind, name), at_s + offset_s) for kind, name, at_s in ends if at_s is not None]
+    yield c.FROZEN, _one(float(bool(orders.hold)))
 
 
 def _kernel(status: Status) -> Source:

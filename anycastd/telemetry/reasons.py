@@ -74,10 +74,28 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "depreferenced: a bad way is better than none (never dark).",
         "If other POPs do announce it, write `last_resort: withdraw` for the prefix, or stop this daemon.",
     ),
+    Reason.ONLY_NEIGHBOR: Meaning(
+        "A drained neighbor still gets the prefix, depreferenced, since no other established neighbor has had it for "
+        "`operator.settled`: without it the prefix could be dark.",
+        "Bring another neighbor up that carries the prefix, or drain with `--force` and a reason.",
+    ),
+    Reason.FROZEN: Meaning(
+        "Announcements are frozen: nothing that is announced changes. The decision says what it would be.",
+        "`anycastd status` says who froze and why; `anycastd unfreeze`.",
+    ),
+    Reason.DRAINING: Meaning(
+        "An operator drained the POP or the neighbor; it leaves phase by phase: DEPREF, GSHUT, WITHDRAWN.",
+        "`anycastd drains` shows how far it is; `anycastd undrain` takes it back at any phase.",
+    ),
+    Reason.OVERRIDDEN: Meaning(
+        "An operator forced the level by hand; health has no say until it ends.",
+        "`anycastd overrides` says who, why and until when; `anycastd override clear`.",
+    ),
     Reason.LAST_RESORT_WITHDRAW: Meaning(
         "The prefix is withdrawn because the configuration says `last_resort: withdraw` for it."
     ),
     Reason.STOPPING: Meaning("The daemon was told to leave (SIGTERM): every prefix is withdrawn."),
+    Reason.FORCED: Meaning("An operator forced it past the guard, with `--force` and a reason."),
 }
 
 HEALTH: Mapping[HealthReason, Meaning] = {
@@ -131,6 +149,8 @@ HEALTH: Mapping[HealthReason, Meaning] = {
         "Nothing checks it, so nothing is known of it: it is UNKNOWN.",
         "Give it a check.",
     ),
+    HealthReason.DRAINED: Meaning("An operator drained it: it counts as not usable.", "`anycastd drains`."),
+    HealthReason.OVERRIDDEN: Meaning("An operator forced its state; its checks have no say.", "`anycastd overrides`."),
 }
 
 PROBES: Mapping[Why, Meaning] = {
@@ -287,6 +307,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Rules or elements of `table inet anycastd` are not as wanted for longer than a repair takes.",
         "Look for a program that flushes the ruleset again and again: nftables.service, a firewall's reload.",
     ),
+    Alarm.ORDERS_UNREAD: Meaning(
+        "The file of drains and overrides (`orders.json`) cannot be read. Announcements are frozen at what they are, "
+        "so that nothing that was drained comes back by accident.",
+        "Mend its permissions or put a copy back; or move it away: then there are no drains and overrides.",
+    ),
     Alarm.STORE_TROUBLE: Meaning(
         "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "
         "which). What is in the kernel goes on; EIPs of the file are kept up to date. While it cannot be read or "
@@ -354,6 +379,9 @@ PLACEMENTS: Mapping[PlacementReason, Meaning] = {
     ),
     PlacementReason.OTHER_PRIORITY: Meaning(
         "No target of the first priority is usable: packets go to the next priority.", "`anycastd eip show EIP`."
+    ),
+    PlacementReason.DRAINED: Meaning(
+        "An operator drained what would be first: new connections go elsewhere, others go on.", "`anycastd drains`."
     ),
     PlacementReason.DIALED_AWAY: Meaning(
         "A traffic dial below 100 % sends a part, or all, to the next region.", "`anycastd region list`."

@@ -16,6 +16,7 @@ from anycastd.model.kernel import DeleteRoute, KernelAction, KernelRoute, PutRou
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Condition
 from anycastd.policy.engine import decide
+from anycastd.runtime.prefix_facts import facts_of
 from tests.bench.configs import bulk
 from tests.bench.figures import Figure, percentile
 from tests.unit.runtime.world import Kernel, World, config
@@ -143,7 +144,7 @@ def measure(count: int) -> Cost:
     """Return what `count` prefixes cost."""
     made = _world(count)
     prefix = next(iter(made.control.config.prefixes))
-    facts, memory = made.control._facts(prefix, made.now_s), made.control.memories[prefix]
+    facts, memory = facts_of(made.control, prefix, made.now_s), made.control.memories[prefix]
     decision_ms = median_ms(lambda: [decide(facts, memory) for _ in range(1000)]) / 1000
     step = _median([_spell(made, partial(made.control.step, made.now_s)) for _ in range(3)])
     return Cost(count, decision_ms, step, _flip(made, "us"), _flip(made, "eu"))

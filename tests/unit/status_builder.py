@@ -8,7 +8,17 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from anycastd.model.address import BackendId, CheckId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SessionView, SpeakerState
 from anycastd.model.checks import CheckKind, CheckSpec, HttpOptions, IcmpOptions, ProbeSpec, Timing
-from anycastd.model.decision import Decision, Level, Memory, PrefixState, Reason, Step, Truth, TunnelOrder
+from anycastd.model.decision import (
+    Decision,
+    Level,
+    Memory,
+    NeighborLevel,
+    PrefixState,
+    Reason,
+    Step,
+    Truth,
+    TunnelOrder,
+)
 from anycastd.model.health import (
     BackendView,
     CheckState,
@@ -23,6 +33,16 @@ from anycastd.model.health import (
     TunnelView,
 )
 from anycastd.model.kernel import KernelObserved, LinkView
+from anycastd.model.operator import (
+    Carried,
+    Drain,
+    DrainPhase,
+    DrainScope,
+    Freeze,
+    Interventions,
+    Override,
+    OverrideKind,
+)
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import FailoverTimer, PrefixView, Status
 from anycastd.model.topology import (
@@ -345,6 +365,53 @@ def degraded() -> Status:
         },
     )
     return replace(status, checks=checks, measured=measured, health=health)
+
+
+def ordered() -> Status:
+    """Return a POP in which operators ordered something of each kind."""
+    base = serving()
+    drains = tuple(
+        Drain(
+            id=f"drain-{number}",
+            scope=scope,
+            name=name,
+            owner="ann",
+            reason="new line card",
+            began_s=NOW_S - 60.0,
+            expires_s=NOW_S + 3600.0,
+            phase=phase,
+            phase_since_s=NOW_S - 20.0,
+            baseline_bps=8_000_000.0,
+        )
+        for number, (scope, name, phase) in enumerate(
+            (
+                (DrainScope.POP, "", DrainPhase.DEPREF),
+                (DrainScope.NEIGHBOR, "transit-a", DrainPhase.GSHUT),
+                (DrainScope.TUNNEL, "eu-central/euc-1", DrainPhase.DRAINED),
+            )
+        )
+    )
+    held = decision(
+        V4, Level.DEPREF, reason=Reason.DRAINING, hold=Reason.STATIC_GUARD, detail="pop is drained",
+        trail=(Step("withdraw_guard", Reason.STATIC_GUARD, Level.DEPREF, Level.DEPREF, "nobody to ask"),),
+    )  # fmt: skip
+    held = replace(held, drained=(NeighborLevel(TRANSIT_A, Level.DEPREF, Reason.ONLY_NEIGHBOR),))
+    override = Override(
+        id="override-1",
+        kind=OverrideKind.PREFIX,
+        name=str(V6),
+        level=Level.DEPREF,
+        owner="ann",
+        reason="",
+        began_s=NOW_S,
+    )
+    freeze = Freeze(owner="bob", reason="incident 42", since_s=NOW_S - 5.0, expires_s=NOW_S + 600.0)
+    return replace(
+        base,
+        prefixes={**base.prefixes, V4: view_of(held)},
+        orders=Interventions(drains, (override,), freeze),
+        carried={"drain-0": Carried(rate_bps=125_000.0, quiet_since_s=NOW_S - 3.0)},
+    )
 
 
 def isolated(*, api: ApiConfig | None = None) -> Status:

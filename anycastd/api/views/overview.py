@@ -5,6 +5,7 @@ from __future__ import annotations
 from anycastd.api.views.checks import every_tunnel, region
 from anycastd.api.views.moments import Json, age_s, iso, since
 from anycastd.api.views.neighbors import neighbor
+from anycastd.api.views.orders import orders
 from anycastd.api.views.prefixes import prefix
 from anycastd.model.decision import PrefixState
 from anycastd.model.status import AlarmView, Status
@@ -72,4 +73,5 @@ def overview(status: Status) -> Json:
         "tunnels": list(every_tunnel(status)),
         "neighbors": [neighbor(status, name) for name in status.config.neighbors],
         "unwanted": list(status.unwanted),
+        "orders": orders(status),
     }

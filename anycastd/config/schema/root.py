@@ -14,6 +14,7 @@ from anycastd.config.schema.journal import JournalSection
 from anycastd.config.schema.kernel import KernelSection
 from anycastd.config.schema.logging import LoggingSection
 from anycastd.config.schema.neighbors import Neighbors
+from anycastd.config.schema.operator import OperatorSection
 from anycastd.config.schema.pop import PopSection
 from anycastd.config.schema.prefixes import Prefixes
 from anycastd.config.schema.regions import Regions
@@ -49,6 +50,7 @@ class Root(Section):
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")
     eip: EipSettings = Field(default=EipSettings(), description="Settings of all EIPs.")
     journal: JournalSection = Field(default=JournalSection(), description="What is kept of what happened.")
+    operator: OperatorSection = Field(default=OperatorSection(), description="The pace of drains.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
     state_dir: AbsolutePath = Field(
         default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."

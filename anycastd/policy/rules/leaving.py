@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anycastd.model.decision import Level, Memory, Reason, Truth
-from anycastd.policy.budget import withdrawal_fits_in_s
+from anycastd.policy.budget import return_fits_in_s, withdrawal_fits_in_s
 from anycastd.policy.draft import Draft, Facts
 from anycastd.policy.guard import may_withdraw
 
@@ -14,35 +14,42 @@ def _leaves(facts: Facts, memory: Memory, draft: Draft) -> bool:
 
 def settle(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """Wait at DEPREF for `settle_s`: a fault that passes by costs one attribute change, not a withdrawal."""
-    if not _leaves(facts, memory, draft):
+    if draft.reason.is_ordered or not _leaves(facts, memory, draft):
         return draft
     bad_since_s = memory.bad_since_s if memory.bad_since_s is not None else facts.now_s
     ready_s = bad_since_s + facts.spec.timers.settle_s
     if facts.now_s >= ready_s:
         return draft
-    return draft.wake(ready_s).say("settle", Reason.SETTLING, Level.DEPREF, "a passing fault needs no withdrawal")
+    return draft.wake(ready_s).say("settle", Reason.SETTLING, draft.waits_at, "a passing fault needs no withdrawal")
 
 
 def checker_suspect(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """While many failures at once may be our own, the ladder stops at DEPREF (I2)."""
-    if not facts.checker_suspect or not _leaves(facts, memory, draft):
+    if draft.reason.is_ordered or not facts.checker_suspect or not _leaves(facts, memory, draft):
         return draft
     draft = draft.hint("self-test targets answering again")
-    return draft.say("checker_suspect", Reason.CHECKER_SUSPECT, Level.DEPREF, facts.suspect_detail)
+    return draft.say("checker_suspect", Reason.CHECKER_SUSPECT, draft.waits_at, facts.suspect_detail)
 
 
 def withdraw_guard(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """Ask `may_withdraw()`; without its leave the prefix stays at DEPREF (I1).
 
     One that was lost with ExaBGP or the machine is on its way out only if it may be: else it comes back, depreferenced.
+    GSHUT asks too: when every POP says it, all traffic falls on one of them. A drain asks before its first step, so
+    that it says at once how far it may go.
     """
+    by_hand = draft.reason in (Reason.DRAINING, Reason.OVERRIDDEN)
     comes_back = memory.was_lost and facts.condition is Truth.FALSE
-    if draft.level is not Level.WITHDRAWN or (memory.level is Level.WITHDRAWN and not comes_back):
+    absent = draft.level is Level.WITHDRAWN and memory.level is Level.WITHDRAWN and not comes_back
+    will_leave = draft.level < Level.DEPREF or (draft.reason is Reason.DRAINING and draft.level is Level.DEPREF)
+    if not will_leave or (absent and not by_hand):
         return draft
-    verdict = may_withdraw(facts.spec, stopping=facts.stopping)
+    verdict = may_withdraw(facts.spec, stopping=facts.stopping, forced=draft.level >= draft.forced_to)
     if verdict.allowed:
-        return draft.say("withdraw_guard", verdict.reason, Level.WITHDRAWN, verdict.detail)
-    return draft.say("withdraw_guard", verdict.reason, Level.DEPREF, verdict.detail)
+        return draft.say("withdraw_guard", verdict.reason, draft.level, verdict.detail)
+    if by_hand:
+        draft = draft.hint("--force with a reason -> further than DEPREF")
+    return draft.say("withdraw_guard", verdict.reason, min(Level.DEPREF, draft.forced_to), verdict.detail)
 
 
 def withdraw_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
@@ -54,4 +61,15 @@ def withdraw_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     if wait_s <= 0:
         return draft
     draft = draft.wake(facts.now_s + wait_s).hint(f"{wait_s:.0f} s without a change -> WITHDRAWN")
-    return draft.say("withdraw_budget", Reason.CHANGE_BUDGET, Level.DEPREF, f"flap penalty; fits in {wait_s:.0f} s")
+    return draft.say("withdraw_budget", Reason.CHANGE_BUDGET, draft.waits_at, f"flap penalty; fits in {wait_s:.0f} s")
+
+
+def gshut_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
+    """GSHUT waits at DEPREF until it, and the step back, cannot make a neighbor suppress the prefix (I7)."""
+    if draft.level is not Level.GSHUT or memory.level <= Level.GSHUT:
+        return draft
+    wait_s = return_fits_in_s(memory.penalty, facts.now_s, facts.spec.timers.half_life_s)
+    if wait_s <= 0:
+        return draft
+    draft = draft.wake(facts.now_s + wait_s).hint(f"{wait_s:.0f} s without a change -> GSHUT")
+    return draft.say("gshut_budget", Reason.CHANGE_BUDGET, Level.DEPREF, f"flap penalty; fits in {wait_s:.0f} s")

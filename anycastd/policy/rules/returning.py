@@ -22,6 +22,8 @@ def slow_start(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """A prefix that was announced before comes back depreferenced, and NORMAL after it has been fine long enough."""
     if draft.level is not Level.NORMAL or memory.level is Level.NORMAL or not memory.was_announced:
         return draft
+    if draft.reason is Reason.OVERRIDDEN:
+        return draft
     fine_since_s = memory.fine_since_s if memory.fine_since_s is not None else facts.now_s
     # a return from WITHDRAWN spends its whole time at DEPREF: routers must have seen it before it moves again
     begun_s = facts.now_s if memory.level is Level.WITHDRAWN else max(fine_since_s, memory.level_since_s)

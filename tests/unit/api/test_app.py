@@ -21,11 +21,14 @@ from anycastd.api import schema
 from anycastd.api.app import Server, serve
 from anycastd.api.endpoints import VIEWS
 from anycastd.api.errors import ApiUnavailable
-from anycastd.api.ports import ReloadOutcome, Request
+from anycastd.api.ports import OrderDone, OrderRequest, ReloadOutcome, Request
+from anycastd.api.shape import LevelName
 from anycastd.model.bgp import SpeakerState
 from anycastd.model.decision import Level
+from anycastd.model.operator import DrainScope, OverrideKind, State
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate
+from anycastd.resources.orders import DrainCommand, Lasting, OverrideCommand
 from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.store.journal_file import JournalFile
 from anycastd.telemetry.metrics import Metrics
@@ -33,6 +36,7 @@ from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon, Meter
 from tests.unit.journal_world import QUICK, Told, decision
 from tests.unit.runtime.eip_world import ONE, World
+from tests.unit.runtime.order_world import order_desk
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -45,6 +49,8 @@ class Face:
     server: Server
     path: Path
     task: str
+    drain: str
+    override: str
     tcp: aiohttp.ClientSession
     unix: aiohttp.ClientSession
 
@@ -64,17 +70,27 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     history.append([decision(1)])
     history.close()
     journal = Journal(tmp_path / JOURNAL, QUICK, Told())
-    server = await serve(daemon, ApiConfig(port=0, socket=str(path)), Metrics(), world.desk, Meter(), history=journal)
+    orders, _ = order_desk(tmp_path)
+    lasting = Lasting(owner="ann")
+    drained = await orders.change(
+        OrderRequest(command=DrainCommand(scope=DrainScope.POP, lasting=lasting), owner="ann")
+    )
+    forced = OverrideCommand(kind=OverrideKind.TUNNEL, name="eu/a", state=State.UP, lasting=lasting)
+    overridden = await orders.change(OrderRequest(command=forced, owner="ann"))
+    assert isinstance(drained, OrderDone)
+    assert isinstance(overridden, OrderDone)
+    api = ApiConfig(port=0, socket=str(path))
+    server = await serve(daemon, api, Metrics(), world.desk, Meter(), history=journal, orders=orders)
     local = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
-        yield Face(daemon, server, path, task.id, tcp, unix)
+        yield Face(daemon, server, path, task.id, drained.id, overridden.id, tcp, unix)
     await server.close()
     await journal.close()
     await world.end()
 
 
 async def test_every_view_answers_in_the_shape_it_promises(face: Face) -> None:
-    for state in (build.serving(), build.isolated(), build.starting()):
+    for state in (build.serving(), build.isolated(), build.starting(), build.ordered()):
         face.daemon.state = state
         for view in VIEWS:
             view.model.model_validate(await face.get(view.path), strict=False)
@@ -84,7 +100,7 @@ async def test_every_view_answers_in_the_shape_it_promises(face: Face) -> None:
 
 
 def test_the_names_of_levels_are_those_of_the_model() -> None:
-    assert set(get_args(schema.LevelName)) == {level.name for level in Level}
+    assert set(get_args(LevelName)) == {level.name for level in Level}
 
 
 async def test_both_sockets_answer_the_same(face: Face) -> None:
@@ -193,6 +209,7 @@ async def test_the_openapi_document_describes_what_is_served(face: Face) -> None
     for path, operations in document["paths"].items():
         target = path.replace("{cidr}", "203.0.113.0/24").replace("{eip}", str(ONE))
         target = target.replace("{task}", face.task).replace("{region}", "us-east").replace("{number}", "1")
+        target = target.replace("overrides/{id}", f"overrides/{face.override}").replace("{id}", face.drain)
         for method in operations:
             async with face.unix.request(method, f"http://localhost{target}") as response:
                 assert response.status not in (404, 405), path

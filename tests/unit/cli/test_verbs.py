@@ -24,7 +24,7 @@ from tests.unit.cli.serving import served
 from tests.unit.daemon import Daemon
 
 STATUS = """\
-fra · AS64500 · serving · up 3 d 4 h · config 9f3c1a (2 h ago, 0 errors)
+fra · AS64500 · serving · up 3 d 4 h · config 9f3c1a (2 h ago, 0 errors) · freeze off
 PREFIX             STATE      PREFERENCE  NEIGHBORS  SINCE    WHY
 203.0.113.0/24     ANNOUNCED  NORMAL      2/2        3 d 3 h  regions usable: eu-central, us-east
 2001:db8:113::/48  ANNOUNCED  DEPREF 3    2/2        41 s     slow start, next step in 19 s
@@ -77,7 +77,7 @@ def test_status_of_a_daemon_that_begins(daemon: Daemon, path: str) -> None:
     daemon.state = build.starting()
     done = anycastd("status", "--socket", path)
     assert done.stdout.startswith(
-        "fra · AS64500 · silent · up 0 s · config 9f3c1a (2 h ago, 0 errors) · ExaBGP absent\n"
+        "fra · AS64500 · silent · up 0 s · config 9f3c1a (2 h ago, 0 errors) · freeze off · ExaBGP absent\n"
     )
     assert "203.0.113.0/24  PENDING  -           0/2" in done.stdout
     assert "transit-a  64496  unknown  0 s    not known" in done.stdout

@@ -192,6 +192,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.CONFIG_REFUSED,
         Alarm.STATE_NOT_SAVED,
         Alarm.STORE_TROUBLE,
+        Alarm.ORDERS_UNREAD,
         Alarm.TRAFFIC_NOT_SAVED,
         Alarm.CONNTRACK_FULL,
         Alarm.NAME_NOT_RESOLVED,

@@ -47,6 +47,7 @@ from anycastd.model.kernel import (
     PutRule,
 )
 from anycastd.model.nft import Key, NftChange, NftObserved, NftSet, PutElement, Value
+from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import (
     Backend,
@@ -353,6 +354,7 @@ class World:
         kernel: Kernel | None = None,
         nft: Nft | None = None,
         memories: Mapping[Prefix, Memory] | None = None,
+        orders: Interventions | None = None,
         now_s: float = 1000.0,
     ) -> None:
         self.now_s = now_s
@@ -370,6 +372,8 @@ class World:
             wake=lambda at_s: self.due.append(at_s),
             now_s=self.now_s,
         )
+        if orders is not None:
+            self.control.take(orders, now_s)
         for eip in self.control.config.eips.values():
             self.control.forwarder.steering.put(eip, now_s)
         self.control.step(self.now_s)

@@ -1,0 +1,77 @@
+"""The freeze as a file on disk: it needs no network, no API and no store, and outlives every restart.
+
+The file's being there freezes; what is in it only explains. So `touch` freezes too, and so does a file that cannot be
+read. An end that the file names is turned into monotonic time once, when the file is first seen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from anycastd.model.operator import Freeze
+from anycastd.runtime.memory_file import Clocks
+
+MAX_BYTES = 4096
+Signature = tuple[int, int, int]
+
+
+class FreezeFile:
+    """One file, looked at again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: Signature | None = None
+        self._freeze: Freeze | None = None
+
+    def look(self, now: Clocks) -> Freeze | None:
+        """Return the freeze, None if there is none or it is over; one that is over is removed."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            self._seen = self._freeze = None
+            return None
+        except OSError as error:
+            # whether it is there cannot be told: what was stays
+            return self._freeze or Freeze(reason=f"{self.path} cannot be looked at: {error.strerror}")
+        signature = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if signature != self._seen or self._freeze is None:
+            self._seen, self._freeze = signature, self._read(now, found.st_mtime)
+        freeze = self._freeze
+        if freeze.expires_s is not None and freeze.expires_s <= now.monotonic_s:
+            self._remove()
+            return None
+        return freeze
+
+    def _read(self, now: Clocks, touched_unix_s: float) -> Freeze:
+        since_s = now.monotonic_s - max(now.wall_s - touched_unix_s, 0.0)
+        try:
+            with self.path.open("rb") as file:
+                said = json.loads(file.read(MAX_BYTES) or b"{}")
+        except (OSError, ValueError, RecursionError):
+            said = {"reason": "the file does not say why"}
+        if not isinstance(said, dict):
+            said = {}
+        return replace(_freeze(said, now), since_s=since_s)
+
+    def _remove(self) -> None:
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError:
+            # it is over all the same: its own words say so, and it is tried again at the next look
+            return
+
+
+def _freeze(said: dict[str, Any], now: Clocks) -> Freeze:
+    until, expires_s = said.get("until_unix_s"), None
+    if isinstance(until, int | float) and not isinstance(until, bool) and math.isfinite(until):
+        expires_s = now.monotonic_s + until - now.wall_s
+    return Freeze(
+        owner=str(said.get("owner") or ""),
+        reason=str(said.get("reason") or ""),
+        expires_s=expires_s,
+        eips=said.get("eips") is True,
+    )

@@ -1,0 +1,45 @@
+"""What the neighbors are sent while announcements are frozen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import BgpObserved, Route, Routes, SpeakerState
+from anycastd.reconcile.bgp import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The routes of one moment, by neighbor."""
+
+    kept: Mapping[NeighborName, Mapping[Prefix, Route]]
+
+    @classmethod
+    def now(cls, observed: BgpObserved, submitted: Mapping[Key, Route | None], wanted: Routes) -> Frozen:
+        """Return what is sent now; a command that is on its way counts as done, for it cannot be called back.
+
+        Of an ExaBGP that is away or still being told, what it should be sent is meant: it will be put back.
+        """
+        if observed.speaker is not SpeakerState.READY or observed.routes is None:
+            return cls({name: dict(routes) for name, routes in wanted.items()})
+        kept = {name: dict(observed.routes.get(name, {})) for name in {*wanted, *observed.routes}}
+        for name, prefix in observed.in_flight:
+            if (name, prefix) not in submitted:
+                continue
+            if (route := submitted[name, prefix]) is None:
+                kept.setdefault(name, {}).pop(prefix, None)
+            else:
+                kept.setdefault(name, {})[prefix] = route
+        return cls(kept)
+
+    def routes(self, wanted: Routes) -> dict[NeighborName, dict[Prefix, Route]]:
+        """Return what is to be sent: what is kept, and of prefixes that nobody was sent what the rules let through."""
+        known = {prefix for routes in self.kept.values() for prefix in routes}
+        names = {*self.kept, *wanted}
+        fresh = {
+            name: {prefix: route for prefix, route in wanted.get(name, {}).items() if prefix not in known}
+            for name in names
+        }
+        return {name: {**self.kept.get(name, {}), **fresh[name]} for name in names}

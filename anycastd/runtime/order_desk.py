@@ -1,0 +1,220 @@
+"""Where orders of operators are taken, kept, and led through their phases; the freeze is looked for here too.
+
+    command -> plan (pure) -> file -> control loop
+    each EACH_S: frozen? over? next phase? -> file -> control loop
+
+Nothing is done that a restart would not know: the file is written first. Only what ends by itself ends although the
+disk is full, for the file names its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from anycastd.api.ports import Clocks, OrderDone, OrderRequest
+from anycastd.model.operator import After, Carried, Drain, DrainPhase, Freeze, Interventions
+from anycastd.model.status import Alarm
+from anycastd.model.topology import Config
+from anycastd.policy.draining import advance
+from anycastd.resources.orders import DrainCommand, PlannedOrder, Undo, expired, plan_order
+from anycastd.resources.refusal import Code, Refused, refused
+from anycastd.runtime import memory_file, orders_file
+from anycastd.runtime.alarms import Reported
+from anycastd.runtime.carried import DeviceRates, quiet
+from anycastd.runtime.control import Control
+from anycastd.runtime.drain_progress import refusal_of, seen_of, would_change
+from anycastd.runtime.freeze_file import FreezeFile
+from anycastd.runtime.orders_file import Kept, Orders
+from anycastd.telemetry.logs import log_event
+
+EACH_S = 0.4
+"""A freeze must be noticed within a second."""
+ORDERS, FREEZE = "orders.json", "freeze"
+
+log = logging.getLogger("anycastd")
+
+
+class OrderDesk:
+    """Implements `api.ports.Orders`. `measure` says what a drained thing carries now, given the rates of devices."""
+
+    def __init__(self, config: Config, reported: Reported, clocks: Callable[[], Clocks]) -> None:
+        directory = Path(config.state_dir)
+        self._path, self._reported, self.clocks = directory / ORDERS, reported, clocks
+        self._freeze = FreezeFile(directory / FREEZE)
+        self._devices = DeviceRates()
+        self._writing = asyncio.Lock()
+        self._answers: Mapping[str, Kept] = {}
+        self._under_way: set[asyncio.Task[OrderDone | Refused]] = set()
+        self.carried: dict[str, Carried] = {}
+        self.orders = self._read(memory_file.clocks())
+        """Those in force."""
+        self._control: Control
+        self._measure: Callable[[Drain, Mapping[str, float]], Carried]
+
+    def _read(self, now: memory_file.Clocks) -> Interventions:
+        found, unread = orders_file.load(self._path, now)
+        self._answers = found.answers
+        if unread:
+            unread = f"{unread}; move the file away to begin without orders"
+            self._reported.raise_(Alarm.ORDERS_UNREAD, str(self._path), unread)
+        else:
+            self._reported.clear(Alarm.ORDERS_UNREAD)
+        return Interventions(found.drains, found.overrides, self._freeze.look(now), unread)
+
+    def begin(self, control: Control, measure: Callable[[Drain, Mapping[str, float]], Carried]) -> None:
+        """Tell the control loop, before its first step, what is in force."""
+        self._control, self._measure = control, measure
+        control.take(self.orders, self.clocks().now_s)
+
+    async def run(self) -> None:
+        """Look at the freeze, at what is over and at the phases, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(EACH_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        async with self._writing:
+            freeze = await asyncio.to_thread(self._look_at_disk)
+            before = self.orders
+            if before.unread:
+                read = await asyncio.to_thread(orders_file.load, self._path, memory_file.clocks())
+                if not read[1]:
+                    before = self._read(memory_file.clocks())
+            after, gone = expired(replace(before, freeze=freeze), self._control.config, self.clocks().now_s)
+            for words in gone:
+                log_event(log, "order_ended", level=logging.WARNING, detail=words)
+            stepped = after if after.hold else self._advanced(after)
+            if (stepped.drains, stepped.overrides) != (before.drains, before.overrides) and not await self._save(
+                stepped
+            ):
+                stepped = after
+            if stepped != self.orders:
+                self._apply(stepped)
+
+    def _look_at_disk(self) -> Freeze | None:
+        now = memory_file.clocks()
+        self._devices.read(now.monotonic_s)
+        return self._freeze.look(now)
+
+    def _advanced(self, orders: Interventions) -> Interventions:
+        now_s, pace = self.clocks().now_s, self._control.config.operator
+        known, self.carried = self.carried, {}
+        drains = []
+        for drain in orders.drains:
+            carried = self._measure(drain, self._devices.bps)
+            was_s = known.get(drain.id, Carried()).quiet_since_s
+            since_s = (now_s if was_s is None else was_s) if quiet(drain, carried, pace) else None
+            self.carried[drain.id] = replace(carried, quiet_since_s=since_s)
+            drains.append(advance(drain, seen_of(self._control, drain, now_s), since_s, pace, now_s))
+        return replace(orders, drains=tuple(drains))
+
+    async def _save(self, orders: Interventions) -> bool:
+        at = memory_file.clocks()
+        text = orders_file.encode(Orders(orders.drains, orders.overrides, self._answers), at)
+        try:
+            await asyncio.to_thread(memory_file.save, self._path, text)
+        except OSError as error:
+            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), str(error))
+            return False
+        self._reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
+        return True
+
+    def _apply(self, orders: Interventions) -> None:
+        before, self.orders = self.orders, orders
+        self._tell(before, orders)
+        now_s = self.clocks().now_s
+        for drain in orders.drains:
+            was = next((one.phase for one in before.drains if one.id == drain.id), None)
+            if drain.phase is DrainPhase.DRAINED and was is DrainPhase.DRAINING and drain.after is After.RESET:
+                self._control.forwarder.steering.end_connections(replace(orders, drains=(drain,)).drained)
+        self._control.take(orders, now_s)
+        self._control.step(now_s)
+
+    def _tell(self, before: Interventions, after: Interventions) -> None:
+        known = {drain.id: drain for drain in before.drains}
+        for drain in after.drains:
+            was = known.get(drain.id)
+            if was is None or was.phase is not drain.phase:
+                log_event(
+                    log,
+                    "drain_phase",
+                    level=logging.WARNING,
+                    drain=drain.id,
+                    what=drain.what,
+                    before=was.phase.value if was else "",
+                    after=drain.phase.value,
+                    owner=drain.owner,
+                    detail=drain.reason,
+                )
+        if bool(before.hold) is not bool(after.hold):
+            event = "frozen" if after.hold else "unfrozen"
+            log_event(log, event, level=logging.WARNING, detail=after.hold or before.hold)
+
+    async def change(self, request: OrderRequest) -> OrderDone | Refused:
+        """Do what is asked, or say which rule refuses it; an accepted order is on disk."""
+        task = asyncio.get_running_loop().create_task(self._change(request))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        # who asked may go away: an order on disk that nobody follows would be half an order
+        return await asyncio.shield(task)
+
+    async def _change(self, request: OrderRequest) -> OrderDone | Refused:
+        async with self._writing:
+            if self.orders.unread:
+                return refused(Code.STORE, 503, f"orders cannot be changed: {self.orders.unread}")
+            kept = None if request.key is None or request.dry_run else self._answers.get(request.key)
+            if kept is not None and kept.digest != request.digest:
+                return refused(
+                    Code.KEY_REUSED, 422, f"the Idempotency-Key {request.key!r} was used for another request"
+                )
+            if kept is not None:
+                return OrderDone(str(kept.body["id"]), tuple(kept.body["changes"]), replayed=True)
+            planned = self._planned(request)
+            if isinstance(planned, Refused):
+                return planned
+            id_ = planned.order.id if planned.order else request.command.id if isinstance(request.command, Undo) else ""
+            if request.dry_run:
+                more = would_change(self._control, planned.after, self.clocks().now_s)
+                return OrderDone(id_, (*planned.changes, *more))
+            return await self._done(request, planned, id_)
+
+    def _planned(self, request: OrderRequest) -> PlannedOrder | Refused:
+        now_s, command = self.clocks().now_s, request.command
+        if why := self.orders.eips_hold:
+            return refused(Code.FROZEN, 409, why)
+        baseline_bps = None
+        if isinstance(command, DrainCommand):
+            probe = Drain(
+                id="", scope=command.scope, name=command.name, owner="", reason="", began_s=0, phase_since_s=0
+            )
+            baseline_bps = self._measure(probe, self._devices.bps).rate_bps
+        new_id = f"{'drain' if isinstance(command, DrainCommand) else 'override'}-{secrets.token_hex(4)}"
+        planned = plan_order(command, self.orders, self._control.config, now_s, new_id, baseline_bps)
+        if isinstance(planned, Refused) or planned.order is None or planned.order.forced:
+            return planned
+        return refusal_of(self._control, planned.after, planned.order, now_s) or planned
+
+    async def _done(self, request: OrderRequest, planned: PlannedOrder, id_: str) -> OrderDone | Refused:
+        before = self._answers
+        if request.key is not None:
+            body = {"id": id_, "changes": list(planned.changes)}
+            self._answers = {**before, request.key: Kept(request.digest, self.clocks().now_s, body)}
+        if not await self._save(planned.after):
+            self._answers = before
+            return refused(Code.STORE, 503, f"{self._path} cannot be written, so nothing was changed")
+        for words in planned.changes:
+            owner = planned.order.owner if planned.order else request.owner
+            reason = planned.order.reason if planned.order else ""
+            log_event(log, "ordered", level=logging.WARNING, order=id_, owner=owner, detail=words, why=reason)
+        self._apply(planned.after)
+        return OrderDone(id_, planned.changes)
+
+    async def close(self) -> None:
+        """Wait for the changes under way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)

@@ -1,0 +1,119 @@
+"""Where drains and overrides outlive the daemon: one small file that is replaced whole, as `memory_file` does.
+
+Times are monotonic seconds of the boot that the file names; on another boot they are shifted by what the wall clock
+says, so a step of the clock moves nothing while the machine runs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anycastd.model.decision import Level
+from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Override, OverrideKind, State
+from anycastd.runtime.memory_file import Clocks
+
+FORMAT = 1
+KEPT_S = 86400.0
+"""How long an answer to an Idempotency-Key is known."""
+T = TypeVar("T", Drain, Override)
+_DRAIN = {"scope": DrainScope, "after": After, "phase": DrainPhase}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answer that a request with an Idempotency-Key got; `digest` is of the request."""
+
+    digest: str
+    at_s: float
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What is in the file."""
+
+    drains: tuple[Drain, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    answers: Mapping[str, Kept] = field(default_factory=dict)
+
+
+def encode(orders: Orders, at: Clocks) -> str:
+    """Return the file's text."""
+    answers = {key: asdict(kept) for key, kept in orders.answers.items() if at.monotonic_s - kept.at_s < KEPT_S}
+    document = {
+        "format": FORMAT,
+        "clocks": asdict(at),
+        "drains": [asdict(drain) for drain in orders.drains],
+        "overrides": [asdict(one) | {"level": one.level and one.level.name} for one in orders.overrides],
+        "answers": answers,
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def decode(text: str, now: Clocks) -> Orders:
+    """Return the orders with their times on the present clock; ValueError if the text is not what `encode` writes."""
+    try:
+        document = json.loads(text)
+        if document["format"] != FORMAT:
+            message = f"format {document['format']!r} is not {FORMAT}"
+            raise ValueError(message)
+        saved = Clocks(**document["clocks"])
+        shift_s = 0.0
+        if saved.boot != now.boot:
+            shift_s = now.monotonic_s - max(now.wall_s - saved.wall_s, 0.0) - saved.monotonic_s
+        return Orders(
+            tuple(_shifted(_drain(one), shift_s) for one in document["drains"]),
+            tuple(_shifted(_override(one), shift_s) for one in document["overrides"]),
+            {
+                key: Kept(str(one["digest"]), _finite(one["at_s"]) + shift_s, dict(one["body"]))
+                for key, one in document["answers"].items()
+            },
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        message = f"not a file of orders: {error!r}"
+        raise ValueError(message) from error
+
+
+def _drain(value: dict[str, Any]) -> Drain:
+    return Drain(**value | {name: kind(value[name]) for name, kind in _DRAIN.items()})
+
+
+def _override(value: dict[str, Any]) -> Override:
+    level = None if value["level"] is None else Level[value["level"]]
+    state = None if value["state"] is None else State(value["state"])
+    if (level is None) is (state is None):
+        message = "not a file of orders: an override has a level or a state"
+        raise ValueError(message)
+    return Override(**value | {"kind": OverrideKind(value["kind"]), "level": level, "state": state})
+
+
+def _finite(value: Any) -> float:
+    # JSON as Python reads it knows NaN, and a time that is NaN never comes
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        message = "not a file of orders: a time is not a number"
+        raise ValueError(message)
+    return float(value)
+
+
+def _shifted(order: T, shift_s: float) -> T:
+    times: dict[str, Any] = {}
+    for one in fields(order):
+        value = getattr(order, one.name)
+        if one.name.endswith("_s") and value is not None:
+            times[one.name] = _finite(value) + shift_s
+    return replace(order, **times)
+
+
+def load(path: Path, now: Clocks) -> tuple[Orders, str]:
+    """Return the orders, and why they cannot be read (empty = they can; a file that is not there holds none)."""
+    try:
+        return decode(path.read_text(encoding="utf-8"), now), ""
+    except FileNotFoundError:
+        return Orders(), ""
+    except (OSError, ValueError) as error:
+        return Orders(), f"{path}: {error}"

@@ -1,0 +1,297 @@
+"""The desk of orders on a real file: what is kept, what a restart finds, what a broken disk does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from anycastd.api.ports import OrderDone, OrderRequest
+from anycastd.model.decision import Level
+from anycastd.model.operator import After, DrainPhase, DrainScope, OverrideKind, State
+from anycastd.model.status import Alarm
+from anycastd.resources.orders import DrainCommand, Lasting, OrderCommand, OverrideCommand, Undo
+from anycastd.resources.refusal import Code, Refused
+from anycastd.runtime import memory_file, orders_file
+from anycastd.runtime.alarms import Reported
+from anycastd.runtime.freeze_file import FreezeFile
+from anycastd.runtime.memory_file import Clocks
+from anycastd.runtime.order_desk import OrderDesk
+from tests.unit.runtime.order_world import order_desk
+from tests.unit.runtime.world import A, B, World
+
+
+def lasting(*, forced: bool = False, reason: str = "work", expires_in_s: float | None = None) -> Lasting:
+    return Lasting(owner="ann", reason=reason, forced=forced, expires_in_s=expires_in_s)
+
+
+def pop(*, forced: bool = False, expires_in_s: float | None = None) -> DrainCommand:
+    return DrainCommand(scope=DrainScope.POP, lasting=lasting(forced=forced, expires_in_s=expires_in_s))
+
+
+async def order(desk: OrderDesk, command: OrderCommand, **more: object) -> OrderDone:
+    done = await desk.change(OrderRequest(command=command, owner="ann", **more))  # type: ignore[arg-type]
+    assert isinstance(done, OrderDone), done
+    return done
+
+
+async def refusal(desk: OrderDesk, command: OrderCommand, **more: object) -> Refused:
+    refused = await desk.change(OrderRequest(command=command, owner="ann", **more))  # type: ignore[arg-type]
+    assert isinstance(refused, Refused), refused
+    return refused
+
+
+async def looked(desk: OrderDesk, world: World, times: int = 1) -> None:
+    for _ in range(times):
+        world.settle()
+        await desk.look()
+        world.settle()
+
+
+async def test_a_forced_drain_is_led_through_its_phases_and_a_restart_finds_it(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(forced=True))
+    seen = []
+    for _ in range(14):
+        seen.append((desk.orders.drains[0].phase, world.control.levels[B]))
+        world.wait(60.0)
+        await looked(desk, world)
+    assert list(dict.fromkeys(phase for phase, _ in seen)) == [
+        DrainPhase.DEPREF,
+        DrainPhase.GSHUT,
+        DrainPhase.WITHDRAW,
+        DrainPhase.LINGER,
+        DrainPhase.DRAINED,
+    ]
+    levels = [level for _, level in seen]
+    assert levels == sorted(levels, reverse=True)
+    assert world.control.levels[B] is Level.WITHDRAWN
+    again, _ = order_desk(tmp_path, world)
+    assert again.orders.drains == desk.orders.drains
+    await order(again, Undo(again.orders.drains[0].id, is_drain=True))
+    assert world.control.levels[B] is Level.DEPREF
+    assert orders_file.load(tmp_path / "orders.json", memory_file.clocks())[0].drains == ()
+
+
+async def test_without_force_the_drain_rests_in_its_phase_only_where_nothing_may_leave(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop())
+    for _ in range(6):
+        world.wait(120.0)
+        await looked(desk, world)
+    # A may leave by its configuration, and B is held where it is
+    assert world.control.levels == {A: Level.WITHDRAWN, B: Level.DEPREF}
+
+
+async def test_a_dry_run_tells_and_changes_nothing(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    done = await order(desk, pop(), dry_run=True)
+    assert f"{B}: NORMAL -> DEPREF" in done.changes
+    assert any(words.startswith(f"{B}: stays at DEPREF, nobody to ask") for words in done.changes)
+    assert desk.orders.drains == ()
+    assert world.control.levels[B] is Level.NORMAL
+    assert not (tmp_path / "orders.json").exists()
+
+
+async def test_a_second_order_renews_the_first_and_keeps_its_phase(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    first = await order(desk, pop())
+    await looked(desk, world)
+    phase = desk.orders.drains[0].phase
+    again = await order(desk, pop(forced=True, expires_in_s=60.0))
+    (drain,) = desk.orders.drains
+    assert (again.id, drain.phase, drain.forced) == (first.id, phase, True)
+
+
+async def test_an_idempotency_key_gets_the_same_answer_also_after_a_restart(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    done = await order(desk, pop(), key="k1", digest="d1")
+    again, _ = order_desk(tmp_path, world)
+    replayed = await order(again, pop(), key="k1", digest="d1")
+    assert (replayed.id, replayed.replayed) == (done.id, True)
+    assert (await refusal(again, pop(), key="k1", digest="d2")).first.code is Code.KEY_REUSED
+
+
+async def test_orders_end_by_themselves(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(expires_in_s=5.0))
+    await order(
+        desk,
+        OverrideCommand(kind=OverrideKind.TUNNEL, name="eu/a", state=State.DOWN, lasting=lasting(expires_in_s=9.0)),
+    )
+    world.now_s += 6.0
+    await looked(desk, world)
+    assert (len(desk.orders.drains), len(desk.orders.overrides)) == (0, 1)
+    world.now_s += 6.0
+    await looked(desk, world)
+    assert desk.orders.overrides == ()
+    assert json.loads((tmp_path / "orders.json").read_text())["overrides"] == []
+
+
+async def test_what_cannot_be_meant_is_refused_with_the_rule(tmp_path: Path) -> None:
+    desk, _ = order_desk(tmp_path)
+    tunnel = DrainCommand(scope=DrainScope.TUNNEL, name="eu/c", lasting=lasting())
+    missing = await refusal(desk, tunnel)
+    assert (missing.first.code, missing.first.status) == (Code.ORDER_TARGET, 404)
+    assert "eu/" in missing.first.message
+    assert (await refusal(desk, replace(tunnel, name="eu/a", after=After.RESET))).first.status == 422
+    assert (
+        await refusal(desk, DrainCommand(scope=DrainScope.POP, lasting=lasting(forced=True, reason="")))
+    ).first.status == 422
+    assert (await refusal(desk, Undo("drain-0", is_drain=True))).first.code is Code.ORDER_NOT_FOUND
+    out = OverrideCommand(kind=OverrideKind.PREFIX, name=str(B), level=Level.WITHDRAWN, lasting=lasting())
+    guarded = await refusal(desk, out)
+    assert (guarded.first.code, guarded.first.status) == (Code.WITHDRAW_GUARD, 409)
+    await order(desk, DrainCommand(scope=DrainScope.REGION, name="eu", lasting=lasting()))
+    last = await refusal(desk, DrainCommand(scope=DrainScope.BACKEND, name="us/web-1", lasting=lasting()))
+    assert (last.first.code, last.first.status) == (Code.ANNOUNCE_WHEN, 409)
+    assert {refused.message.partition(" ")[0] for refused in last.refusals} == {str(A), str(B)}
+
+
+async def test_a_drained_backend_whose_connections_are_to_be_reset_is_flushed_when_it_is_drained(
+    tmp_path: Path,
+) -> None:
+    desk, world = order_desk(tmp_path)
+    command = DrainCommand(scope=DrainScope.BACKEND, name="eu/web-1", after=After.RESET, lasting=lasting())
+    await order(desk, command)
+    assert world.nft.flushed == []
+    await looked(desk, world, 2)
+    assert desk.orders.drains[0].phase is DrainPhase.DRAINED
+    assert len(world.nft.flushed) == 1
+
+
+async def test_a_file_that_cannot_be_read_freezes_and_one_that_can_again_thaws(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(forced=True))
+    good = (tmp_path / "orders.json").read_text()
+    (tmp_path / "orders.json").write_text(good[:-40])
+    reported = Reported()
+    broken, _ = order_desk(tmp_path, world, reported=reported)
+    assert "not a file of orders" in broken.orders.hold or "orders.json" in broken.orders.hold
+    assert [alarm for alarm, _ in reported.details] == [Alarm.ORDERS_UNREAD]
+    assert world.control.levels[B] is Level.DEPREF
+    assert (await refusal(broken, pop())).first.status == 503
+    (tmp_path / "orders.json").write_text(good)
+    await looked(broken, world)
+    assert broken.orders.hold == ""
+    assert [drain.id for drain in broken.orders.drains] == [drain.id for drain in desk.orders.drains]
+    assert reported.details == {}
+
+
+async def test_what_cannot_be_written_is_not_done(tmp_path: Path) -> None:
+    reported = Reported()
+    desk, world = order_desk(tmp_path, reported=reported)
+    (tmp_path / "orders.new").mkdir()
+    refused = await refusal(desk, pop(), key="k", digest="d")
+    assert (refused.first.status, desk.orders.drains) == (503, ())
+    assert world.control.levels[B] is Level.NORMAL
+    assert [alarm for alarm, _ in reported.details] == [Alarm.STATE_NOT_SAVED]
+    (tmp_path / "orders.new").rmdir()
+    await order(desk, pop(), key="k", digest="d")
+
+
+async def test_a_touched_file_freezes_and_its_going_thaws(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    (tmp_path / "freeze").touch()
+    await looked(desk, world)
+    assert desk.orders.hold == "no reason given (nobody named)"
+    (tmp_path / "freeze").write_text(json.dumps({"owner": "bob", "reason": "incident", "eips": True}))
+    await looked(desk, world)
+    assert desk.orders.hold == "incident (bob)"
+    assert (await refusal(desk, pop())).first.code is Code.FROZEN
+    (tmp_path / "freeze").unlink()
+    await looked(desk, world)
+    assert desk.orders.hold == ""
+
+
+async def test_a_frozen_drain_rests_in_its_phase(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(forced=True))
+    (tmp_path / "freeze").touch()
+    await looked(desk, world)
+    phase, said = desk.orders.drains[0].phase, len(world.speaker.said)
+    world.wait(3600.0)
+    await looked(desk, world, 3)
+    assert desk.orders.drains[0].phase is phase
+    assert len(world.speaker.said) == said
+
+
+def at(monotonic_s: float, wall_s: float, boot: str = "b1") -> Clocks:
+    return Clocks(boot, monotonic_s, wall_s)
+
+
+def test_a_freeze_ends_by_monotonic_time_whatever_the_wall_clock_does(tmp_path: Path) -> None:
+    path = tmp_path / "freeze"
+    path.write_text(json.dumps({"until_unix_s": 1_000_060.0}))
+    file = FreezeFile(path)
+    assert file.look(at(500.0, 1_000_000.0)) is not None
+    # a day forward, and back
+    assert file.look(at(559.0, 1_086_400.0)) is not None
+    assert file.look(at(559.5, 913_600.0)) is not None
+    assert file.look(at(560.5, 1_000_000.0)) is None
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[1]", '{"until_unix_s": NaN}', '{"until_unix_s": "soon"}', "\x00"])
+def test_whatever_is_in_the_file_it_freezes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "freeze").write_text(text)
+    freeze = FreezeFile(tmp_path / "freeze").look(at(500.0, time.time()))
+    assert freeze is not None
+    assert freeze.expires_s is None
+
+
+def test_a_file_that_may_not_be_read_freezes_too(tmp_path: Path) -> None:
+    (tmp_path / "freeze").mkdir()
+    assert FreezeFile(tmp_path / "freeze").look(at(500.0, time.time())) is not None
+
+
+def test_times_of_orders_keep_over_a_restart_and_are_shifted_by_a_reboot(tmp_path: Path) -> None:
+    asyncio.run(_write(tmp_path))
+    text = (tmp_path / "orders.json").read_text()
+    now = memory_file.clocks()
+    ends_s = orders_file.decode(text, now).drains[0].expires_s
+    assert ends_s is not None
+    # the wall clock stepped by an hour on the same boot: nothing moves
+    stepped = orders_file.decode(text, replace(now, wall_s=now.wall_s + 3600.0)).drains[0].expires_s
+    assert stepped == ends_s
+    # another boot, two minutes later, whose clock began anew
+    saved = Clocks(**json.loads(text)["clocks"])
+    later = orders_file.decode(text, Clocks("another", 30.0, saved.wall_s + 120.0)).drains[0].expires_s
+    assert later == pytest.approx(30.0 + ends_s - saved.monotonic_s - 120.0)
+
+
+async def _write(directory: Path) -> None:
+    desk, _ = order_desk(directory)
+    await order(desk, pop(expires_in_s=600.0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("clocks"),
+        lambda d: d.update(format=2),
+        lambda d: d["drains"][0].update(phase="AWAY"),
+        lambda d: d["drains"][0].update(expires_s=float("nan")),
+        lambda d: d["drains"][0].update(more=1),
+        lambda d: d.update(drains=7),
+    ],
+)
+def test_another_text_is_not_taken_for_orders(tmp_path: Path, change: object) -> None:
+    asyncio.run(_write(tmp_path))
+    document = json.loads((tmp_path / "orders.json").read_text())
+    change(document)  # type: ignore[operator]
+    (tmp_path / "orders.json").write_text(json.dumps(document))
+    found, why = orders_file.load(tmp_path / "orders.json", memory_file.clocks())
+    assert found.drains == ()
+    assert str(tmp_path / "orders.json") in why
+
+
+def test_a_daemon_that_may_not_read_its_orders_says_so(tmp_path: Path) -> None:
+    (tmp_path / "orders.json").mkdir()
+    _, why = orders_file.load(tmp_path / "orders.json", memory_file.clocks())
+    assert os.strerror(21) in why
