@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+
 from anycastd.model.journal import EntryKind
 from anycastd.model.probe import Why
 from anycastd.runtime.follow import Followed
@@ -86,4 +89,14 @@ def test_alarms_reloads_start_and_stop_are_noted() -> None:
         ("reload", "9f3c", "refused", ""),
         ("stop", "fra", "hand over", ""),
     ]
-    assert ADDRESSES_NAMED < 100
+
+
+def test_of_many_eips_that_move_together_the_first_are_named_and_the_rest_counted() -> None:
+    world, noted = World(), Noted()
+    world.answer("")
+    moved = replace(world.notes.moves[-1], addresses=tuple(IPv4Address(0xCB007100 + n) for n in range(30, 0, -1)))
+    Scribe(noted).moved(moved)
+    (one,) = noted.entries
+    assert one.subject == "203.0.113.1"
+    assert "(EIPs: 203.0.113.1, 203.0.113.2, " in one.detail
+    assert one.detail.endswith(f"203.0.113.10 and {30 - ADDRESSES_NAMED} more)")
