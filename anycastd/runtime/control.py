@@ -3,16 +3,16 @@
     probe result -> verdict -> health view -> path and decision -> wanted -> diff with observed -> actions -> observed
 
 `on_result` is the fast way: one region, and the prefixes it touches. `on_due` decides what waited for its time.
-`on_observed` follows a change of what ExaBGP or the kernel hold. `step` goes the whole way over everything, at each
-tick. All are level-triggered: what was missed, lost or refused shows up as a difference the next time. Many prefixes
-at once are taken a bite at a time, so that the next result never waits for all of them. The only clock is `now_s`.
+`on_observed` follows a change of what ExaBGP or the kernel hold. `step` goes the whole way over everything, at a tick.
+All are level-triggered: what was missed or lost shows up the next time. Many prefixes are taken a bite at a time, so
+that the next result waits for none of them. The only clock is `now_s`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from anycastd.model.address import Prefix, RegionName
+from anycastd.model.address import Prefix
 from anycastd.model.bgp import Routes
 from anycastd.model.decision import Decision, Level, Memory
 from anycastd.model.operator import Interventions
@@ -23,6 +23,7 @@ from anycastd.policy.snapshot import Snapshot
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.backlog import BITE, Backlog
 from anycastd.runtime.beliefs import Beliefs
+from anycastd.runtime.doubts import Doubts
 from anycastd.runtime.due import Due
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
@@ -49,13 +50,11 @@ class Control:
         self._probes, self._record, self._wake = probes, record, wake
         self.announcer = Announcer(bgp, record.acted)
         self.forwarder = Forwarder(kernel, nft, record)
-        self.beliefs, self._backlog, self._due = Beliefs(config, now_s), Backlog(), Due()
+        self.beliefs, self._backlog, self._due, self._doubts = Beliefs(config, now_s), Backlog(), Due(), Doubts()
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
-        self.adopted = self.stopping = False
-        self.orders = Interventions()
-        self.config = config
+        self.adopted, self.stopping, self.orders = False, False, Interventions()
         self._configure(config, {}, now_s)
 
     def configure(self, config: Config, now_s: float) -> None:
@@ -97,16 +96,24 @@ class Control:
             self._probes.pending(result.check, verdict.after.is_pending)
         if verdict.after.health is verdict.before.health:
             return
-        only = frozenset[RegionName]() if verdict.region is None else frozenset({verdict.region})
-        changed = self.beliefs.refresh(now_s, only)
+        self._doubts.add(verdict.region, result.ended_s)
+        self._look(now_s)
+        self._record.verdict(verdict)
+
+    def _look(self, now_s: float) -> None:
+        """Look at the regions that verdicts are about, and act, now or when they have rested."""
+        if (doubted := self._doubts.take(self.config.regions, now_s)) is None:
+            if (next_s := self._doubts.next_s()) is not None:
+                self._wake(next_s)
+            return
+        changed = self.beliefs.refresh(now_s, doubted.regions)
         self.forwarder.act(self.beliefs, now_s)
         if len(changed) <= BITE:
-            self._decide(dict.fromkeys(changed, result.ended_s), now_s)
+            self._decide(dict.fromkeys(changed, doubted.seen_s), now_s)
         else:
-            self._backlog.add(self.beliefs.worst_first(changed), result.ended_s)
+            self._backlog.add(self.beliefs.worst_first(changed), doubted.seen_s)
             self._decide(self._backlog.bite(), now_s, many=True)
             self._wake(now_s)
-        self._record.verdict(verdict)
 
     def on_observed(self, now_s: float, prefixes: Collection[Prefix] | None = None) -> None:
         """Follow a change of what is observed, of these prefixes or of any: take over, decide, put right."""
@@ -125,6 +132,7 @@ class Control:
 
     def on_due(self, now_s: float) -> None:
         """Decide a bite of what waits or has fallen due; with nothing waiting any more, compare a bite of routes."""
+        self._look(now_s)
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
         if suspect_until_s is not None and suspect_until_s <= now_s:
             self._backlog.add(self.beliefs.refresh(now_s, frozenset()), now_s)
