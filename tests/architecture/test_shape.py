@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_file_where_the_stages_meet_stays_readable() -> None:
 def test_only_the_supervisor_catches_everything() -> None:
     broad = []
     for module in modules():
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.ExceptHandler):
                 caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {""}
                 if caught & {"", "Exception", "BaseException"}:
@@ -70,7 +71,7 @@ def test_every_module_says_what_it_is_and_reads_annotations_late() -> None:
 def test_names_say_what_a_thing_is() -> None:
     wrong = []
     for module in modules():
-        names = {node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
+        names = {node.name for node in module.nodes if isinstance(node, ast.ClassDef)}
         names |= {function.name for function in module.functions()} | {module.path.stem}
         wrong += [f"{module.where}: {name}" for name in names - ALLOWED_NAMES if FORBIDDEN_IN_NAMES.search(name)]
     assert wrong == []
@@ -81,15 +82,21 @@ def test_nothing_is_left_to_be_done() -> None:
     assert left == []
 
 
+@cache
+def given() -> frozenset[str]:
+    """Return the names of the reasons that the program uses.
+
+    The page of reasons (telemetry/reasons.py) and the enum itself give none.
+    """
+    return frozenset(
+        node.attr
+        for module in modules()
+        if module.where not in ("model/decision.py", "telemetry/reasons.py")
+        for node in module.nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason"
+    )
+
+
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda reason: reason.value)
 def test_every_reason_is_given_by_somebody(reason: Reason) -> None:
-    """The page of reasons (telemetry/reasons.py) and the enum itself give none."""
-    ours = [m for m in modules() if m.where not in ("model/decision.py", "telemetry/reasons.py")]
-    givers = [
-        module.where
-        for module in ours
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.Attribute) and node.attr == reason.name
-        if isinstance(node.value, ast.Name) and node.value.id == "Reason"
-    ]
-    assert givers, f"{reason} is given by nobody"
+    assert reason.name in given()
