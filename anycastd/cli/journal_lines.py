@@ -64,4 +64,6 @@ def whole_lines(one: Json, *, colour: bool) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    if value is None or value == []:
+        return "none"
     return f"{value:.3f}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from anycastd.errors import AnycastdError
 from anycastd.model.checks import Trust
@@ -27,6 +28,9 @@ def context_of(trust: Trust) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     elif trust.ca_file is None:
         context.set_default_verify_paths()
+        if not _has_authorities():
+            # without them every certificate is refused, which would look like the fault of whoever shows it
+            raise TrustError(CA_FILE, "the system's certificates", "there are none; install ca-certificates")
     else:
         try:
             context.load_verify_locations(trust.ca_file)
@@ -35,6 +39,12 @@ def context_of(trust: Trust) -> ssl.SSLContext:
     if trust.cert_file is not None:
         _own(context, trust.cert_file, trust.key_file or trust.cert_file)
     return context
+
+
+def _has_authorities() -> bool:
+    paths = ssl.get_default_verify_paths()
+    # what is not there is None, which the types do not say
+    return bool(paths.cafile) or (bool(paths.capath) and any(Path(paths.capath).iterdir()))
 
 
 def _own(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:

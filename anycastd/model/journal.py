@@ -22,6 +22,7 @@ class EntryKind(StrEnum):
     SPEAKER = "speaker"
     ALARM = "alarm"
     ALARM_CLEARED = "alarm_cleared"
+    ORDER = "order"
     RELOAD = "reload"
     START = "start"
     STOP = "stop"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
+from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.model.decision import Level
 from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Interventions, Override, OverrideKind, State
@@ -202,7 +203,7 @@ def _override(
 
 
 def _until(expires_s: float | None, now_s: float) -> str:
-    return "until it is undone" if expires_s is None else f"for {expires_s - now_s:.0f} s"
+    return "until it is undone" if expires_s is None else f"for {duration_text(round(expires_s - now_s))}"
 
 
 def expired(orders: Interventions, config: Config, now_s: float) -> tuple[Interventions, tuple[str, ...]]:

@@ -198,6 +198,7 @@ class App:
 
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed
+        self.orders.on_changed = self.scribe.ordered
         self.scribe.health = lambda: self.control.beliefs.view
         self.scribe.start(self.config.pop.name, __version__, self.config.digest)
         self.supervisor.start("journal", self.journal.run)

@@ -53,6 +53,8 @@ class OrderDesk:
         self.carried: dict[str, Carried] = {}
         self.orders = self._read(memory_file.clocks())
         """Those in force."""
+        self.on_changed: Callable[[Interventions, Interventions, str], None] | None = None
+        """Is told of each change, and who or what ended that which is gone."""
         self._control: Control
         self._measure: Callable[[Drain, Mapping[str, float]], Carried]
 
@@ -95,7 +97,7 @@ class OrderDesk:
             ):
                 stepped = after
             if stepped != self.orders:
-                self._apply(stepped)
+                self._apply(stepped, "; ".join(gone))
 
     def _look_at_disk(self) -> Freeze | None:
         now = memory_file.clocks()
@@ -125,9 +127,11 @@ class OrderDesk:
         self._reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
         return True
 
-    def _apply(self, orders: Interventions) -> None:
+    def _apply(self, orders: Interventions, ended_by: str) -> None:
         before, self.orders = self.orders, orders
         self._tell(before, orders)
+        if self.on_changed is not None:
+            self.on_changed(before, orders, ended_by)
         now_s = self.clocks().now_s
         for drain in orders.drains:
             was = next((one.phase for one in before.drains if one.id == drain.id), None)
@@ -212,7 +216,7 @@ class OrderDesk:
             owner = planned.order.owner if planned.order else request.owner
             reason = planned.order.reason if planned.order else ""
             log_event(log, "ordered", level=logging.WARNING, order=id_, owner=owner, detail=words, why=reason)
-        self._apply(planned.after)
+        self._apply(planned.after, f"by {request.owner}")
         return OrderDone(id_, planned.changes)
 
     async def close(self) -> None:

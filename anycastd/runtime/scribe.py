@@ -12,8 +12,10 @@ from anycastd.model.eip import Eip, Placement
 from anycastd.model.health import BackendView, HealthView, RegionView, TunnelView
 from anycastd.model.journal import EntryKind
 from anycastd.model.nft import BUCKETS
+from anycastd.model.operator import Interventions
 from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
+from anycastd.resources.order_changes import order_changes
 from anycastd.runtime.beliefs import Verdict
 
 ADDRESSES_NAMED = 10
@@ -135,6 +137,11 @@ class Scribe:
     def alarm_cleared(self, alarm: str, subject: str) -> None:
         """Note an alarm that stands no more."""
         self._journal.note(EntryKind.ALARM_CLEARED, subject, after="cleared", reason=alarm)
+
+    def ordered(self, before: Interventions, after: Interventions, ended_by: str) -> None:
+        """Note drains, overrides and a freeze that began, changed or ended."""
+        for one in order_changes(before, after, ended_by):
+            self._journal.note(EntryKind.ORDER, one.subject, before=one.before, after=one.after, detail=one.detail)
 
     def reload(self, digest: str, *, applied: bool, detail: str) -> None:
         """Note a reload and what it changed, or why it was refused."""

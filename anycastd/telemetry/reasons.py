@@ -437,6 +437,9 @@ ENTRIES: Mapping[EntryKind, Meaning] = {
     EntryKind.SPEAKER: Meaning("ExaBGP was started, taken over, found wedged, or ended."),
     EntryKind.ALARM: Meaning("An alarm was raised; the reason is its name."),
     EntryKind.ALARM_CLEARED: Meaning("An alarm stands no more."),
+    EntryKind.ORDER: Meaning(
+        "A drain, override or freeze began, went on to its next phase or ended; the detail says who and why."
+    ),
     EntryKind.RELOAD: Meaning("A new configuration was applied or refused; the detail says what changed, or why not."),
     EntryKind.START: Meaning("The daemon began its work."),
     EntryKind.STOP: Meaning("The daemon was told to leave (SIGTERM) or to hand over (SIGUSR2)."),

@@ -11,6 +11,10 @@ from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.checks import FileCheck, HttpsCheck, LinkCheck, TimedCheck, TlsCheck
 from anycastd.model.checks import Resolver
 from anycastd.model.dns import Rcode, Transport, Truncated, canonical
+from anycastd.model.topology import Launch
+
+_HIDDEN = ("/tmp/", "/var/tmp/", "/home/", "/root/", "/run/user/")
+"""What PrivateTmp= and ProtectHome= of the unit take away."""
 
 
 def dns(found: Findings) -> None:
@@ -99,4 +103,18 @@ def ages(found: Findings) -> None:
         found.error(("resolver", "min_ttl"), what)
 
 
-RULES = (dns, tls, targets, reachable, ages, programs)
+def hidden(found: Findings) -> None:
+    """Under anycastd.service some directories are not those of the machine: what is put there is never seen."""
+    if found.root.bgp.launch is not Launch.SERVICE:
+        return
+    for path, section in sections(found):
+        named = [] if section.file is None else [((*path, "file", "path"), section.file.path)]
+        if section.exec is not None and not section.exec.shell:
+            named += [((*path, "exec", "argv", number), word) for number, word in enumerate(section.exec.argv)]
+        for at, name in named:
+            if name.startswith(_HIDDEN):
+                found.warn(at, f"anycastd.service does not see the machine's {name}: it has a /tmp of its own and no "
+                               "homes (docs/checks.md)")  # fmt: skip
+
+
+RULES = (dns, tls, targets, reachable, ages, programs, hidden)

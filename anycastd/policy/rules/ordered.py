@@ -15,6 +15,8 @@ def override(facts: Facts, memory: Memory, draft: Draft) -> Draft:
         return draft
     draft = replace(draft, wanted=order.level, reason=Reason.OVERRIDDEN, hold=None, detail=order.detail)
     draft = draft.say("override", Reason.OVERRIDDEN, order.level, order.detail)
+    # what health hinted at before has no say
+    draft = replace(draft, would_change=(f"anycastd override clear {facts.spec.prefix} -> as health says",))
     return replace(draft, forced_to=_forced_to(order), waits_at=_waiting(order.level))
 
 
@@ -74,9 +76,12 @@ def _level_at(order: NeighborDrain, now_s: float) -> tuple[Level, Reason | None,
 
 def freeze(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """While frozen nothing that is announced changes; what was lost with ExaBGP or the machine is put back."""
-    if not facts.frozen or draft.level is memory.level:
+    if not facts.frozen:
         return draft
+    if draft.level is memory.level:
+        return replace(draft, would_change=("anycastd unfreeze",))
     if memory.was_lost and memory.level is Level.WITHDRAWN:
         return draft.say("freeze", draft.reason, draft.level, "lost, not withdrawn: to put it back is no change")
     evidence = f"it would be {draft.level.name}; frozen: {facts.frozen}"
-    return draft.hint("anycastd unfreeze").say("freeze", Reason.FROZEN, memory.level, evidence)
+    draft = replace(draft, would_change=("anycastd unfreeze",))
+    return draft.say("freeze", Reason.FROZEN, memory.level, evidence)

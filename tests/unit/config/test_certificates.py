@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from anycastd.config.load import examine
-from anycastd.model.checks import HttpOptions, TlsOptions
+from anycastd.config.trust import TrustError, context_of
+from anycastd.model.checks import HttpOptions, TlsOptions, Trust
+from anycastd.probes.tls.contexts import Contexts, TlsClient
 from tests.unit.config.places import SMALLEST
 from tests.unit.probes.certificates import openssl, own
 
@@ -104,3 +106,31 @@ def test_relative_names_begin_at_the_file(folder: Path) -> None:
     port = next(one for one in options if isinstance(one, TlsOptions))
     assert web.trust.files == tuple(str(folder / name) for name in ("ca.pem", "us.pem", "us.key"))
     assert port.trust.files == (str(folder / "both.pem"),)
+
+
+def test_a_machine_without_authorities_cannot_judge_a_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each server's certificate would be refused for our own fault, and the target taken for down."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "empty"))
+    with pytest.raises(TrustError, match="there are none; install ca-certificates"):
+        context_of(Trust())
+    client = TlsClient(Contexts(), Trust(), "www.example.net")
+    assert client.prepare() == (None, "TLS set-up: the system's certificates: there are none; install ca-certificates")
+    assert context_of(Trust(verify=False)).check_hostname is False
+
+
+def test_what_the_unit_hides_from_the_daemon_is_warned_of(tmp_path: Path) -> None:
+    text = f"""{SMALLEST}
+checks:
+  out: {{file: {{path: /tmp/maintenance}}}}
+  good: {{file: {{path: /run/anycastd/maintenance}}}}
+  home: {{exec: {{argv: [/bin/true, /home/ann/list]}}}}
+"""
+    file = tmp_path / "anycastd.yaml"
+    for bgp, wanted in (("", []), ("bgp: {launch: service}\n", ["checks.out.file.path", "checks.home.exec.argv[1]"])):
+        file.write_text(text + bgp, encoding="utf-8")
+        warned = [one for one in examine(str(file)).warnings if "does not see the machine's" in one.message]
+        assert [one.path for one in warned] == wanted

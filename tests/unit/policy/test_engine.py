@@ -9,7 +9,7 @@ import pytest
 
 from anycastd.model.decision import Decision, Level, Memory, Penalty, Reason, Truth
 from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers, WhenDegraded
-from anycastd.policy.draft import Facts
+from anycastd.policy.draft import Facts, Order
 from anycastd.policy.engine import RULES, decide
 from anycastd.policy.rules.returning import return_hold_s
 
@@ -210,3 +210,11 @@ def test_a_decision_says_what_would_change_it() -> None:
     assert decision.would_change == ("fine for another 240 s -> NORMAL",)
     decision, _ = run(STAY, SERVING, Truth.FALSE, NOW_S)
     assert decision.would_change == ("enough usable again -> announced, first depreferenced",)
+
+
+def test_while_something_is_ordered_only_its_end_would_change_a_decision() -> None:
+    forced = decide(facts(Truth.FALSE, override=Order(Level.DEPREF, forced=False, detail="by ann")), SERVING)[0]
+    assert forced.would_change == (f"anycastd override clear {STAY.prefix} -> as health says",)
+    for condition in (Truth.TRUE, Truth.FALSE):
+        frozen = decide(facts(condition, frozen="incident"), SERVING)[0]
+        assert (frozen.level, frozen.would_change) == (Level.NORMAL, ("anycastd unfreeze",))

@@ -13,6 +13,7 @@ import pytest
 
 from anycastd.api.ports import OrderDone, OrderRequest
 from anycastd.model.decision import Level
+from anycastd.model.journal import EntryKind
 from anycastd.model.operator import After, DrainPhase, DrainScope, OverrideKind, State
 from anycastd.model.status import Alarm
 from anycastd.resources.orders import DrainCommand, Lasting, OrderCommand, OverrideCommand, Undo
@@ -22,6 +23,8 @@ from anycastd.runtime.alarms import Reported
 from anycastd.runtime.freeze_file import FreezeFile
 from anycastd.runtime.memory_file import Clocks
 from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.scribe import Scribe
+from tests.unit.journal_world import Noted
 from tests.unit.runtime.order_world import order_desk
 from tests.unit.runtime.world import A, B, World
 
@@ -295,3 +298,34 @@ def test_a_daemon_that_may_not_read_its_orders_says_so(tmp_path: Path) -> None:
     (tmp_path / "orders.json").mkdir()
     _, why = orders_file.load(tmp_path / "orders.json", memory_file.clocks())
     assert os.strerror(21) in why
+
+
+async def test_the_journal_has_every_order_its_phases_who_ordered_it_and_who_ended_it(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    noted = Noted()
+    desk.on_changed = Scribe(noted).ordered
+    done = await order(desk, pop(forced=True))
+    assert done.changes == ("pop is drained, forced, for 24h",)
+    await looked(desk, world)
+    await looked(desk, world)
+    await order(desk, Undo(desk.orders.drains[0].id, is_drain=True))
+    await order(desk, OverrideCommand(kind=OverrideKind.TUNNEL, name="eu/a", state=State.DOWN, lasting=lasting()))
+    world.wait(3601.0)
+    await looked(desk, world)
+    (tmp_path / "freeze").touch()
+    await looked(desk, world)
+    (tmp_path / "freeze").unlink()
+    await looked(desk, world)
+    assert {one.kind for one in noted.entries} == {EntryKind.ORDER}
+    told = [(one.subject, one.before, one.after, one.detail) for one in noted.entries]
+    by = "by ann, forced: work"
+    assert told[0] == ("drain pop", "", "DEPREF", by)
+    assert told[1] == ("drain pop", "DEPREF", "GSHUT", by)
+    ended = told.index(("drain pop", told[-5][1], "ended", "by ann"))
+    assert [one[:3] for one in told[ended + 1 :]] == [
+        ("override tunnel eu/a", "", "down"),
+        ("override tunnel eu/a", "down", "ended"),
+        ("freeze", "", "frozen"),
+        ("freeze", "frozen", "unfrozen"),
+    ]
+    assert told[ended + 2][3] == "tunnel eu/a -> down: expired"
