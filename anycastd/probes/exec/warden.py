@@ -26,7 +26,8 @@ KEPT_BYTES = 512
 READ_BYTES = 65536
 NOT_STARTED = 127
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 1, 36, 47, 4
-_CHANGED = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# what whoever started the daemon has ignored is inherited, and what Python and the daemon changed
+_INHERITED = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -236,8 +237,8 @@ def _become(argv: list[str], env: dict[str, str], told: int, said: int) -> None:
         # a warden that is killed takes at least its direct children along
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-        for changed in _CHANGED:
-            signal.signal(changed, signal.SIG_DFL)
+        for inherited in _INHERITED:
+            signal.signal(inherited, signal.SIG_DFL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(said, 1)
         os.dup2(said, 2)

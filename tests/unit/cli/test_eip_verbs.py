@@ -19,7 +19,7 @@ from anycastd.cli.main import main
 from anycastd.model.eip import Bandwidth, Eip, EipId, Source
 from tests.unit import status_builder as build
 from tests.unit.cli.serving import served
-from tests.unit.cli.test_verbs import anycastd
+from tests.unit.cli.test_verbs import INTERRUPTIBLE, anycastd
 from tests.unit.daemon import Daemon
 from tests.unit.runtime.eip_world import ONE, World, bound_to, with_file
 
@@ -215,7 +215,7 @@ def test_a_list_of_many_pages(
 
 def test_watch_prints_what_changes_and_waits_for_a_daemon_that_is_away(verbs: Verbs) -> None:
     verbs.run("eip", "allocate", "203.0.113.10")
-    command = [sys.executable, "-m", "anycastd", "eip", "watch", "--socket", verbs.path]
+    command = [*INTERRUPTIBLE, sys.executable, "-m", "anycastd", "eip", "watch", "--socket", verbs.path]
     env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None

@@ -28,7 +28,7 @@ from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.store.journal_file import JournalFile
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
-from tests.unit.cli.test_verbs import anycastd
+from tests.unit.cli.test_verbs import INTERRUPTIBLE, anycastd
 from tests.unit.daemon import Daemon
 from tests.unit.journal_world import PREFIX, QUICK, Told, decision, made, note
 
@@ -175,7 +175,7 @@ def test_a_decision_that_the_rules_make_otherwise_now_is_told(tmp_path: Path) ->
 @pytest.mark.parametrize("verb", ["decisions", "events"])
 def test_new_ones_are_followed_as_they_come(file: Path, tmp_path: Path, verb: str) -> None:
     with living(tmp_path) as (socket, decide):
-        command = [sys.executable, "-m", "anycastd", verb, "--follow", "--socket", socket]
+        command = [*INTERRUPTIBLE, sys.executable, "-m", "anycastd", verb, "--follow", "--socket", socket]
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as reader:
             assert reader.stdout is not None

@@ -39,6 +39,9 @@ transit-a  64496  established  3 d 3 h  2/2 as wanted
 transit-b  64497  established  3 d 3 h  2/2 as wanted
 """
 
+INTERRUPTIBLE = ("env", "--default-signal=INT")
+"""Tests may have been started in the background, where a shell has SIGINT ignored."""
+
 
 def anycastd(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **environ}
@@ -134,7 +137,7 @@ def as_somebody_else(path: str) -> Iterator[None]:
 
 
 def test_watch_shows_the_page_again_until_interrupted(daemon: Daemon, path: str) -> None:
-    command = [sys.executable, "-m", "anycastd", "status", "--watch", "--socket", path]
+    command = [*INTERRUPTIBLE, sys.executable, "-m", "anycastd", "status", "--watch", "--socket", path]
     env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
