@@ -143,6 +143,10 @@ def _drain(
         message = f"connections of a {scope.value} are not reset by a drain: only those into a region or to a backend"
         return refused(Code.VALUE, 422, message, "after")
     known = next((one for one in orders.drains if (one.scope, one.name) == (scope, name)), None)
+    if known is not None and known.forced and not lasting.forced:
+        # else who may not force could prolong what somebody else forced
+        code = Code.WITHDRAW_GUARD if scope.is_announced else Code.ANNOUNCE_WHEN
+        return refused(code, 409, f"the drain of {known.what} is forced: --force with a reason renews it")
     phase = DrainPhase.DEPREF if scope.is_announced else DrainPhase.DRAINING
     first = Drain(
         id=new_id,
@@ -159,7 +163,7 @@ def _drain(
         known or first,
         owner=lasting.owner,
         reason=lasting.reason or (known.reason if known else ""),
-        forced=lasting.forced or (known is not None and known.forced),
+        forced=lasting.forced,
         after=command.after,
         expires_s=lasting.expires_s(config.operator.drain_expires_s, now_s),
     )

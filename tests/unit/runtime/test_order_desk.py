@@ -109,6 +109,10 @@ async def test_a_second_order_renews_the_first_and_keeps_its_phase(tmp_path: Pat
     again = await order(desk, pop(forced=True, expires_in_s=60.0))
     (drain,) = desk.orders.drains
     assert (again.id, drain.phase, drain.forced) == (first.id, phase, True)
+    told = await refusal(desk, pop(expires_in_s=86400.0))
+    assert told.first.status == 409
+    assert "forced" in str(told.first), "who may not force cannot prolong what is forced"
+    assert desk.orders.drains == (drain,)
 
 
 async def test_an_idempotency_key_gets_the_same_answer_also_after_a_restart(tmp_path: Path) -> None:
