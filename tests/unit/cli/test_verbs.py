@@ -244,6 +244,7 @@ def test_usage_errors_exit_64() -> None:
         done = anycastd(*arguments)
         assert done.returncode == 64, arguments
         assert done.stderr
+    assert "Did you mean 'status'?" in anycastd("statsu").stderr
 
 
 def test_version_names_the_distribution_and_refuses_the_other_project(tmp_path: Path) -> None:
