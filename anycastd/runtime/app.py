@@ -412,7 +412,7 @@ class App:
 
     async def _reload(self, expected_removals: int | None, *, dry_run: bool) -> ReloadOutcome:
         if not dry_run and (why := self.control.orders.hold):
-            held = f"frozen, and a new configuration could change announcements: {why}; anycastd unfreeze first"
+            held = f"frozen, and a new file could change announcements: {why}; anycastd unfreeze, then reload again"
             outcome = ReloadOutcome(False, problems=(held,))
             self._reload_ended(outcome, dry_run=False)
             return outcome
