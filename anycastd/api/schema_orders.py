@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from anycastd.api.shape import LevelName, Shape
 from anycastd.model.decision import Reason
@@ -11,11 +13,21 @@ from anycastd.model.operator import After, DrainPhase, DrainScope, OverrideKind,
 YEAR_S = 365 * 86400.0
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        message = "is one line without control characters: it is shown on terminals"
+        raise ValueError(message)
+    return text
+
+
+Line = Annotated[str, AfterValidator(_printable)]
+
+
 class LastingBody(Shape):
     """Why and how long (null = the configured time). `owner` is shown beside who asks."""
 
-    reason: str = Field(default="", max_length=256)
-    owner: str = Field(default="", max_length=64)
+    reason: Line = Field(default="", max_length=256)
+    owner: Line = Field(default="", max_length=64)
     expires_in_s: float | None = Field(default=None, gt=0, le=YEAR_S, allow_inf_nan=False)
     never_expires: bool = False
 

@@ -67,6 +67,8 @@ def write(path: Path, said: dict[str, Any]) -> None:
     new = path.with_suffix(".new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
+        # whatever the umask of who freezes: a daemon that may not read the file would know neither reason nor end
+        os.fchmod(descriptor, 0o644)
         os.write(descriptor, json.dumps(said).encode() + b"\n")
         os.fsync(descriptor)
     finally:
@@ -109,6 +111,11 @@ def _words(said: dict[str, Any]) -> str:
 def _on_disk(path: Path, act: Callable[[], object]) -> None:
     try:
         act()
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            message = f"{path.parent}: there is no such directory; say where the state is with --state-dir"
+            raise AskError(message, EX_CONFIG) from None
+        raise
     except OSError as error:
         code = EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG
         message = f"{path}: {error.strerror or error}"
@@ -121,10 +128,11 @@ def unfreeze(state_dir: str | None, socket_path: str | None, config_file: str | 
     """Let announcements follow health again, by the ordinary rules."""
     with told():
         path = _path(state_dir, config_file)
-        if not path.exists():
+        try:
+            _on_disk(path, path.unlink)
+        except FileNotFoundError:
             click.echo(f"nothing changed: there is no {path}")
             return
-        _on_disk(path, lambda: path.unlink(missing_ok=True))
         click.echo(f"{path} is removed")
         _confirm(socket_path, config_file, frozen=False)
 

@@ -32,7 +32,7 @@ class Announcer:
         self._eor_asked_s: dict[EndOfRib, float] = {}
         self._wanted: dict[NeighborName, dict[Prefix, Route]] = {}
         self._frozen: Frozen | None = None
-        self._held: Routes | None = None
+        self._held: dict[NeighborName, dict[Prefix, Route]] | None = None
         self._suspects = Backlog()
         self._sweep: Sweep | None = None
         self._sweep_again = False
@@ -84,7 +84,9 @@ class Announcer:
                 if prefix not in routes[name]:
                     every.pop(prefix, None)
             every.update(routes[name])
-        self._hold()
+        if self._frozen is not None and self._held is not None:
+            # not _hold(), which takes 10 ms with 10,000 prefixes, and this is done for each bite of 25
+            self._frozen.follow(self._held, self._wanted, changed)
 
     def act(self, changed: Collection[Prefix], now_s: float, *, many: bool) -> None:
         """Compare just these prefixes and say what differs: a failover does not wait for the rest."""

@@ -145,6 +145,7 @@ class App:
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         self.orders.begin(self.control, self.eips.carried_by)
+        self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)
         self._begin_journal()
@@ -159,9 +160,9 @@ class App:
         if self._reload_asked:
             self._reload_soon()
         end: End = await self._ending
-        if end is End.LEAVE and self.control.orders.hold:
+        if end is End.LEAVE and (held := await self.orders.holds()):
             # to leave would withdraw everything; ExaBGP goes on with what it was told
-            log_event(log, "leaving_frozen", level=logging.WARNING, detail=self.control.orders.hold)
+            log_event(log, "leaving_frozen", level=logging.WARNING, detail=held)
             end = End.HAND_OVER
         await self._end_as(end)
         return end
@@ -411,7 +412,7 @@ class App:
                 return await self._reload(expected_removals, dry_run=dry_run)
 
     async def _reload(self, expected_removals: int | None, *, dry_run: bool) -> ReloadOutcome:
-        if not dry_run and (why := self.control.orders.hold):
+        if not dry_run and (why := await self.orders.holds()):
             held = f"frozen, and a new file could change announcements: {why}; anycastd unfreeze, then reload again"
             outcome = ReloadOutcome(False, problems=(held,))
             self._reload_ended(outcome, dry_run=False)

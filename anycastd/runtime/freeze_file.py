@@ -7,7 +7,6 @@ read. An end that the file names is turned into monotonic time once, when the fi
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from anycastd.model.operator import Freeze
 from anycastd.runtime.memory_file import Clocks
 
 MAX_BYTES = 4096
+MAX_UNIX_S = 1e12
 Signature = tuple[int, int, int]
 
 
@@ -67,11 +67,17 @@ class FreezeFile:
 
 def _freeze(said: dict[str, Any], now: Clocks) -> Freeze:
     until, expires_s = said.get("until_unix_s"), None
-    if isinstance(until, int | float) and not isinstance(until, bool) and math.isfinite(until):
+    # a number of 400 digits is an OverflowError to isfinite(); both are no end
+    if isinstance(until, int | float) and not isinstance(until, bool) and abs(until) < MAX_UNIX_S:
         expires_s = now.monotonic_s + until - now.wall_s
     return Freeze(
-        owner=str(said.get("owner") or ""),
-        reason=str(said.get("reason") or ""),
+        owner=_line(said.get("owner")),
+        reason=_line(said.get("reason")),
         expires_s=expires_s,
         eips=said.get("eips") is True,
     )
+
+
+def _line(value: Any) -> str:
+    """Return a text that may be shown on a terminal and written to any file."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(value or ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from anycastd.model.address import NeighborName, Prefix
@@ -43,3 +43,15 @@ class Frozen:
             for name in names
         }
         return {name: {**self.kept.get(name, {}), **fresh[name]} for name in names}
+
+    def follow(self, held: dict[NeighborName, dict[Prefix, Route]], wanted: Routes, some: Iterable[Prefix]) -> None:
+        """Bring what `routes` made up to date with what is wanted of some prefixes; the rest costs nothing."""
+        for prefix in some:
+            if any(prefix in routes for routes in self.kept.values()):
+                continue
+            for name, routes in held.items():
+                route = wanted.get(name, {}).get(prefix)
+                if route is None:
+                    routes.pop(prefix, None)
+                else:
+                    routes[prefix] = route

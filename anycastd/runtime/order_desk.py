@@ -13,6 +13,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from anycastd.telemetry.logs import log_event
 
 EACH_S = 0.4
 """A freeze must be noticed within a second."""
+LOOK_WITHIN_S = 2.0
 ORDERS, FREEZE = "orders.json", "freeze"
 
 log = logging.getLogger("anycastd")
@@ -71,6 +73,8 @@ class OrderDesk:
     def begin(self, control: Control, measure: Callable[[Drain, Mapping[str, float]], Carried]) -> None:
         """Tell the control loop, before its first step, what is in force."""
         self._control, self._measure = control, measure
+        # what ended while no daemon ran, or a full disk kept in the file, must not come to life for a moment
+        self.orders, _ = expired(self.orders, control.config, self.clocks().now_s)
         control.take(self.orders, self.clocks().now_s)
 
     async def run(self) -> None:
@@ -78,6 +82,13 @@ class OrderDesk:
         while True:
             await self.look()
             await asyncio.sleep(EACH_S)
+
+    async def holds(self) -> str:
+        """Return why nothing may change, looked at just now: a freeze of a moment ago counts; "" = nothing holds."""
+        with suppress(TimeoutError):
+            # a disk that does not answer must not keep the daemon from its end
+            await asyncio.wait_for(self.look(), LOOK_WITHIN_S)
+        return self.orders.hold
 
     async def look(self) -> None:
         """Look once."""
@@ -208,7 +219,9 @@ class OrderDesk:
         before = self._answers
         if request.key is not None:
             body = {"id": id_, "changes": list(planned.changes)}
-            self._answers = {**before, request.key: Kept(request.digest, self.clocks().now_s, body)}
+            now_s = self.clocks().now_s
+            known = {key: kept for key, kept in before.items() if now_s - kept.at_s < orders_file.KEPT_S}
+            self._answers = {**known, request.key: Kept(request.digest, now_s, body)}
         if not await self._save(planned.after):
             self._answers = before
             return refused(Code.STORE, 503, f"{self._path} cannot be written, so nothing was changed")

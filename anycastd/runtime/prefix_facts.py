@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Protocol
 
 from anycastd.model.address import NeighborName, Prefix
@@ -84,9 +85,7 @@ def neighbor_drains(
     drained = orders.neighbors
     if not drained:
         return ()
-    others = [name for name in spec.neighbors if name not in drained]
-    truth, since_s = _announced(others, spec.prefix, bgp)
-    settled_at_s = None if since_s is None else since_s + config.operator.settled_s
+    truth, settled_at_s = others_have(config, drained, spec, bgp)
     found = []
     for name in spec.neighbors:
         if (drain := drained.get(name)) is not None:
@@ -94,6 +93,15 @@ def neighbor_drains(
             standing = Level.WITHDRAWN if route is None else level_of(config.neighbors[name], spec, route)
             found.append(NeighborDrain(name, order.level, order.forced, order.detail, standing, truth, settled_at_s))
     return tuple(found)
+
+
+def others_have(
+    config: Config, drained: Container[NeighborName], spec: PrefixSpec, bgp: BgpObserved
+) -> tuple[Truth, float | None]:
+    """Return whether a neighbor that is not drained has a prefix, and when it has been established long enough."""
+    others = [name for name in spec.neighbors if name not in drained]
+    truth, since_s = _announced(others, spec.prefix, bgp)
+    return truth, None if since_s is None else since_s + config.operator.settled_s
 
 
 def _announced(names: list[NeighborName], prefix: Prefix, bgp: BgpObserved) -> tuple[Truth, float | None]:

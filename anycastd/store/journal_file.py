@@ -172,7 +172,7 @@ class JournalFile:
         """Write entries, all or none; once it returns they survive the loss of power. `rest`: see REST_EACH."""
         entries, snapshots = [], []
         for count, note in enumerate(notes, start=1):
-            entries.append(note.entry)
+            entries.append(_storable(note.entry))
             if note.snapshot is not None:
                 text = json.dumps(encode(note.snapshot), separators=(",", ":"), allow_nan=False)
                 snapshots.append((note.entry.number, text))
@@ -270,6 +270,18 @@ class JournalFile:
             with suppress(sqlite3.Error):
                 self._db.close()
             self._db = None
+
+
+def _storable(entry: Entry) -> Entry:
+    """Return the entry with nothing that UTF-8 has no bytes for: one such text would hold up all that come after it."""
+    number, unix_s, kind, *texts = entry
+    if all(map(str.isascii, texts)):
+        return entry
+    return Entry(number, unix_s, kind, *map(_utf8, texts))
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _damage(message: str) -> sqlite3.DatabaseError:

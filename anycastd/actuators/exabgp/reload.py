@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -24,12 +24,15 @@ from anycastd.model.topology import Neighbor
 
 TAKES_WITHIN_S = 2.0
 LOOK_EACH_S = 0.1
+THAWED_EACH_S = 1.0
 TRIES = 2
 AGE_STEP_S = 1.0
 
 
 class Speaking(Protocol):
-    """What a reload needs of the speaker."""
+    """What a reload needs of the speaker. `is_held`: nothing that is announced may change."""
+
+    is_held: Callable[[], bool]
 
     @property
     def supervisor(self) -> Supervisor: ...
@@ -98,11 +101,20 @@ async def match(speaker: Speaking) -> None:
     try:
         wanted, running = supervisor.digest(supervisor.render(speaker.neighbors)), supervisor.state.config
         if wanted.partition("-")[0] != running.partition("-")[0]:
+            await _thawed(speaker)
             await speaker.reconfigure(speaker.neighbors)
         elif wanted != running:
             speaker.report(Degraded("settings", "ExaBGP runs with the settings of an earlier start"))
     except (ActuatorRejected, ActuatorTransient) as error:
         speaker.report(Degraded("configuration", str(error)))
+
+
+async def _thawed(speaker: Speaking) -> None:
+    """Wait while announcements are frozen: another set of neighbors would end sessions, and with them routes."""
+    while speaker.is_held():
+        speaker.report(Degraded("frozen", "announcements are frozen: ExaBGP keeps the neighbors of the daemon before"))
+        await asyncio.sleep(THAWED_EACH_S)
+    speaker.report(Degraded("frozen", ""))
 
 
 def _took(

@@ -107,6 +107,7 @@ class Speaker:
         self._stages: tuple[DeadManStage, ...] = ()
         self._configuring = asyncio.Lock()
         self._matching: asyncio.Task[None] | None = None
+        self.is_held: Callable[[], bool] = lambda: False
 
     # what the control loop uses
 

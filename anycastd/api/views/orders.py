@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anycastd.api.views.moments import Json, iso, span
-from anycastd.model.decision import Decision, Reason
+from anycastd.model.decision import Decision, Level, Reason
 from anycastd.model.operator import Carried, Drain, DrainPhase, DrainScope, Override
 from anycastd.model.status import Status
 from anycastd.policy.draining import next_step_s
@@ -41,6 +41,8 @@ def ends(status: Status, expires_s: float | None) -> str:
 
 
 def _held(status: Status, drain: Drain) -> Iterator[Json]:
+    if not drain.scope.is_announced:
+        return
     for view in status.prefixes.values():
         decision = view.decision
         if drain.scope is DrainScope.POP and decision.hold in _STANDS:
@@ -55,9 +57,15 @@ def _stays(status: Status, order: Drain, held: list[Json]) -> bool:
     """Return whether the drain gets no further by itself: no prefix may leave, or nothing may change at all."""
     if status.orders.hold:
         return True
+    if order.phase is DrainPhase.DRAINED:
+        return bool(held)
     if order.phase is not DrainPhase.DEPREF or not order.scope.is_announced:
         return False
-    mine = [v for v in status.prefixes.values() if order.scope is DrainScope.POP or order.name in v.carriers]
+    mine = [
+        v
+        for v in status.prefixes.values()
+        if (order.scope is DrainScope.POP and v.decision.level is not Level.WITHDRAWN) or order.name in v.carriers
+    ]
     final = [one for one in held if one["hold"] in (Reason.STATIC_GUARD.value, Reason.ONLY_NEIGHBOR.value)]
     return bool(mine) and len(final) == len(mine)
 
@@ -91,7 +99,7 @@ def drain(status: Status, order: Drain) -> Json:
         "quiet_for_s": quiet_s,
         "held": held,
         "stays": stays,
-        "done": order.phase is DrainPhase.DRAINED,
+        "done": order.phase is DrainPhase.DRAINED and not held,
         "text": _text(status, order, held),
     }
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
-from anycastd.model.journal import EntryKind, LostWhy
+from anycastd.model.journal import EntryKind, LostWhy, Wanted
+from anycastd.model.topology import JournalConfig
 from anycastd.runtime.journal import DAMAGED, JOURNAL, Journal
+from anycastd.store import journal_reading as reading
 from tests.unit.journal_world import QUICK, Told, made, running, until
 
 STORM = 8000
@@ -167,3 +169,13 @@ async def test_a_reader_is_woken_by_news_and_by_the_end(tmp_path: Path) -> None:
         world.journal.readers.end()
         assert await reader.wait(10.0)
         assert reader.ended
+
+
+async def test_a_text_that_utf8_cannot_hold_does_not_hold_up_what_comes_after_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.db", JournalConfig(), lambda subject, detail: None)
+    journal.note(EntryKind.CHECK, "a", detail="byte \udc80 of a name, \u00fc")
+    journal.note(EntryKind.CHECK, "b", detail="fine")
+    await journal.close()
+    with reading.opened(tmp_path / "journal.db") as db:
+        found = reading.page(db, Wanted(newest_first=False)).entries
+    assert [one.detail for one in found] == ["byte \\udc80 of a name, \u00fc", "fine"]

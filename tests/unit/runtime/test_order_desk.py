@@ -333,3 +333,50 @@ async def test_the_journal_has_every_order_its_phases_who_ordered_it_and_who_end
         ("freeze", "frozen", "unfrozen"),
     ]
     assert told[ended + 2][3] == "tunnel eu/a -> down: expired"
+
+
+@pytest.mark.parametrize("until", ["1" + "0" * 400, "-1" + "0" * 400, "1e308"])
+def test_an_end_that_no_clock_reaches_is_none_and_keeps_no_daemon_from_its_start(tmp_path: Path, until: str) -> None:
+    (tmp_path / "freeze").write_text(f'{{"until_unix_s": {until}, "reason": "\\ud800 \\u001b[2J"}}')
+    freeze = FreezeFile(tmp_path / "freeze").look(at(500.0, time.time()))
+    assert freeze is not None
+    assert (freeze.expires_s, freeze.reason) == (None, "? ?[2J")
+
+
+async def test_a_freeze_of_a_moment_ago_counts_when_the_daemon_is_told_to_end(tmp_path: Path) -> None:
+    desk, _ = order_desk(tmp_path)
+    assert await desk.holds() == ""
+    (tmp_path / "freeze").touch()
+    assert await desk.holds() == "no reason given (nobody named)"
+
+
+async def test_what_ended_while_no_daemon_ran_does_not_come_to_life_again(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(forced=True, expires_in_s=5.0))
+    assert world.control.levels[B] is Level.DEPREF
+    world.now_s += 6.0
+    again, _ = order_desk(tmp_path, world)
+    assert (again.orders.drains, world.control.orders.drains) == ((), ())
+
+
+async def test_answers_are_not_kept_for_ever(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    await order(desk, pop(), key="k1", digest="d1")
+    world.now_s += orders_file.KEPT_S + 1.0
+    await order(desk, pop(), key="k2", digest="d2")
+    assert not (await order(desk, pop(), key="k1", digest="d3")).replayed
+
+
+async def test_what_health_withdrew_already_leads_no_drain_on_while_the_guard_holds_the_rest(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    override = OverrideCommand(
+        kind=OverrideKind.PREFIX, name=str(A), level=Level.WITHDRAWN, lasting=lasting(forced=True)
+    )
+    await order(desk, override)
+    await looked(desk, world)
+    assert world.control.levels == {A: Level.WITHDRAWN, B: Level.NORMAL}
+    await order(desk, pop())
+    for _ in range(6):
+        world.wait(700.0)
+        await looked(desk, world)
+    assert (desk.orders.drains[0].phase, world.control.levels[B]) == (DrainPhase.DEPREF, Level.DEPREF)

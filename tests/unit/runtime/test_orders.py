@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from anycastd.model.address import NeighborName, RegionName
+from anycastd.model.address import NeighborName, Prefix, RegionName
 from anycastd.model.bgp import BgpAction, EndOfRib, Route, SessionState, SessionView, SpeakerState
 from anycastd.model.decision import Level, Reason
 from anycastd.model.eip import PlacementReason
@@ -23,6 +23,7 @@ from anycastd.model.probe import Why
 from anycastd.model.topology import Config
 from anycastd.policy.desired import route_for
 from anycastd.runtime.drain_progress import refusal_of, seen_of, would_change
+from anycastd.runtime.frozen import Frozen
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config, eip_of
 
 UP2 = NeighborName("transit-b")
@@ -311,3 +312,25 @@ def test_an_overridden_tunnel_or_backend_is_believed_whatever_its_checks_say() -
     world.answer("tunnel/eu", Why.TIMEOUT)
     ordered(world, Interventions(overrides=(order(OverrideKind.TUNNEL, "eu/b", state=State.UP),)))
     assert world.device_of(A) == "eu-b"
+
+
+def test_what_is_sent_while_frozen_follows_a_decision_as_if_it_were_made_anew() -> None:
+    world = healthy()
+    routes = {UP: dict(world.control.announcer.wanted[UP])}
+    kept = Frozen({UP: {A: routes[UP][A]}})
+    held = kept.routes({UP: {}})
+    others: tuple[dict[NeighborName, dict[Prefix, Route]], ...] = ({UP: {B: routes[UP][B]}}, {UP: {}}, {UP: routes[UP]})
+    for wanted in others:
+        kept.follow(held, wanted, (A, B))
+        assert held == kept.routes(wanted)
+
+
+def test_a_drain_of_a_neighbor_decides_again_only_what_something_was_heard_of() -> None:
+    world = healthy()
+    ordered(world, Interventions((drain(DrainScope.NEIGHBOR, str(UP)),)))
+    before = dict(world.control.decisions)
+    world.control.on_observed(world.now_s, frozenset())
+    assert all(world.control.decisions[prefix] is before[prefix] for prefix in before)
+    world.control.on_observed(world.now_s, frozenset({A}))
+    assert world.control.decisions[A] is not before[A]
+    assert world.control.decisions[B] is before[B]
