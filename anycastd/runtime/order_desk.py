@@ -74,7 +74,9 @@ class OrderDesk:
         """Tell the control loop, before its first step, what is in force."""
         self._control, self._measure = control, measure
         # what ended while no daemon ran, or a full disk kept in the file, must not come to life for a moment
-        self.orders, _ = expired(self.orders, control.config, self.clocks().now_s)
+        self.orders, gone = expired(self.orders, control.config, self.clocks().now_s)
+        for words in gone:
+            log_event(log, "order_ended", level=logging.WARNING, detail=words)
         control.take(self.orders, self.clocks().now_s)
 
     async def run(self) -> None:
