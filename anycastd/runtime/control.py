@@ -126,8 +126,7 @@ class Control:
         self.announcer.look_at(prefixes)
         if self.orders.neighbors:
             # a drained neighbor may leave, or must come back, by what the others have
-            some = self.config.prefixes if prefixes is None else prefixes
-            self._backlog.add([p for p in some if p in self.config.prefixes], now_s)
+            self._backlog.add([p for p in self.config.prefixes if prefixes is None or p in prefixes], now_s)
         self._due.ask()
         self.on_due(now_s)
 
