@@ -124,9 +124,9 @@ class Control:
             self._backlog.add(self.config.prefixes, now_s)
         self.announcer.freeze(bool(self.orders.hold))
         self.announcer.look_at(prefixes)
-        if self.orders.neighbors:
-            # a drained neighbor may leave, or must come back, by what the others have
-            self._backlog.add([p for p in self.config.prefixes if prefixes is None or p in prefixes], now_s)
+        if self.orders.neighbors:  # one may leave, or must come back, by what the others have
+            every = self.config.prefixes
+            self._backlog.add(every if prefixes is None else every.keys() & set(prefixes), now_s)
         self._due.ask()
         self.on_due(now_s)
 
