@@ -38,6 +38,9 @@ def state_of(
             return PrefixState.WITHDRAWING, ()
         waiting = decision.hold in UNDECIDED or decision.wanted is not Level.WITHDRAWN
         return (PrefixState.PENDING if waiting else PrefixState.WITHDRAWN), ()
+    if bgp.routes is not None and decision.drained and not any(wanted.values()):
+        # every neighbor that carries it is drained: nobody is told, as was ordered
+        return (PrefixState.WITHDRAWING if any(have.values()) else PrefixState.WITHDRAWN), ()
     up = {name for name, session in bgp.sessions.items() if session.state is SessionState.ESTABLISHED}
     confirmed = tuple(sorted(n for n, route in wanted.items() if n in up and route is not None and have[n] == route))
     if confirmed:

@@ -380,3 +380,20 @@ async def test_what_health_withdrew_already_leads_no_drain_on_while_the_guard_ho
         world.wait(700.0)
         await looked(desk, world)
     assert (desk.orders.drains[0].phase, world.control.levels[B]) == (DrainPhase.DEPREF, Level.DEPREF)
+
+
+async def test_an_override_ends_with_its_prefix_and_one_that_names_none_keeps_no_daemon_from_its_start(
+    tmp_path: Path,
+) -> None:
+    desk, world = order_desk(tmp_path)
+    override = OverrideCommand(kind=OverrideKind.PREFIX, name=str(B), level=Level.DEPREF, lasting=lasting())
+    await order(desk, override)
+    await looked(desk, world)
+    assert len(desk.orders.overrides) == 1
+    path = tmp_path / "orders.json"
+    for name in ("198.51.100.7/24", "198.51.99.0/24", "B"):
+        text = path.read_text()
+        path.write_text(text.replace(str(B), name))
+        again, _ = order_desk(tmp_path, world)
+        assert (again.orders.overrides, again.orders.hold) == ((), "")
+        path.write_text(text)

@@ -8,7 +8,7 @@ import pytest
 
 from anycastd.model.address import Family, NeighborName, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, Route, Routes, SessionState, SessionView, SpeakerState
-from anycastd.model.decision import Decision, Level, PrefixState, Reason
+from anycastd.model.decision import Decision, Level, NeighborLevel, PrefixState, Reason
 from anycastd.model.probe import Why
 from anycastd.model.status import LoopView, Status
 from anycastd.runtime.alarms import Alarms, Reported
@@ -145,3 +145,14 @@ def test_an_end_of_rib_that_is_owed_does_not_make_a_prefix_pending() -> None:
     owed = frozenset({(UP, Family.IPV4_UNICAST)})
     world.speaker.observed = replace(world.speaker.observed, eor_owed=owed)
     assert status(world).prefixes[A].state is PrefixState.ANNOUNCED
+
+
+def test_a_prefix_whose_every_neighbor_is_drained_has_not_failed() -> None:
+    drained = (NeighborLevel(UP, W, None),)
+    decision = Decision(A, N, N, Reason.SERVING, None, 0.0, (), drained=drained)
+    sessions = {UP: SessionView(UP_)}
+    told: Routes
+    for told, state in (({UP: {A: ROUTE}}, PrefixState.WITHDRAWING), ({UP: {}}, PrefixState.WITHDRAWN)):
+        assert state_of(decision, {UP: None}, BgpObserved(READY, told, sessions)) == (state, ())
+    # one that is still told less than the others must be there
+    assert state_of(decision, {UP: LONGER}, BgpObserved(READY, {UP: {}}, sessions)) == (PrefixState.FAILED, ())
