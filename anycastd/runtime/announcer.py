@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from anycastd.model.address import Family, NeighborName, Prefix, family_of
 from anycastd.model.bgp import Announce, BgpAction, BgpObserved, EndOfRib, Route, Routes, Withdraw
-from anycastd.model.decision import Decision
+from anycastd.model.decision import Decision, Level
 from anycastd.model.topology import Config
 from anycastd.policy.desired import wanted_routes
 from anycastd.reconcile.bgp import Key, diff, ends_of_rib, only, unwanted
@@ -33,6 +33,7 @@ class Announcer:
         self._wanted: dict[NeighborName, dict[Prefix, Route]] = {}
         self._frozen: Frozen | None = None
         self._held: dict[NeighborName, dict[Prefix, Route]] | None = None
+        self._shut: dict[Prefix, frozenset[NeighborName]] = {}
         self._suspects = Backlog()
         self._sweep: Sweep | None = None
         self._sweep_again = False
@@ -69,7 +70,7 @@ class Announcer:
         self._sweep_again = True
 
     def _hold(self) -> None:
-        self._held = None if self._frozen is None else self._frozen.routes(self._wanted)
+        self._held = None if self._frozen is None else self._frozen.routes(self._wanted, self._shut)
 
     def refused(self, key: Key, now_s: float) -> None:
         """Do not repeat a refused command before some time has passed."""
@@ -84,9 +85,22 @@ class Announcer:
                 if prefix not in routes[name]:
                     every.pop(prefix, None)
             every.update(routes[name])
+        self._note_shut(decisions, changed)
         if self._frozen is not None and self._held is not None:
             # not _hold(), which takes 10 ms with 10,000 prefixes, and this is done for each bite of 25
-            self._frozen.follow(self._held, self._wanted, changed)
+            self._frozen.follow(self._held, self._wanted, self._shut, changed)
+
+    def _note_shut(self, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix]) -> None:
+        """Note which neighbors a drain keeps prefixes from; while frozen none is forgotten when its drain ends."""
+        for prefix in changed:
+            less = decisions[prefix].drained
+            shut = frozenset(one.neighbor for one in less if one.level is Level.WITHDRAWN and one.hold is None)
+            if self._frozen is not None:
+                shut |= self._shut.get(prefix, frozenset())
+            if shut:
+                self._shut[prefix] = shut
+            else:
+                self._shut.pop(prefix, None)
 
     def act(self, changed: Collection[Prefix], now_s: float, *, many: bool) -> None:
         """Compare just these prefixes and say what differs: a failover does not wait for the rest."""

@@ -9,6 +9,8 @@ from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import BgpObserved, Route, Routes, SpeakerState
 from anycastd.reconcile.bgp import Key
 
+Shut = Mapping[Prefix, frozenset[NeighborName]]
+
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
@@ -34,23 +36,32 @@ class Frozen:
                 kept.setdefault(name, {})[prefix] = route
         return cls(kept)
 
-    def routes(self, wanted: Routes) -> dict[NeighborName, dict[Prefix, Route]]:
-        """Return what is to be sent: what is kept, and of prefixes that nobody was sent what the rules let through."""
+    def routes(self, wanted: Routes, shut: Shut) -> dict[NeighborName, dict[Prefix, Route]]:
+        """Return what is to be sent: what is kept, and of prefixes that nobody was sent what the rules let through.
+
+        `shut` are the neighbors that an operator's drain kept a prefix from: its end is not followed either.
+        """
         known = {prefix for routes in self.kept.values() for prefix in routes}
         names = {*self.kept, *wanted}
         fresh = {
-            name: {prefix: route for prefix, route in wanted.get(name, {}).items() if prefix not in known}
+            name: {
+                prefix: route
+                for prefix, route in wanted.get(name, {}).items()
+                if prefix not in known and name not in shut.get(prefix, ())
+            }
             for name in names
         }
         return {name: {**self.kept.get(name, {}), **fresh[name]} for name in names}
 
-    def follow(self, held: dict[NeighborName, dict[Prefix, Route]], wanted: Routes, some: Iterable[Prefix]) -> None:
+    def follow(
+        self, held: dict[NeighborName, dict[Prefix, Route]], wanted: Routes, shut: Shut, some: Iterable[Prefix]
+    ) -> None:
         """Bring what `routes` made up to date with what is wanted of some prefixes; the rest costs nothing."""
         for prefix in some:
             if any(prefix in routes for routes in self.kept.values()):
                 continue
             for name, routes in held.items():
-                route = wanted.get(name, {}).get(prefix)
+                route = None if name in shut.get(prefix, ()) else wanted.get(name, {}).get(prefix)
                 if route is None:
                     routes.pop(prefix, None)
                 else:

@@ -318,11 +318,12 @@ def test_what_is_sent_while_frozen_follows_a_decision_as_if_it_were_made_anew() 
     world = healthy()
     routes = {UP: dict(world.control.announcer.wanted[UP])}
     kept = Frozen({UP: {A: routes[UP][A]}})
-    held = kept.routes({UP: {}})
+    held = kept.routes({UP: {}}, {})
     others: tuple[dict[NeighborName, dict[Prefix, Route]], ...] = ({UP: {B: routes[UP][B]}}, {UP: {}}, {UP: routes[UP]})
     for wanted in others:
-        kept.follow(held, wanted, (A, B))
-        assert held == kept.routes(wanted)
+        for shut in ({}, {B: frozenset({UP})}, {}):
+            kept.follow(held, wanted, shut, (A, B))
+            assert held == kept.routes(wanted, shut)
 
 
 def test_a_drain_of_a_neighbor_decides_again_only_what_something_was_heard_of() -> None:
@@ -334,3 +335,17 @@ def test_a_drain_of_a_neighbor_decides_again_only_what_something_was_heard_of() 
     world.control.on_observed(world.now_s, frozenset({A}))
     assert world.control.decisions[A] is not before[A]
     assert world.control.decisions[B] is before[B]
+
+
+def test_the_end_of_a_drain_of_the_only_neighbor_is_not_followed_while_frozen() -> None:
+    world, freeze = healthy(), FROZEN.freeze
+    drains = (drain(DrainScope.NEIGHBOR, str(UP), DrainPhase.WITHDRAW, forced=True),)
+    ordered(world, Interventions(drains))
+    assert world.speaker.holds(B) is None
+    ordered(world, Interventions(drains, freeze=freeze))
+    said = len(world.speaker.said)
+    ordered(world, Interventions(freeze=freeze))
+    world.wait(3600.0)
+    assert said_since(world, said) == []
+    ordered(world, Interventions())
+    assert world.speaker.holds(B) is not None
