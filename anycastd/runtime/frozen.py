@@ -26,7 +26,9 @@ class Frozen:
         """
         if observed.speaker is not SpeakerState.READY or observed.routes is None:
             return cls({name: dict(routes) for name, routes in wanted.items()})
-        kept = {name: dict(observed.routes.get(name, {})) for name in {*wanted, *observed.routes}}
+        # what was wanted before and is not there yet is on its way: an ExaBGP of a moment ago may be half told
+        names = {*wanted, *observed.routes}
+        kept = {name: {**wanted.get(name, {}), **observed.routes.get(name, {})} for name in names}
         for name, prefix in observed.in_flight:
             if (name, prefix) not in submitted:
                 continue

@@ -349,3 +349,11 @@ def test_the_end_of_a_drain_of_the_only_neighbor_is_not_followed_while_frozen() 
     assert said_since(world, said) == []
     ordered(world, Interventions())
     assert world.speaker.holds(B) is not None
+
+
+def test_an_exabgp_that_is_half_told_when_the_freeze_comes_is_told_the_rest() -> None:
+    world = with_two()
+    full = world.speaker.observed.routes or {}
+    world.speaker.observed = replace(world.speaker.observed, routes={UP: dict(full[UP]), UP2: {}})
+    ordered(world, FROZEN)
+    assert world.speaker.observed.routes == full
