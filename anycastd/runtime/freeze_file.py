@@ -7,6 +7,7 @@ read. An end that the file names is turned into monotonic time once, when the fi
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ class FreezeFile:
     def _read(self, now: Clocks, touched_unix_s: float) -> Freeze:
         since_s = now.monotonic_s - max(now.wall_s - touched_unix_s, 0.0)
         try:
-            with self.path.open("rb") as file:
+            # not blocking: to open a pipe waits for its other end
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
                 said = json.loads(file.read(MAX_BYTES) or b"{}")
         except (OSError, ValueError, RecursionError):
             said = {"reason": "the file does not say why"}

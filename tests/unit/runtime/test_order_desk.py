@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,8 +253,9 @@ def test_whatever_is_in_the_file_it_freezes(tmp_path: Path, text: str) -> None:
     assert freeze.expires_s is None
 
 
-def test_a_file_that_may_not_be_read_freezes_too(tmp_path: Path) -> None:
-    (tmp_path / "freeze").mkdir()
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_file_that_may_not_be_read_freezes_too(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "freeze")
     assert FreezeFile(tmp_path / "freeze").look(at(500.0, time.time())) is not None
 
 
