@@ -1,6 +1,6 @@
 """Random faults, two at once, then quiet: routers, kernels and clients are as an oracle of the world's state says.
 
-The seed is printed; ANYCASTD_SEED=N does the same again. What the oracle knows is what stands broken (chaos_truth.py);
+The seed is printed; ANYCASTD_SEED=N does the same again, and "random" takes a new one. What the oracle knows is what stands broken (chaos_truth.py);
 it asks no daemon what it thinks.
 """
 
@@ -26,9 +26,10 @@ QUIET_WITHIN_S = 60.0
 """A hold time of 9 s, then a session, then levels that wait for one another and for the budget (half-life 5 s)."""
 
 
-def seed_of() -> int:
-    """Return the seed that was asked for, or a new one."""
-    return int(os.environ.get("ANYCASTD_SEED") or random.SystemRandom().randrange(2**32))
+def seed_of(usual: str) -> int:
+    """Return the seed that was asked for."""
+    seed = os.environ.get("ANYCASTD_SEED") or usual
+    return random.SystemRandom().randrange(2**32) if seed == "random" else int(seed)
 
 
 def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) -> float:
@@ -91,12 +92,12 @@ def play(world: Fleet, seed: int, seconds: float) -> None:
         print("\n".join(chaos.notes))
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(420)
 def test_random_faults_leave_nothing_stale_and_nothing_missing(world: Fleet) -> None:
-    play(world, seed_of(), float(os.environ.get("ANYCASTD_CHAOS_S", "60")))
+    play(world, seed_of("11"), float(os.environ.get("ANYCASTD_CHAOS_S", "120")))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_an_hour_of_random_faults(world: Fleet) -> None:
-    play(world, seed_of(), 3600.0)
+    play(world, seed_of("random"), 3600.0)
