@@ -1,7 +1,7 @@
 """Random faults, two at once, then quiet: routers, kernels and clients are as an oracle of the world's state says.
 
-The seed is printed; ANYCASTD_SEED=N does the same again, and "random" takes a new one. What the oracle knows is what stands broken (chaos_truth.py);
-it asks no daemon what it thinks.
+The seed is printed; ANYCASTD_SEED=N does the same again, "random" takes a new one. What the oracle knows is what stands
+broken (chaos_truth.py); it asks no daemon what it thinks.
 """
 
 from __future__ import annotations
