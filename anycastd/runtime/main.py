@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import faulthandler
 import os
 import sys
@@ -12,13 +11,11 @@ from pathlib import Path
 from anycastd.config.load import load
 from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.topology import Config
-from anycastd.runtime import privileges
+from anycastd.runtime import heap, privileges
 from anycastd.runtime.app import App
 from anycastd.runtime.lock import Lock, TakenError
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
-M_ARENA_MAX = -8
-"""mallopt(3), glibc: each thread else gets a heap of its own, which is never given back: 3 MiB with 6 threads."""
 
 
 def main(path: str) -> int:
@@ -45,7 +42,7 @@ def main(path: str) -> int:
     except OSError as error:
         sys.stderr.write(f"anycastd: cannot lock: {error}\n")
         return EX_OSERR
-    _keep_one_heap()
+    heap.keep_one()
     try:
         asyncio.run(_run(path, config))
     except ConfigError as error:
@@ -73,13 +70,6 @@ def _refused(error: ConfigError) -> int:
     count = len(error.problems)
     sys.stderr.write(f"{error}\n{count} error{'s' if count > 1 else ''}\n")
     return EX_CONFIG
-
-
-def _keep_one_heap() -> None:
-    # another C library has no such thing, or none of this name
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
 
 
 async def _run(path: str, config: Config) -> None:

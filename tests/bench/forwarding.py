@@ -123,6 +123,7 @@ def _steer(made: World, number: int, numbers: range) -> None:
     made.daemon()
     with filter_of(made.pop) as kernel:
         wait_until("the EIPs are in the kernel", 60, lambda: kernel.size(NftSet.EIP4) == len(numbers))
+        wait_until("so is where they lead", 30, lambda: kernel.size(NftSet.POOL) and kernel.size(NftSet.NAT4))
     every = ("ip", "-n", made.pop, "route", "show", "table", "all")
     route = f"default via 10.100.{number}.2 dev vx0 table 1001"
     wait_until("the region's route is in the kernel", 30, lambda: route in made.read(*every))
