@@ -100,8 +100,8 @@ def test_a_tunnel_that_loses_packets_is_left_for_its_twin_and_connections_go_on(
 
 
 def left(world: Fleet, backend: str) -> bool:
-    """Return whether the client of fra is served, and no more by this backend, over ten connections."""
-    rows = ask(world.lab, "c-fra", SERVICE[PREFIX_A4], options=("--count", "10", "--every-ms", "2"))
+    """Return whether the client of fra is served, and no more by this backend, over forty connections."""
+    rows = ask(world.lab, "c-fra", SERVICE[PREFIX_A4], options=("--count", "40", "--every-ms", "1"))
     return all(one.ok and f"{one.region}/{one.backend}" != backend for one in rows)
 
 
