@@ -79,8 +79,8 @@ SICK = [Sick("refuse", 1.5), Sick("silent", 2.0), Sick("error500", 1.5), Sick("s
 
 
 def left(world: Fleet, prefix: str, backend: str) -> bool:
-    """Return whether the client of fra is served, and no more by this backend, over ten connections."""
-    rows = ask(world.lab, "c-fra", SERVICE[prefix], options=("--count", "10", "--every-ms", "2"))
+    """Return whether the client of fra is served, and no more by this backend, over forty connections."""
+    rows = ask(world.lab, "c-fra", SERVICE[prefix], options=("--count", "40", "--every-ms", "1"))
     return all(one.ok and f"{one.region}/{one.backend}" != backend for one in rows)
 
 
