@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
 from anycastd.model.access import Denied
@@ -12,16 +11,8 @@ from anycastd.model.eip import PlacementReason
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
-from anycastd.model.status import Alarm
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a value says, and what an operator does; empty `do` = nothing."""
-
-    says: str
-    do: str = ""
-
+from anycastd.telemetry.alarm_meanings import ALARMS
+from anycastd.telemetry.meaning import Meaning
 
 DECISIONS: Mapping[Reason, Meaning] = {
     Reason.SERVING: Meaning("Enough is usable: `announce_when` is true, so the prefix is announced."),
@@ -223,142 +214,6 @@ PROBES: Mapping[Why, Meaning] = {
         "The daemon itself was late, so that the answer may have waited unread.", "See the alarm `loop_late`."
     ),
     Why.INTERNAL: Meaning("An error of our own that has no better name.", "Report it with the log line."),
-}
-
-ALARMS: Mapping[Alarm, Meaning] = {
-    Alarm.UNWANTED_ROUTES: Meaning(
-        "ExaBGP sends a route that is not wanted, and it does not go away.",
-        "Somebody else feeds this ExaBGP, or a withdrawal is refused: `/v1/neighbors`, `command_refused`.",
-    ),
-    Alarm.SPEAKER_ABSENT: Meaning(
-        "No ExaBGP is connected or it is not ready: neighbors with graceful restart keep our routes for its time only.",
-        "systemctl status anycastd-bgp; is port 179 taken by another router?",
-    ),
-    Alarm.SPEAKER_WEDGED: Meaning(
-        "ExaBGP has not answered a command for too long; it is being replaced.", "Keep its log if it comes again."
-    ),
-    Alarm.SPEAKER_ONE_USER: Meaning(
-        "ExaBGP runs as the daemon's own user, so that a fault in one reaches the other.",
-        "Run it as the user `exabgp` (see docs/exabgp.md).",
-    ),
-    Alarm.COMMAND_REFUSED: Meaning(
-        "ExaBGP refused a command; the same is tried again only when something changed.",
-        "The detail has ExaBGP's own words. Most often an attribute of `export` that it does not take.",
-    ),
-    Alarm.KERNEL_REFUSED: Meaning(
-        "The kernel refused a route or rule of ours.", "The detail has the errno: permission, device or address gone."
-    ),
-    Alarm.KERNEL_NOT_AS_WANTED: Meaning(
-        "Routes or rules of ours are missing in the kernel and do not stay when put there.",
-        "Something removes them: systemd-networkd (ManageForeignRoutes), another daemon, a script.",
-    ),
-    Alarm.CHECK_BROKEN: Meaning(
-        "A check cannot be carried out, by our own fault, so that a real fault would not be seen.",
-        "The detail says why; the same word stands below probe results.",
-    ),
-    Alarm.NAME_NOT_RESOLVED: Meaning(
-        "The name of a check's target is not resolved. The last good addresses are used as long as `resolver.stale` "
-        "says, then its checks are UNKNOWN; the target is never taken for down by it.",
-        "Look at the resolvers (`resolver.servers`, /etc/resolv.conf) and at the name: dig NAME, from the POP.",
-    ),
-    Alarm.CERTIFICATE_EXPIRES: Meaning(
-        "A target's certificate ends sooner than its `tls` check's `expires_in` asks for; with `expiring: warn` the "
-        "target stays healthy until it has ended.",
-        "Renew it; `anycastd_check_certificate_expiry_seconds` has the time for all.",
-    ),
-    Alarm.CHECKER_SUSPECT: Meaning(
-        "Many targets failed together and a self-test target too: this machine is suspected, nothing is withdrawn.",
-        "Look at this machine before the targets.",
-    ),
-    Alarm.SESSION_DOWN: Meaning(
-        "A BGP session is not established.",
-        "The detail has the last reason; compare address, AS, password and TTL with the neighbor.",
-    ),
-    Alarm.CONFIG_REFUSED: Meaning(
-        "The configuration file has errors and the one loaded before stays in force; or the file of a start lacks many "
-        "prefixes that ExaBGP announces, which are kept.",
-        "anycastd check -c FILE, correct it, anycastd reload; if it is meant: with the number that the detail says.",
-    ),
-    Alarm.LOOP_LATE: Meaning(
-        "The daemon's event loop was late, so that failures are seen later than they should.",
-        "CPU: too many checks for this machine, or it is starved by others.",
-    ),
-    Alarm.STATE_NOT_SAVED: Meaning(
-        "What must outlive a restart (penalties, times) could not be read or written.",
-        "Space and permissions of `state_dir`.",
-    ),
-    Alarm.DEAD_MAN_FIRED: Meaning(
-        "The daemon was away longer than `dead_man_after`, and the bridge sent what it had been given for that.",
-        "Find out why the daemon was away; the routes follow its decisions again.",
-    ),
-    Alarm.STAGE_FAILED: Meaning(
-        "A part of the daemon ended with an error and was started again; routes stay meanwhile.",
-        "The log has the traceback: report it.",
-    ),
-    Alarm.PREFIX_DARK: Meaning(
-        "The prefix should be announced, and no established neighbor has it.",
-        "`anycastd explain PREFIX`, lines sent and observed.",
-    ),
-    Alarm.FILTER_REFUSED: Meaning(
-        "The kernel's packet filter refused a change of ours (the detail says which). Everything else goes on.",
-        "`nft list table inet anycastd`; is another program at work in it, or the kernel without nftables?",
-    ),
-    Alarm.FILTER_NOT_AS_WANTED: Meaning(
-        "Rules or elements of `table inet anycastd` are not as wanted for longer than a repair takes.",
-        "Look for a program that flushes the ruleset again and again: nftables.service, a firewall's reload.",
-    ),
-    Alarm.ORDERS_UNREAD: Meaning(
-        "The file of drains and overrides (`orders.json`) cannot be read. Announcements are frozen at what they are, "
-        "so that nothing that was drained comes back by accident.",
-        "Mend its permissions or put a copy back; or move it away: then there are no drains and overrides.",
-    ),
-    Alarm.STORE_TROUBLE: Meaning(
-        "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "
-        "which). What is in the kernel goes on; EIPs of the file are kept up to date. While it cannot be read or "
-        "written the API can change nothing; a single record that cannot be read is in the way of its own EIP only.",
-        "Free the disk, mend the permissions of `state_dir`, or put a copy of `anycastd.db` back.",
-    ),
-    Alarm.TRAFFIC_NOT_SAVED: Meaning(
-        "The points of the traffic meter cannot be written or read. Metering goes on in memory and is written later.",
-        "Free the disk, or mend the permissions of `state_dir`.",
-    ),
-    Alarm.CONNTRACK_FULL: Meaning(
-        "The kernel's table of tracked connections is nearly full, or had no room for a new connection: new "
-        "connections to EIPs are then lost.",
-        "Raise `eip.conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md).",
-    ),
-    Alarm.CONNTRACK_SIZE: Meaning(
-        "Connection tracking is not as `eip.conntrack_max` and `eip.conntrack_liberal` want it (the subject is the "
-        "sysctl). Its size is that of the whole machine and can be set in the initial network namespace only, never "
-        "below the number of connections that are tracked.",
-        "Run the `sysctl` that the detail names on the host, and write it to /etc/sysctl.d/; or leave "
-        "`eip.conntrack_max` out.",
-    ),
-    Alarm.TUNNEL_DEVICE: Meaning(
-        "A tunnel's device is not as configured: it could not be made, is another's, or its MTU does not fit.",
-        "The detail says what and why; `ip -d link show DEVICE`, docs/tunnels.md.",
-    ),
-    Alarm.SHAPING_REFUSED: Meaning(
-        "EIPs with `shaping: htb` are not shaped on a device to the clients: what leaves by it has no limit, or an "
-        "earlier one.",
-        "The detail says why; `tc qdisc show dev DEVICE`, docs/eips.md. Until then `--shaping police` limits the EIP.",
-    ),
-    Alarm.EIP_FAIL_OPEN: Meaning(
-        "No backend of these EIPs is usable anywhere: their packets go to the least bad one.",
-        "`anycastd eip show EIP` names it; `anycastd status` the checks that fail.",
-    ),
-    Alarm.EIP_NO_PATH: Meaning(
-        "No backend of these EIPs is usable and they are bound with `when_unhealthy: drop`, or none of them is in the "
-        "file any more: packets are dropped and counted.",
-        "`anycastd eip show EIP` names them; `anycastd status` the checks that fail.",
-    ),
-    Alarm.JOURNAL_TROUBLE: Meaning(
-        "The journal cannot be written, or a damaged one was set aside (the detail says which). Nothing else waits for "
-        "it: decisions are made as ever. Entries wait in memory up to `journal.max_waiting`; more are lost, and an "
-        "entry `gap` says how many.",
-        "Free the disk, or mend the permissions of `state_dir`. Look at a file that was set aside (`anycastd events "
-        "--file FILE`), then remove it. A file of a newer release is left as it is: move it away, or run that release.",
-    ),
 }
 
 PLACEMENTS: Mapping[PlacementReason, Meaning] = {

@@ -10,7 +10,8 @@ from pathlib import Path
 from anycastd.model.decision import Reason
 from anycastd.model.probe import Why
 from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
-from anycastd.telemetry.reasons import SECTIONS, Meaning
+from anycastd.telemetry.meaning import Meaning
+from anycastd.telemetry.reasons import SECTIONS
 
 _MADE = "<!-- made by `python -m anycastd.telemetry.reference docs`; do not edit -->"
 
