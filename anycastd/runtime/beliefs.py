@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anycastd.health.assess import Index, assess, index_of
@@ -76,8 +76,8 @@ class Beliefs:
         states, test = self.tracker.states, self.view.self_test
         return assess(self.config, self._index, states, now_s, self.view, test, forced=forced)
 
-    def order(self, interventions: Interventions, now_s: float) -> set[Prefix]:
-        """Take what operators ordered; return the prefixes whose `announce_when` changed its value."""
+    def order(self, interventions: Interventions, now_s: float) -> list[Sequence[Prefix]]:
+        """Take what operators ordered; return the prefixes whose `announce_when` changed its value, as `refresh`."""
         self.drained, self._forced = interventions.drained, interventions.forced
         return self.refresh(now_s)
 
@@ -110,27 +110,26 @@ class Beliefs:
             self._touched.add(spec.backend)
         return Verdict(before, after, spec.region)
 
-    def refresh(self, now_s: float, only: frozenset[RegionName] | None = None) -> set[Prefix]:
-        """Assess again (`only` these regions, or all); return the prefixes whose `announce_when` changed its value."""
+    def refresh(self, now_s: float, only: frozenset[RegionName] | None = None) -> list[Sequence[Prefix]]:
+        """Assess again (`only` these regions, or all); return the prefixes whose `announce_when` changed its value.
+
+        They come in rows that have the condition in common, those that cannot be served now first.
+        """
         self_checks = self.self_checks
         self.common_cause = self.common_cause.wake(now_s, self_checks)
         was_suspect = self.view.self_test.suspect_until_s is not None
         test = self.common_cause.view(self_checks)
         self._assess(now_s, test, only)
-        changed: set[Prefix] = set()
-        for group, prefixes in self.groups.items():
+        changed: list[Group] = []
+        for group in self.groups:
             value = self._value(group)
             if value != self.values[group]:
                 self.values[group] = value
-                changed.update(prefixes)
+                changed.append(group)
         if was_suspect != (test.suspect_until_s is not None):
-            changed.update(self.config.prefixes)
-        return changed
-
-    def worst_first(self, prefixes: Collection[Prefix]) -> list[Prefix]:
-        """Return prefixes in the order of their need: those that cannot be served now, then the rest."""
-        order = sorted(self.groups, key=lambda group: self.values[group].truth is not Truth.FALSE)
-        return [prefix for group in order for prefix in self.groups[group] if prefix in prefixes]
+            changed = list(self.groups)
+        changed.sort(key=lambda group: self.values[group].truth is not Truth.FALSE)
+        return [self.groups[group] for group in changed]
 
     @property
     def self_checks(self) -> tuple[CheckState, ...]:

@@ -82,7 +82,7 @@ class Control:
     def take(self, orders: Interventions, now_s: float) -> None:
         """Take what operators ordered; the next step follows it."""
         self.orders = orders
-        self._backlog.add(self.beliefs.order(orders, now_s), now_s)
+        self._backlog.add_rows(self.beliefs.order(orders, now_s), now_s)
         self.forwarder.steering.set_drained(orders.drained, now_s)
         self.announcer.freeze(bool(orders.hold))
 
@@ -108,10 +108,10 @@ class Control:
             return
         changed = self.beliefs.refresh(now_s, doubted.regions)
         self.forwarder.act(self.beliefs, now_s)
-        if len(changed) <= BITE:
-            self._decide(dict.fromkeys(changed, doubted.seen_s), now_s)
+        if sum(map(len, changed)) <= BITE:
+            self._decide(dict.fromkeys((p for row in changed for p in row), doubted.seen_s), now_s)
         else:
-            self._backlog.add(self.beliefs.worst_first(changed), doubted.seen_s)
+            self._backlog.add_rows(changed, doubted.seen_s)
             self._decide(self._backlog.bite(), now_s, many=True)
             self._wake(now_s)
 
@@ -135,7 +135,7 @@ class Control:
         self._look(now_s)
         suspect_until_s = self.beliefs.view.self_test.suspect_until_s
         if suspect_until_s is not None and suspect_until_s <= now_s:
-            self._backlog.add(self.beliefs.refresh(now_s, frozenset()), now_s)
+            self._backlog.add_rows(self.beliefs.refresh(now_s, frozenset()), now_s)
         if not self._backlog:
             self.forwarder.act(self.beliefs, now_s)
             self._backlog.add(self._due.take(now_s), now_s)

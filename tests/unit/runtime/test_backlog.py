@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from hypothesis import given
+from hypothesis.strategies import integers, lists
 
 from anycastd.model.decision import Level
 from anycastd.model.probe import ProbeResult, Why
@@ -79,3 +82,44 @@ def test_a_timer_that_went_off_for_one_is_set_for_the_next() -> None:
     world.due.clear()
     world.control.on_observed(world.now_s)
     assert min(world.due) <= min(coming)
+
+
+def test_a_row_that_waits_keeps_its_place_and_what_was_taken_of_it_waits_again_behind() -> None:
+    backlog = Backlog()
+    backlog.add(MANY[-1:], 0.5)
+    backlog.add_rows([MANY], 1.0)
+    assert backlog.is_many
+    assert backlog.bite() == dict.fromkeys(MANY[:BITE], 1.0)
+    backlog.add_rows([MANY], 2.0)
+    taken: list[tuple[IPv4Network | IPv6Network, float]] = []
+    while backlog:
+        taken += backlog.bite().items()
+    times = [*[1.0] * (2 * BITE - 1), 0.5, *[2.0] * BITE]
+    assert taken == list(zip([*MANY[BITE:], *MANY[:BITE]], times, strict=True))
+
+
+def test_of_a_row_only_what_is_configured_is_kept() -> None:
+    backlog = Backlog()
+    backlog.add_rows([MANY[: BITE + 5], MANY[BITE + 5 :]], 1.0)
+    backlog.bite()
+    backlog.keep(MANY[BITE + 3 : BITE + 7])
+    assert backlog.bite() == dict.fromkeys(MANY[BITE + 3 : BITE + 7], 1.0)
+    assert not backlog
+
+
+@given(lists(lists(integers(0, 2), max_size=3), max_size=30))
+def test_of_rows_none_is_forgotten_and_none_waits_twice(rounds: list[list[int]]) -> None:
+    """Each round lets some rows wait and takes one bite; a model remembers what must come out."""
+    rows = [MANY[: BITE + 3], MANY[BITE + 3 : 2 * BITE], MANY[2 * BITE :]]
+    backlog, waits = Backlog(), set[IPv4Network | IPv6Network]()
+    for asked in rounds:
+        backlog.add_rows((rows[number] for number in asked), 1.0)
+        waits.update(prefix for number in asked for prefix in rows[number])
+        some = backlog.bite() if backlog else {}
+        assert some.keys() <= waits
+        waits -= some.keys()
+    while backlog:
+        some = backlog.bite()
+        assert some.keys() <= waits
+        waits -= some.keys()
+    assert not waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -64,7 +65,7 @@ def test_of_hundreds_of_backends_that_fail_at_once_each_is_seen_with_few_looks(m
     assert {one.health for one in view.backends.values()} == {Health.HEALTHY}
     refresh = Beliefs.refresh
 
-    def counted(self: Beliefs, now_s: float, only: frozenset[RegionName] | None = None) -> set[Prefix]:
+    def counted(self: Beliefs, now_s: float, only: frozenset[RegionName] | None = None) -> list[Sequence[Prefix]]:
         looks.append(now_s)
         return refresh(self, now_s, only)
 
