@@ -14,8 +14,8 @@ from anycastd.model.access import NOBODY, Denied, Role, Who
 log = logging.getLogger(__name__)
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-ADMIN = frozenset({("POST", "/v1/reload")})
-"""What needs more than `operate`: it changes what the operator wrote down."""
+ADMIN = frozenset({("POST", "/v1/reload"), ("POST", "/v1/breaker/reset")})
+"""What needs more than `operate`: it changes what the operator wrote down, or lets pass what a rule holds."""
 _WHO = web.RequestKey("who", Who)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from anycastd.api import access, ask, eips, journal
+from anycastd.api import access, ask, breaker, eips, journal
 from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
@@ -73,7 +73,7 @@ async def serve(
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
-    writes = [web.post("/v1/reload", _reload_with(daemon))]
+    writes = [web.post("/v1/reload", _reload_with(daemon)), *breaker.writes(daemon)]
     if desk is not None:
         reads += eips.reads(desk, traffic)
         writes += eips.writes(desk)

@@ -18,6 +18,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     schema.Alive,
     schema.Explanation,
     schema.Reloaded,
+    schema.BreakerReset,
     schema.Error,
     *openapi_eips.ANSWERS,
     *openapi_journal.ANSWERS,
@@ -73,6 +74,16 @@ def _reload() -> dict[str, Any]:
     }
 
 
+def _reset() -> dict[str, Any]:
+    refused = {str(s): {"description": _WHEN[s], "content": content(schema.Error)} for s in (400, 401, 403)}
+    return {
+        "post": {
+            "summary": "Let the circuit breaker pass as many withdrawals again as may. Role admin.",
+            "responses": {"200": {"description": "OK", "content": content(schema.BreakerReset)}, **refused},
+        }
+    }
+
+
 def _ready() -> dict[str, Any]:
     item = _get(READY.summary, READY.model)
     item["get"]["responses"]["503"] = {"description": "Not ready.", "content": content(READY.model)}
@@ -98,6 +109,7 @@ def document(version: str) -> dict[str, Any]:
         "/v1/prefixes/{cidr}": _get("One prefix.", schema.Prefix, parameters=[cidr], errors=(404,)),
         "/v1/explain": _get("Why a prefix is as it is.", schema.Explanation, parameters=[holds], errors=(404,)),
         "/v1/reload": _reload(),
+        "/v1/breaker/reset": _reset(),
         "/v1/openapi.json": {
             "get": {
                 "summary": "This document.",

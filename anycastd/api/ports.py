@@ -248,7 +248,7 @@ class Journal(Protocol):
 
 
 class Daemon(Protocol):
-    """The two things the outside may ask: how it is, and to read its configuration again."""
+    """What the outside may ask: how it is, to read its configuration again, to reset the circuit breaker."""
 
     def status(self) -> Status:
         """Return the whole state at this moment."""
@@ -256,4 +256,8 @@ class Daemon(Protocol):
 
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration file again and apply the difference, or refuse it whole."""
+        ...
+
+    def reset_breaker(self, owner: str) -> bool:
+        """Let as many prefixes be withdrawn again as may; return whether it was tripped."""
         ...

@@ -315,6 +315,23 @@ class Loop(Shape):
     lag_max_ms: float
 
 
+class Breaker(Shape):
+    """The circuit breaker: `withdrawals` of `limit` within `window_s`; `held` prefixes are kept on the air."""
+
+    tripped: bool
+    tripped_at: str | None
+    withdrawals: int
+    limit: int
+    window_s: float
+    held: int
+
+
+class BreakerReset(Shape):
+    """Whether it was tripped."""
+
+    was_tripped: bool
+
+
 class Overview(Shape):
     """The whole POP."""
 
@@ -337,6 +354,7 @@ class Overview(Shape):
     neighbors: list[Neighbor]
     unwanted: list[str]
     orders: OrdersShape
+    breaker: Breaker
 
 
 class Rule(Shape):

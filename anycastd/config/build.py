@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from anycastd.config.aims import destination, resolver_of
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.build_rules import rule_of, usable_when_of
+from anycastd.config.build_safety import safety_of
 from anycastd.config.check_options import absolute
 from anycastd.config.expand import OF_DEVICES, CheckBook, backend_probes, tunnel_probes
 from anycastd.config.schema.api import ApiSection
@@ -86,6 +87,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         bgp=_bgp(root),
         kernel=_kernel(root),
         operator=_operator(root),
+        safety=safety_of(root.safety),
         eip=eip_config(root.eip),
         eips=eips_of(root),
         journal=_journal(root),

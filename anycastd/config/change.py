@@ -156,7 +156,7 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
     """Return the changed settings that a reload applies, and those it cannot."""
     applied: list[str] = []
     fixed: list[str] = []
-    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "journal", "operator", "kernel"):
+    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel"):
         before, after = getattr(old, section), getattr(new, section)
         for one in fields(before):
             if one.name == "probes" or getattr(before, one.name) == getattr(after, one.name):

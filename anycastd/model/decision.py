@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SETTLING = "settling"
     CHECKER_SUSPECT = "checker_suspect"
     STATIC_GUARD = "static_guard"
+    CIRCUIT_BREAKER = "circuit_breaker"
     ONLY_NEIGHBOR = "only_neighbor"
     FROZEN = "frozen"
     # what an operator ordered
@@ -84,6 +85,7 @@ _HOLDS = frozenset(
         Reason.SETTLING,
         Reason.CHECKER_SUSPECT,
         Reason.STATIC_GUARD,
+        Reason.CIRCUIT_BREAKER,
         Reason.ONLY_NEIGHBOR,
         Reason.FROZEN,
     }
@@ -119,7 +121,8 @@ class Memory:
 
     `level` is what was last decided; `level_since_s` when. `bad_since_s` / `fine_since_s` are set while the condition
     is steadily false / true. `relapses` counts failures within the back-off window; `penalty` is the I7 budget.
-    `was_lost`: it was announced and vanished with ExaBGP or the machine, by nobody's decision.
+    `was_lost`: it was announced and vanished with ExaBGP or the machine, by nobody's decision. `held_by_breaker`: the
+    circuit breaker kept it on the air, so that a restart does not let it go.
     """
 
     level: Level = Level.WITHDRAWN
@@ -132,6 +135,7 @@ class Memory:
     last_relapse_s: float | None = None
     epoch: int = 0
     penalty: Penalty = field(default_factory=Penalty)
+    held_by_breaker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
 from anycastd.model.health import CheckState, HealthView, Measured
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
 from anycastd.model.operator import Carried, Interventions
+from anycastd.model.safety import BreakerView
 from anycastd.model.topology import Config
 
 
@@ -29,6 +30,7 @@ class Alarm(StrEnum):
     NAME_NOT_RESOLVED = "name_not_resolved"
     CERTIFICATE_EXPIRES = "certificate_expires"
     CHECKER_SUSPECT = "checker_suspect"
+    CIRCUIT_BREAKER = "circuit_breaker"
     SESSION_DOWN = "session_down"
     CONFIG_REFUSED = "config_refused"
     LOOP_LATE = "loop_late"
@@ -136,6 +138,8 @@ class Status:
     """Drains, overrides and the freeze."""
     carried: Mapping[str, Carried] = field(default_factory=dict)
     """What is still carried by what is drained, by the id of the drain."""
+    breaker: BreakerView = field(default_factory=BreakerView)
+    """The circuit breaker."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
 

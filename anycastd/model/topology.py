@@ -11,6 +11,7 @@ from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
+from anycastd.model.safety import SafetyConfig
 from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
 
 
@@ -450,6 +451,7 @@ class Config:
     eip: EipConfig = field(default_factory=EipConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)
     """Those of the file (`source` FILE); the store holds the others."""
     state_dir: str = "/var/lib/anycastd"

@@ -44,7 +44,8 @@ class Facts:
     `condition` is announce_when's value, `well` its value without what is degraded; `first_checks`: verdicts are
     awaited for the first time; `data_plane_ready`: its routes were read back from the kernel (I5); `blackhole_ready`:
     the blackhole at least; `bgp_observed`: we know what ExaBGP holds. `override`, `drain`, `neighbor_drains` and
-    `frozen` (why; empty = not) are operators' orders.
+    `frozen` (why; empty = not) are operators' orders. `withdrawals_left`: how many prefixes the circuit breaker still
+    lets go (None: any number), with `breaker_detail` in words.
     """
 
     now_s: float
@@ -63,6 +64,8 @@ class Facts:
     drain: Order | None = None
     neighbor_drains: tuple[NeighborDrain, ...] = ()
     frozen: str = ""
+    withdrawals_left: int | None = None
+    breaker_detail: str = ""
 
     @property
     def is_poor(self) -> bool:

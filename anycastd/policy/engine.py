@@ -7,6 +7,7 @@ from dataclasses import replace
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
 from anycastd.policy.budget import charged
 from anycastd.policy.draft import Draft, Facts, Rule
+from anycastd.policy.rules.breaker import circuit_breaker
 from anycastd.policy.rules.health import degraded, health, stopping
 from anycastd.policy.rules.leaving import checker_suspect, gshut_budget, settle, withdraw_budget, withdraw_guard
 from anycastd.policy.rules.ordered import drain, freeze, neighbor_drain, override
@@ -15,7 +16,7 @@ from anycastd.policy.rules.returning import return_budget, slow_start
 
 RULES: tuple[Rule, ...] = (
     health, degraded, override, stopping, drain, slow_start, return_budget, settle, checker_suspect, withdraw_guard,
-    withdraw_budget, gshut_budget, data_plane, neighbor_drain, freeze, observation,
+    withdraw_budget, gshut_budget, circuit_breaker, data_plane, neighbor_drain, freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 
@@ -27,6 +28,8 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
     for rule in RULES:
         draft = rule(facts, memory, draft)
     after = _remember(facts, memory, draft.level, draft.reason)
+    if after.held_by_breaker is not (held := draft.hold is Reason.CIRCUIT_BREAKER):
+        after = replace(after, held_by_breaker=held)
     decision = Decision(
         prefix=facts.spec.prefix,
         level=draft.level,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from anycastd.model.address import Address, Prefix
 from anycastd.model.bgp import BgpObserved, SessionState, SpeakerState
-from anycastd.model.decision import PrefixState
+from anycastd.model.decision import PrefixState, Reason
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import FaultScope
 from anycastd.model.status import Alarm, AlarmView, PrefixView
@@ -82,11 +82,19 @@ def standing(
         count = len(missing) + len(rules - have.rules)
         yield Alarm.KERNEL_NOT_AS_WANTED, config.pop.name, f"{count} routes or rules of ours are missing"
     yield from _of_filter(config, forwarder.steering)
+    yield from _of_breaker(config, prefixes)
     for view in prefixes.values():
         if view.state is PrefixState.FAILED:
             yield Alarm.PREFIX_DARK, str(view.prefix), "wanted, and no established neighbor has it"
     if lag_ms > LOOP_LATE_MS:
         yield Alarm.LOOP_LATE, config.pop.name, f"the event loop was {lag_ms:.0f} ms late"
+
+
+def _of_breaker(config: Config, prefixes: Mapping[Prefix, PrefixView]) -> Iterator[Raised]:
+    held = [view.prefix for view in prefixes.values() if view.decision.hold is Reason.CIRCUIT_BREAKER]
+    if held:
+        rest = f" and {len(held) - 1} more" if len(held) > 1 else ""
+        yield Alarm.CIRCUIT_BREAKER, config.pop.name, f"too many would be withdrawn at once: {held[0]}{rest} stay"
 
 
 def _of_checks(beliefs: Beliefs) -> Iterator[Raised]:
@@ -153,6 +161,7 @@ class Alarms:
             Alarm.KERNEL_REFUSED,
             Alarm.CONFIG_REFUSED,
             Alarm.DEAD_MAN_FIRED,
+            Alarm.CIRCUIT_BREAKER,
         }
         return tuple(
             AlarmView(alarm, subject, self._since_s[alarm, subject], detail)

@@ -461,6 +461,14 @@ class App:
             log_event(log, "reload_refused", level=logging.ERROR, detail=self.circumstances.config_error)
             self.scribe.reload(self.config.digest, applied=False, detail=self.circumstances.config_error)
 
+    def reset_breaker(self, owner: str) -> bool:
+        """Let as many prefixes be withdrawn again as may; return whether the circuit breaker was tripped."""
+        tripped = self.control.breaker.is_tripped
+        self.control.breaker.reset()
+        log_event(log, "breaker_reset", level=logging.WARNING, owner=owner, was_tripped=tripped)
+        self.control.step(self.loop.time())
+        return tripped
+
     def status(self) -> Status:
         """Return the whole state at this moment."""
         return self._status(None)

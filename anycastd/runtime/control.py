@@ -4,8 +4,7 @@
 
 `on_result` is the fast way: one region, and the prefixes it touches. `on_due` decides what waited for its time.
 `on_observed` follows a change of what ExaBGP or the kernel hold. `step` goes the whole way over everything, at a tick.
-All are level-triggered: what was missed or lost shows up the next time. Many prefixes are taken a bite at a time, so
-that the next result waits for none of them. The only clock is `now_s`.
+All are level-triggered: what was lost shows up the next time. Many are taken a bite at a time. Only `now_s` is a clock.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from anycastd.policy.snapshot import Snapshot
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.backlog import BITE, Backlog
 from anycastd.runtime.beliefs import Beliefs
+from anycastd.runtime.breaker import Breaker
 from anycastd.runtime.doubts import Doubts
 from anycastd.runtime.due import Due
 from anycastd.runtime.forwarder import Forwarder
@@ -54,7 +54,7 @@ class Control:
         self.memories = dict(memories)
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
-        self.adopted, self.stopping, self.orders = False, False, Interventions()
+        self.adopted, self.stopping, self.orders, self.breaker = False, False, Interventions(), Breaker(memories, now_s)
         self._configure(config, {}, now_s)
 
     def configure(self, config: Config, now_s: float) -> None:
@@ -157,8 +157,7 @@ class Control:
 
     def stop(self, now_s: float) -> None:
         """Ask every prefix to leave, as far as `may_withdraw()` lets it."""
-        self.stopping = True
-        self.announcer.spared = frozenset()
+        self.stopping, self.announcer.spared = True, frozenset()
         self.step(now_s)
 
     def _decide(self, seen_s: Mapping[Prefix, float], now_s: float, *, many: bool = False) -> None:
@@ -167,6 +166,7 @@ class Control:
             after, self.memories[prefix] = decide(facts := facts_of(self, prefix, now_s), memory)
             self.decisions[prefix], self.levels[prefix] = after, after.level
             self._due.note(after)
+            self.breaker.note(memory.level, after, now_s)
             if before is None or before.gist != after.gist:
                 self._record.decided(before, Snapshot(facts, memory, after), seen_s[prefix])
             if after.wake_at_s is not None:

@@ -15,6 +15,7 @@ from anycastd.policy.draft import Facts, NeighborDrain, Order
 from anycastd.policy.draining import level_of_phase
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.beliefs import Beliefs
+from anycastd.runtime.breaker import Breaker
 from anycastd.runtime.forwarder import Forwarder
 
 _UNSURE = frozenset({SessionState.UNKNOWN})
@@ -29,6 +30,7 @@ class Loop(Protocol):
     memories: dict[Prefix, Memory]
     forwarder: Forwarder
     announcer: Announcer
+    breaker: Breaker
     adopted: bool
     stopping: bool
 
@@ -40,6 +42,7 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
     test, spec = beliefs.view.self_test, control.config.prefixes[prefix]
     # asked only of what is absent: nothing that is announced ever waits for it
     absent = control.memories.get(prefix, Memory()).level is Level.WITHDRAWN
+    left = control.breaker.allowance(control.config, now_s)
     caught, forwarded = control.forwarder.ready(prefix) if absent else (True, True)
     return Facts(
         now_s=now_s,
@@ -58,6 +61,8 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         drain=None if orders.pop is None else _order(orders.pop),
         neighbor_drains=neighbor_drains(control.config, orders, spec, control.announcer.observed),
         frozen=orders.hold,
+        withdrawals_left=left,
+        breaker_detail="" if left else control.breaker.words(),
     )
 
 

@@ -116,5 +116,6 @@ def build(
         stopping=control.stopping,
         orders=control.orders,
         carried=circumstances.carried,
+        breaker=control.breaker.view(config, now_s),
         dials=control.forwarder.steering.dials,
     )

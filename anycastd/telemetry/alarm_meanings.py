@@ -52,6 +52,12 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Many targets failed together and a self-test target too: this machine is suspected, nothing is withdrawn.",
         "Look at this machine before the targets.",
     ),
+    Alarm.CIRCUIT_BREAKER: Meaning(
+        "Health wanted to withdraw more prefixes at once than `safety.breaker` allows: the rest stays announced, "
+        "depreferenced, until for `quiet` none wants to go any more.",
+        "Find the common cause first. Then `anycastd breaker reset` lets as many go again; `safety.breaker` raises the "
+        "limit; a forced override or drain passes.",
+    ),
     Alarm.SESSION_DOWN: Meaning(
         "A BGP session is not established.",
         "The detail has the last reason; compare address, AS, password and TTL with the neighbor.",

@@ -119,6 +119,12 @@ ORDER_EXPIRES = _gauge(
 )  # fmt: skip
 FROZEN = _gauge("frozen", "1 while announcements are frozen.")
 
+BREAKER_TRIPPED = _gauge("breaker_tripped", "1 while the circuit breaker keeps prefixes on the air.")
+BREAKER_WITHDRAWALS = _gauge(
+    "breaker_withdrawals", "Prefixes that health withdrew within the breaker's window, and how many may be.", "which",
+    values="went, limit",
+)  # fmt: skip
+
 SPEAKER_STATE = _gauge(
     "speaker_state", "1 for ExaBGP's state, 0 for the others.", "state",
     values="absent, starting, syncing, ready, wedged",

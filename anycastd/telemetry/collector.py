@@ -172,6 +172,9 @@ def _orders(status: Status) -> Source:
     ends += [("freeze", "", orders.freeze.expires_s)] if orders.freeze else []
     yield c.ORDER_EXPIRES, [((kind, name), at_s + offset_s) for kind, name, at_s in ends if at_s is not None]
     yield c.FROZEN, _one(float(bool(orders.hold)))
+    breaker = status.breaker
+    yield c.BREAKER_TRIPPED, _one(float(breaker.tripped_s is not None))
+    yield c.BREAKER_WITHDRAWALS, [(("went",), float(breaker.left)), (("limit",), float(breaker.limit))]
 
 
 def _kernel(status: Status) -> Source:

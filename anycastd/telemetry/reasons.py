@@ -65,6 +65,11 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "depreferenced: a bad way is better than none (never dark).",
         "If other POPs do announce it, write `last_resort: withdraw` for the prefix, or stop this daemon.",
     ),
+    Reason.CIRCUIT_BREAKER: Meaning(
+        "As many prefixes were withdrawn within the window as `safety.breaker` allows, so this one stays announced, "
+        "depreferenced: one cause that hits many is more often a mistake than the end of this POP.",
+        "See the alarm `circuit_breaker`.",
+    ),
     Reason.ONLY_NEIGHBOR: Meaning(
         "A drained neighbor still gets the prefix, depreferenced, since no other established neighbor has had it for "
         "`operator.settled`: without it the prefix could be dark.",

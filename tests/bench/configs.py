@@ -54,6 +54,8 @@ def document(regions: Document, prefixes: Document) -> Document:
         "neighbors": {"transit": {**neighbor, "hold_time": "60s"}},
         "regions": regions,
         "prefixes": prefixes,
+        # what is measured is how fast many are withdrawn
+        "safety": {"breaker": {"percent": 100}},
         "logging": {"format": "json"},
     }
 

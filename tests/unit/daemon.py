@@ -33,6 +33,7 @@ class Daemon:
     state: Status
     outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome(True, ("prefix 203.0.113.0/24 added",)))
     asked: list[tuple[int | None, bool]] = field(default_factory=list)
+    resets: list[str] = field(default_factory=list)
 
     def status(self) -> Status:
         """Return the state the test set."""
@@ -42,3 +43,8 @@ class Daemon:
         """Note what was asked, and answer what the test set."""
         self.asked.append((expected_removals, dry_run))
         return self.outcome
+
+    def reset_breaker(self, owner: str) -> bool:
+        """Note who asked; the first one finds it tripped."""
+        self.resets.append(owner)
+        return len(self.resets) == 1

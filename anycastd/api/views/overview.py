@@ -47,6 +47,19 @@ def _config(status: Status) -> Json:
     }
 
 
+def breaker(status: Status) -> Json:
+    """Return the circuit breaker."""
+    view = status.breaker
+    return {
+        "tripped": view.tripped_s is not None,
+        "tripped_at": None if view.tripped_s is None else iso(status, view.tripped_s),
+        "withdrawals": view.left,
+        "limit": view.limit,
+        "window_s": view.window_s,
+        "held": view.held,
+    }
+
+
 def overview(status: Status) -> Json:
     """Return everything an operator looks at first."""
     test = status.health.self_test
@@ -74,4 +87,5 @@ def overview(status: Status) -> Json:
         "neighbors": [neighbor(status, name) for name in status.config.neighbors],
         "unwanted": list(status.unwanted),
         "orders": orders(status),
+        "breaker": breaker(status),
     }

@@ -20,6 +20,7 @@ from anycastd.config.schema.prefixes import Prefixes
 from anycastd.config.schema.regions import Regions
 from anycastd.config.schema.resolver import ResolverSection
 from anycastd.config.schema.rules import Groups
+from anycastd.config.schema.safety import SafetySection
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.timers import TimersSection
 
@@ -51,6 +52,7 @@ class Root(Section):
     eip: EipSettings = Field(default=EipSettings(), description="Settings of all EIPs.")
     journal: JournalSection = Field(default=JournalSection(), description="What is kept of what happened.")
     operator: OperatorSection = Field(default=OperatorSection(), description="The pace of drains.")
+    safety: SafetySection = Field(default=SafetySection(), description="The safety rules that have settings.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
     state_dir: AbsolutePath = Field(
         default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."

@@ -174,6 +174,19 @@ async def test_reload_is_taken_on_the_unix_socket_only(face: Face) -> None:
     assert face.daemon.asked == [(2, True)]
 
 
+async def test_the_breaker_is_reset_on_the_unix_socket_and_shown(face: Face) -> None:
+    async with face.tcp.post(f"http://127.0.0.1:{face.server.port}/v1/breaker/reset") as response:
+        assert response.status == 403
+    async with face.unix.post("http://localhost/v1/breaker/reset?x=1") as response:
+        assert response.status == 400
+    assert face.daemon.resets == []
+    for was_tripped in (True, False):
+        async with face.unix.post("http://localhost/v1/breaker/reset") as response:
+            assert schema.BreakerReset.model_validate(await response.json()).was_tripped is was_tripped
+    assert len(face.daemon.resets) == 2
+    assert (await face.get("/v1/status"))["breaker"]["tripped"] is False
+
+
 async def test_a_reload_that_is_refused_lists_every_problem(face: Face) -> None:
     problems = ("anycastd.yaml:3:1: pop: asn is missing", "2 prefixes would disappear")
     face.daemon.outcome = ReloadOutcome(False, problems=problems)

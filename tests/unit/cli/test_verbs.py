@@ -18,6 +18,7 @@ import pytest
 
 from anycastd.api.ports import ReloadOutcome
 from anycastd.cli.client import AskError, ask
+from anycastd.model.safety import BreakerView
 from anycastd.model.status import Alarm, AlarmView
 from tests.unit import status_builder as build
 from tests.unit.cli.serving import served
@@ -193,6 +194,17 @@ def test_explain_of_an_unknown_prefix_is_a_usage_error_that_names_the_known(path
     assert done.returncode == 64
     assert "10.0.0.0/8 is not a configured prefix; known: 203.0.113.0/24, 2001:db8:113::/48" in done.stderr
     assert anycastd("explain", "no prefix & more", "--socket", path).returncode == 64
+
+
+def test_the_breaker_is_shown_and_reset(daemon: Daemon, path: str) -> None:
+    daemon.state = replace(daemon.state, breaker=BreakerView(None, 1, 3, 60.0, 0))
+    assert anycastd("breaker", "show", "--socket", path).stdout == "not tripped: 1 of 3 withdrawals within 60 s\n"
+    daemon.state = replace(daemon.state, breaker=BreakerView(build.NOW_S - 5, 3, 3, 60.0, 5))
+    said = anycastd("breaker", "show", "--socket", path).stdout
+    assert said.startswith("tripped since ")
+    assert said.endswith("Z: 3 of 3 withdrawals within 60 s, 5 prefixes are kept on the air\n")
+    assert anycastd("breaker", "reset", "--socket", path).stdout == "reset\n"
+    assert anycastd("breaker", "reset", "--socket", path).stdout == "nothing changed: it was not tripped\n"
 
 
 def test_reload_tells_what_changed(daemon: Daemon, path: str) -> None:

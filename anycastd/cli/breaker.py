@@ -1,0 +1,35 @@
+"""`anycastd breaker`: show and reset the circuit breaker."""
+
+from __future__ import annotations
+
+import click
+
+from anycastd.cli.asking import socket_of, told, where_options
+from anycastd.cli.client import ask
+
+
+@click.group("breaker")
+def breaker() -> None:
+    """The circuit breaker: health does not withdraw many prefixes at once (`safety.breaker`)."""
+
+
+@breaker.command("show")
+@where_options
+def show(socket_path: str | None, config_file: str | None) -> None:
+    """Say whether it is tripped, and how many prefixes went of how many that may."""
+    with told():
+        body = ask(socket_of(socket_path, config_file), "/v1/status")["breaker"]
+    counted = f"{body['withdrawals']} of {body['limit']} withdrawals within {body['window_s']:g} s"
+    if not body["tripped"]:
+        click.echo(f"not tripped: {counted}")
+        return
+    click.echo(f"tripped since {body['tripped_at']}: {counted}, {body['held']} prefixes are kept on the air")
+
+
+@breaker.command("reset")
+@where_options
+def reset(socket_path: str | None, config_file: str | None) -> None:
+    """Let as many prefixes be withdrawn again as `safety.breaker` allows."""
+    with told():
+        body = ask(socket_of(socket_path, config_file), "/v1/breaker/reset", method="POST")
+    click.echo("reset" if body["was_tripped"] else "nothing changed: it was not tripped")
