@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # containerlab's own schema, where a copy lies beside the checkout: the topologies are held against it
 export ANYCASTD_CLAB_SCHEMA ?= $(wildcard ../shared/data/clab.schema.json)
+# two processes, as CI has two cores; a property test that takes long is handed over to whoever is free
+UNIT = $(PY) -m pytest -q -n 2 --dist worksteal -m "not lab and not slow and not soak"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
 .PHONY: help setup install demo test check unit lab bench compare docs soak format clean
@@ -32,10 +34,10 @@ check: ## format, lint, types, imports, unit tests
 	@[ -x $(PY) ] || .ci/setup --no-system
 	@echo "== format, lint"; .venv/bin/ruff format --check -q . && .venv/bin/ruff check -q .
 	@echo "== types"; .venv/bin/mypy
-	@echo "== unit tests"; $(PY) -m pytest -q -m "not lab and not slow and not soak" tests
+	@echo "== unit tests"; $(UNIT) tests
 
 unit: ## unit tests only
-	@$(PY) -m pytest -q -m "not lab and not slow and not soak" tests
+	@$(UNIT) tests
 
 lab: ## lab tests: namespaces, FRR, BIRD, ExaBGP (root)
 	$(ROOT)

@@ -11,6 +11,7 @@ import pytest
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import SessionState, SessionView, SpeakerState
 from anycastd.model.checks import ProbeSpec
+from anycastd.model.decision import Reason
 from anycastd.model.eip import EipId, WhenUnhealthy
 from anycastd.model.kernel import KernelObserved, RouteKind
 from anycastd.model.nft import NftSet
@@ -132,6 +133,12 @@ def late(w: Watched) -> None:
     w.circumstances.loop = LoopView(LOOP_LATE_MS + 1.0, LOOP_LATE_MS + 1.0)
 
 
+def breaker_open(w: Watched) -> None:
+    """The breaker itself has tests of its own; here a decision that it holds is enough."""
+    decisions = w.world.control.decisions
+    decisions[A] = replace(decisions[A], hold=Reason.CIRCUIT_BREAKER)
+
+
 CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
     (gone, Alarm.SPEAKER_ABSENT, "exabgp", "absent"),
     (wedged, Alarm.SPEAKER_WEDGED, "exabgp", "not answered"),
@@ -149,6 +156,7 @@ CASES: list[tuple[Callable[[Watched], None], Alarm, str, str]] = [
     (no_filter_rules, Alarm.FILTER_NOT_AS_WANTED, "fra", "rules"),
     (fails_open, Alarm.EIP_FAIL_OPEN, str(eip_of(B)), "1 more EIPs like it"),
     (no_path, Alarm.EIP_NO_PATH, str(eip_of(B)), "eu/web-1"),
+    (breaker_open, Alarm.CIRCUIT_BREAKER, "fra", str(A)),
     (late, Alarm.LOOP_LATE, "fra", "201 ms"),
 ]
 
