@@ -37,12 +37,16 @@ class Reported:
         for key in [key for key in self.details if key[0] is alarm and subject in (None, key[1])]:
             del self.details[key]
 
+    def tell(self, alarm: Alarm, subject: str, detail: str | None) -> None:
+        """Raise an alarm for a subject, or clear it (no detail)."""
+        if detail is None:
+            self.clear(alarm, subject)
+        else:
+            self.raise_(alarm, subject, detail)
+
     def of_name(self, name: str, detail: str | None) -> None:
         """Raise the alarm that a target's name is not resolved, or clear it (no detail)."""
-        if detail is None:
-            self.clear(Alarm.NAME_NOT_RESOLVED, name)
-        else:
-            self.raise_(Alarm.NAME_NOT_RESOLVED, name, detail)
+        self.tell(Alarm.NAME_NOT_RESOLVED, name, detail)
 
 
 Raised = tuple[Alarm, str, str]

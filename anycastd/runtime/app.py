@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -81,7 +82,8 @@ class App:
         self.metrics = Metrics()
         set_up(config.logging, suppressed=self.metrics.log_suppressed)
         self.followed = Followed(self.metrics.failover)
-        self.journal = Journal(Path(config.state_dir) / JOURNAL, config.journal, self._journal_trouble)
+        trouble = partial(self.reported.tell, Alarm.JOURNAL_TROUBLE)
+        self.journal = Journal(Path(config.state_dir) / JOURNAL, config.journal, trouble)
         self.scribe = Scribe(self.journal)
         self.metrics.watch_journal(self.journal.facts)
         self.recorder = Recorder(self.metrics, self.followed, self.scribe)
@@ -98,7 +100,7 @@ class App:
             config.kernel,
             on_change=self._kernel_changed,
             on_links=self._links_changed,
-            on_refused=self._kernel_refused,
+            on_refused=partial(self.reported.tell, Alarm.KERNEL_REFUSED),
         )
         self.devices = TunnelDevices(config, self.reported, self._clamp_anew)
         self.speaker = Speaker(
@@ -305,17 +307,8 @@ class App:
             self.control.on_due(self.loop.time())
             self._garbage.step()
 
-    def _kernel_refused(self, subject: str, detail: str | None) -> None:
-        if detail is None:
-            self.reported.clear(Alarm.KERNEL_REFUSED, subject)
-        else:
-            self.reported.raise_(Alarm.KERNEL_REFUSED, subject, detail)
-
     def _filter_refused(self, subject: str, detail: str | None) -> None:
-        if detail is None:
-            self.reported.clear(Alarm.FILTER_REFUSED, subject)
-        else:
-            self.reported.raise_(Alarm.FILTER_REFUSED, subject, detail)
+        self.reported.tell(Alarm.FILTER_REFUSED, subject, detail)
         if self._started:
             self.eips.filter_refused(subject, detail)
 
@@ -385,12 +378,6 @@ class App:
             if changed:
                 self._saved = memories
                 self.reported.clear(Alarm.STATE_NOT_SAVED)
-
-    def _journal_trouble(self, subject: str, detail: str | None) -> None:
-        if detail is None:
-            self.reported.clear(Alarm.JOURNAL_TROUBLE, subject)
-        else:
-            self.reported.raise_(Alarm.JOURNAL_TROUBLE, subject, detail)
 
     def _stage_failed(self, name: str, detail: str) -> None:
         self.reported.raise_(Alarm.STAGE_FAILED, name, detail)
