@@ -186,22 +186,29 @@ def test_a_limit_changes_live_without_disturbing_the_connection(stage: Stage) ->
     assert mbits["none"] > 25
 
 
+def reaches(stage: Stage, offered_bps: int | None, needed_bps: float) -> bool:
+    """Return whether an EIP without a limit lets so much through, of what the same sender offers."""
+    free = [Flow(stage.bound(4, "eu/b1"), "in", offered_bps, PORT)]
+    plain_bps = measure(stage, free, 2, 6)[PORT]
+    what = "TCP" if offered_bps is None else "UDP"
+    print(f"\nmeasured: {what} without a limit {plain_bps / MBIT:.0f} Mbit/s")
+    return plain_bps >= needed_bps
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
 @pytest.mark.parametrize("mbit", [1, 10, 100, 1000])
-def test_the_accuracy_of_limits(stage: Stage, mbit: int) -> None:
+def test_the_accuracy_of_limits(stage: Stage, mbit: int, protocol: str) -> None:
+    """A thousand Mbit/s only where 1,300 get through without a limit: a sender of datagrams may be slower."""
     rate_bps = mbit * MBIT
-    if mbit == 1000:
-        free = [Flow(stage.bound(4, "eu/b1"), "in", None, PORT)]
-        plain_bps = measure(stage, free, 2, 6)[PORT]
-        print(f"\nmeasured: without a limit {plain_bps / MBIT:.0f} Mbit/s")
-        if plain_bps < 1300 * MBIT:
-            pytest.skip(f"this machine forwards {plain_bps / MBIT:.0f} Mbit/s")
-    for protocol, offered_bps, within in (("UDP", rate_bps * 3 // 2, UDP_RANGE), ("TCP", None, TCP_RANGE)):
-        flows = flows_of(stage, rate_bps, offered_bps)
-        # four slow ones at once, fast ones one after another: they share two processors
-        groups = [flows] if mbit <= 10 else [[flow] for flow in flows]
-        rates: dict[int, float] = {}
-        for group in groups:
-            rates |= measure(stage, group, 5, 25)
-        check(protocol, rates, flows, rate_bps, within)
+    offered_bps, within = (rate_bps * 3 // 2, UDP_RANGE) if protocol == "UDP" else (None, TCP_RANGE)
+    if mbit == 1000 and not reaches(stage, offered_bps, 1.3 * rate_bps):
+        pytest.skip(f"this machine does not carry 1,300 Mbit/s of {protocol} without a limit")
+    flows = flows_of(stage, rate_bps, offered_bps)
+    # four slow ones at once, fast ones one after another: they share two processors
+    groups = [flows] if mbit <= 10 else [[flow] for flow in flows]
+    rates: dict[int, float] = {}
+    for group in groups:
+        rates |= measure(stage, group, 5, 25)
+    check(protocol, rates, flows, rate_bps, within)
