@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from anycastd.config.schema.safety import SafetySection
-from anycastd.model.safety import BreakerConfig, SafetyConfig
+from anycastd.model.safety import BreakerConfig, EffectConfig, SafetyConfig
 
 
 def safety_of(section: SafetySection) -> SafetyConfig:
     """Return the settings."""
-    breaker = section.breaker
+    breaker, effect = section.breaker, section.effect
     return SafetyConfig(
         breaker=BreakerConfig(
             withdrawals=breaker.withdrawals,
             percent=breaker.percent,
             window_s=breaker.window,
             quiet_s=breaker.quiet,
-        )
+        ),
+        effect=EffectConfig(
+            looks_s=tuple(sorted(effect.looks)) or EffectConfig().looks_s,
+            traffic_after_s=effect.traffic_after,
+            measurable_bps=effect.measurable,
+            depref_falls_percent=effect.depref_falls,
+            withdrawn_falls_percent=effect.withdrawn_falls,
+            returns_percent=effect.returns,
+        ),
     )

@@ -23,10 +23,27 @@ class BreakerConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EffectConfig:
+    """S22: how long after a change of level it is looked whether anything followed, and what must have.
+
+    Traffic is judged from `traffic_after_s` on, and only of prefixes that had `measurable_bps`: it must have fallen by
+    a share after DEPREF or GSHUT and after a withdrawal, and `returns_percent` of it must be there after a return.
+    """
+
+    looks_s: tuple[float, ...] = (10.0, 60.0, 300.0)
+    traffic_after_s: float = 60.0
+    measurable_bps: int = 1_000_000
+    depref_falls_percent: int = 10
+    withdrawn_falls_percent: int = 80
+    returns_percent: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyConfig:
     """The settings of the safety rules that have any."""
 
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
+    effect: EffectConfig = field(default_factory=EffectConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Alarm(StrEnum):
     DEAD_MAN_FIRED = "dead_man_fired"
     STAGE_FAILED = "stage_failed"
     PREFIX_DARK = "prefix_dark"
+    EFFECT_MISSING = "effect_missing"
     FILTER_REFUSED = "filter_refused"
     FILTER_NOT_AS_WANTED = "filter_not_as_wanted"
     ORDERS_UNREAD = "orders_unread"

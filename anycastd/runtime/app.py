@@ -33,6 +33,7 @@ from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
+from anycastd.runtime.effects import Effects
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
@@ -186,6 +187,10 @@ class App:
             await self._close()
 
     def _start_stages(self) -> None:
+        self.effects = Effects(
+            self.control, lambda: self.eips.meter.sample, self.reported, self.metrics.effect, self.loop.time
+        )
+        self.recorder.on_decided = self.effects.note
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
@@ -198,6 +203,7 @@ class App:
         self.supervisor.start("conntrack", self.eips.tracking.run)
         self.supervisor.start("devices", self.devices.run)
         self.supervisor.start("shaping", self.eips.shaping.run)
+        self.supervisor.start("effects", self.effects.run)
 
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed

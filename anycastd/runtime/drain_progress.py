@@ -27,7 +27,7 @@ def seen_of(control: Control, drain: Drain, now_s: float) -> Seen:
         goes = len(free) == len(decisions) or any(one.level is not Level.WITHDRAWN for one in free)
         return Seen(
             may_leave=control.adopted and bool(free) and goes,
-            followed=control.adopted and all(one.level <= target and _is_said(control, one) for one in free),
+            followed=control.adopted and all(one.level <= target and is_said(control, one) for one in free),
             linger_s=max((spec.timers.linger_s for spec in control.config.prefixes.values()), default=0.0),
         )
     if drain.scope is DrainScope.NEIGHBOR:
@@ -35,7 +35,7 @@ def seen_of(control: Control, drain: Drain, now_s: float) -> Seen:
     return Seen()
 
 
-def _is_said(control: Control, decision: Decision, only: NeighborName | None = None) -> bool:
+def is_said(control: Control, decision: Decision, only: NeighborName | None = None) -> bool:
     """Return whether the neighbors that are established are sent a prefix as it was decided."""
     bgp, wanted = control.announcer.observed, control.wanted_routes()
     spec = control.config.prefixes[decision.prefix]
@@ -66,7 +66,7 @@ def _of_neighbor(control: Control, drain: Drain, now_s: float) -> Seen:
         if told is not None and told.hold is Reason.ONLY_NEIGHBOR:
             stays = True
             continue
-        followed = followed and decision.level_at(name) <= target and _is_said(control, decision, name)
+        followed = followed and decision.level_at(name) <= target and is_said(control, decision, name)
     return Seen(may_leave=may, followed=followed, set_back=stays and not may)
 
 

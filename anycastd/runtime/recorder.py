@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from anycastd.model.bgp import BgpAction
 from anycastd.model.decision import Decision, Level, TunnelOrder
@@ -25,6 +25,7 @@ class Recorder:
 
     def __init__(self, metrics: Metrics, followed: Followed, scribe: Scribe) -> None:
         self._metrics, self._followed, self._scribe = metrics, followed, scribe
+        self.on_decided: Callable[[Decision | None, Decision, float], None] = lambda before, after, now_s: None
 
     def result(self, result: ProbeResult) -> None:
         """Count one probe result."""
@@ -68,6 +69,7 @@ class Recorder:
             detail=after.detail,
         )
         self._scribe.decided(before, snapshot)
+        self.on_decided(before, after, now_s)
 
     def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
         """Log a region whose packets take another tunnel."""

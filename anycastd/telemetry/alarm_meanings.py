@@ -87,6 +87,12 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "The prefix should be announced, and no established neighbor has it.",
         "`anycastd explain PREFIX`, lines sent and observed.",
     ),
+    Alarm.EFFECT_MISSING: Meaning(
+        "The level of a prefix changed, and nothing followed as far as this POP can see (the detail says what was "
+        "looked at): the route is not sent, no neighbor is established, or the traffic stayed where it was.",
+        "Look at the neighbor's routers: a filter, a local preference that outranks the longer path, a stale route. If "
+        "a prepend moves nothing, use the neighbor's own communities (`export.depref_communities`).",
+    ),
     Alarm.FILTER_REFUSED: Meaning(
         "The kernel's packet filter refused a change of ours (the detail says which). Everything else goes on.",
         "`nft list table inet anycastd`; is another program at work in it, or the kernel without nftables?",

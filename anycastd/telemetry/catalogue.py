@@ -152,6 +152,8 @@ DECISIONS = _counter(
     "decisions", "Decisions whose level, reason or hold changed.", "level", "reason", "hold",
     values="docs/reasons.md; hold is empty when nothing is held",
 )  # fmt: skip
+EFFECTS = _counter("effects", "Looks after changes of level, by what they found.", "effect",
+                   values="docs/reasons.md, effects")  # fmt: skip
 REROUTES = _counter("reroutes", "Regions whose packets were given another tunnel, by family.")
 EIPS_MOVED = _counter("eips_moved", "EIPs whose packets were sent elsewhere.", "reason",
                       values="docs/reasons.md, placements")  # fmt: skip

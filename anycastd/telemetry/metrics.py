@@ -16,6 +16,7 @@ from anycastd.model.address import CheckId
 from anycastd.model.bgp import Announce, BgpAction, EndOfRib
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import Decision
+from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import Health
 from anycastd.model.journal import JournalFacts
@@ -74,6 +75,8 @@ class Metrics:
                 self._tallies[spec].add(value, count=0)
         for reason in PlacementReason:
             self._tallies[c.EIPS_MOVED].add(reason.value, count=0)
+        for effect in Effect:
+            self._tallies[c.EFFECTS].add(effect.value, count=0)
         for health in Health:
             self._tallies[c.VERDICTS].add(health.value, count=0)
 
@@ -97,6 +100,10 @@ class Metrics:
         """Count a decision that differs from the one before."""
         hold = decision.hold.value if decision.hold else ""
         self._tallies[c.DECISIONS].add(decision.level.name, decision.reason.value, hold)
+
+    def effect(self, effect: Effect) -> None:
+        """Count what a look after a change of level found."""
+        self._tallies[c.EFFECTS].add(effect.value)
 
     def rerouted(self) -> None:
         """Count a region that takes another tunnel."""

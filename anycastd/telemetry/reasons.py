@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from anycastd.model.access import Denied
 from anycastd.model.decision import Reason
+from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
@@ -326,6 +327,26 @@ LOSSES: Mapping[LostWhy, Meaning] = {
     ),
 }
 
+EFFECTS: Mapping[Effect, Meaning] = {
+    Effect.EFFECT_SEEN: Meaning("The traffic followed the change."),
+    Effect.EFFECT_NOT_MEASURED: Meaning(
+        "The route is sent as decided; there is too little traffic to tell more, or it is too early."
+    ),
+    Effect.ROUTE_NOT_SENT: Meaning(
+        "ExaBGP does not send what was decided.",
+        "See the alarms `command_refused`, `export_refused`, `speaker_absent`.",
+    ),
+    Effect.NO_SESSION: Meaning("No neighbor that carries the prefix is established.", "See the alarm `session_down`."),
+    Effect.TRAFFIC_STAYED: Meaning(
+        "The prefix was depreferenced or withdrawn, and its traffic has not fallen as `safety.effect` asks for.",
+        "See the alarm `effect_missing`.",
+    ),
+    Effect.TRAFFIC_DID_NOT_COME: Meaning(
+        "The prefix is NORMAL again, and its traffic has not come back as `safety.effect` asks for.",
+        "Is the route suppressed at a neighbor (route flap damping), or filtered?",
+    ),
+}
+
 SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
     (
         "Decisions",
@@ -339,6 +360,11 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         tuple(PROBES.items()),
     ),
     ("Placements", "Why an EIP's packets go where they go.", tuple(PLACEMENTS.items())),
+    (
+        "Effects",
+        "What came of a change of level: log lines `effect`, `anycastd_effects_total`, alarm `effect_missing`.",
+        tuple(EFFECTS.items()),
+    ),
     (
         "Refused requests",
         "Why the API turned a request away: the `code` of its answer.",

@@ -7,11 +7,12 @@ from typing import Annotated
 from pydantic import Field
 
 from anycastd.config.fields import duration, percent, whole
+from anycastd.config.net_fields import RateField
 from anycastd.config.schema.base import Section
-from anycastd.model.safety import BreakerConfig
+from anycastd.model.safety import BreakerConfig, EffectConfig
 
 DAY_S = 86400.0
-_BREAKER = BreakerConfig()
+_BREAKER, _EFFECT = BreakerConfig(), EffectConfig()
 _SHARE = percent(0, 100)
 
 
@@ -37,7 +38,36 @@ class BreakerSection(Section):
     )
 
 
+class EffectSection(Section):
+    """After each change of a prefix's level it is looked whether anything followed; if not, an alarm says so.
+
+    Looked at: what ExaBGP sends, whether a neighbor is established, and the traffic of the prefix's EIPs.
+    """
+
+    looks: tuple[Annotated[float, duration(1.0, DAY_S)], ...] = Field(
+        default=_EFFECT.looks_s,
+        description="How long after the change; while nothing follows, again each time that the first one says.",
+    )
+    traffic_after: Annotated[float, duration(1.0, DAY_S)] = Field(
+        default=_EFFECT.traffic_after_s, description="Traffic is judged from then on: the Internet follows slowly."
+    )
+    measurable: RateField = Field(
+        default=_EFFECT.measurable_bps, description="Traffic below this is too little to judge by."
+    )
+    depref_falls: Annotated[int, _SHARE] = Field(
+        default=_EFFECT.depref_falls_percent, description="By how much traffic falls after DEPREF or GSHUT, at least."
+    )
+    withdrawn_falls: Annotated[int, _SHARE] = Field(
+        default=_EFFECT.withdrawn_falls_percent, description="By how much it falls after a withdrawal, at least."
+    )
+    returns: Annotated[int, _SHARE] = Field(
+        default=_EFFECT.returns_percent,
+        description="How much of what it last had at NORMAL is there again after a return, at least.",
+    )
+
+
 class SafetySection(Section):
     """The safety rules that have settings; [safety](safety.md) lists all of them."""
 
     breaker: BreakerSection = Field(default=BreakerSection(), description="S28, the circuit breaker.")
+    effect: EffectSection = Field(default=EffectSection(), description="S22, whether a change had an effect.")
