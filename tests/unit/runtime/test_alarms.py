@@ -208,6 +208,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.TUNNEL_DEVICE,
         Alarm.SHAPING_REFUSED,
         Alarm.DEAD_MAN_FIRED,
+        Alarm.EFFECT_MISSING,
         Alarm.STAGE_FAILED,
         Alarm.JOURNAL_TROUBLE,
     }
