@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from anycastd.actuators.nft import codec, events, facts, wire
+from anycastd.actuators.nft.bites import HASTE
 from anycastd.actuators.nft.channel import Channel
 from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Raw
@@ -52,7 +53,8 @@ async def raw_set(name: NftSet, datagrams: list[bytes], rest_s: float = 0.0) -> 
                     found[key] = value
                 else:
                     strays.append(Stray(name, "*"))
-        await asyncio.sleep(rest_s)
+        # without a rest somebody waits for just this
+        await (HASTE.rest(rest_s) if rest_s else asyncio.sleep(0))
     if layout.interval:
         prefixes, ranges = codec.prefixes(halves)
         found = {codec.encode_prefix(prefix): b"" for prefix in prefixes}
