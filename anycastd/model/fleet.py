@@ -78,22 +78,40 @@ class Part:
 
 
 class NotCounted(StrEnum):
-    """Why another POP is not counted for a prefix."""
+    """Why another POP is not counted for a prefix. The field of `status` and `explain`, and the heading in the docs."""
 
     BLIND = "blind"
-    NEVER_HEARD = "never_heard"
+    NOT_HEARD = "not_heard"
     STALE = "stale"
     UNREADABLE = "unreadable"
     DUPLICATE = "duplicate"
     INCOMPLETE = "incomplete"
     NO_UPSTREAM = "no_upstream"
     NOT_CARRIED = "not_carried"
-    NAME_TAKEN = "name_taken"
+    NAME_SHARED = "name_shared"
     GONE = "gone"
     DEPREF = "depref"
     DRAINING = "draining"
     NOT_ECHOED = "not_echoed"
-    GOES_FIRST = "goes_first"
+
+
+class FleetFault(StrEnum):
+    """What is wrong with what is heard: the operator must look at it. The POPs concerned are not counted."""
+
+    BEACON_UNREADABLE = "beacon_unreadable"
+    UNKNOWN_POP = "unknown_pop"
+    POP_TWICE = "pop_twice"
+    OWN_NUMBER_TAKEN = "own_number_taken"
+    NAME_SHARED = "name_shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: of which POP or prefix (in words), and how it shows."""
+
+    kind: FleetFault
+    subject: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +127,22 @@ class Others:
     """What policy is given of the other POPs for one prefix (`Facts.fleet`); None in its place = nobody can be asked.
 
     `pops`: how many the fleet has, this one included. `counted`: those that say NORMAL and have seen the entry into
-    DEPREF (or the intent) which the prefix's memory counts as `entry`; worthless for any other. `present`: those that
-    announce it at any level; `normal`: those that say NORMAL, whether or not they saw our entry. `uncounted`: all not
-    in `counted`. `blind_since_s`: since when nobody can be heard. Return rules: nobody present counts from
-    `complete_at_s` on (beacons need a moment after a session came up), blindness from `blind_at_s` on; what was not
-    yet decided on since the start comes up anyway from `boot_at_s` on.
+    DEPREF (or the intent) which the prefix's memory counts as `entry`; worthless for any other. `goes_first`: those of
+    them that want to drain the prefix and have the better rank. `present`: those that announce it at any level;
+    `normal`: those that say NORMAL, whether or not they saw our entry. `uncounted`: all that are not in `counted`.
+    `blind_since_s`: since when nobody can be heard. That too few are present counts from `sure_from_s` on: what was not
+    heard yet, just after a session came up, is not absent. From `boot_at_s` on a prefix comes up unproven.
     """
 
     pops: int
     entry: int = 0
     counted: tuple[str, ...] = ()
+    goes_first: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     normal: tuple[str, ...] = ()
     uncounted: tuple[Uncounted, ...] = ()
     blind_since_s: float | None = None
-    blind_at_s: float | None = None
-    complete_at_s: float = 0.0
+    sure_from_s: float = 0.0
     boot_at_s: float = 0.0
 
 
