@@ -52,6 +52,11 @@ class Reason(StrEnum):
     SETTLING = "settling"
     CHECKER_SUSPECT = "checker_suspect"
     STATIC_GUARD = "static_guard"
+    NOT_ENOUGH_ANNOUNCERS = "not_enough_announcers"
+    OBSERVERS_BLIND = "observers_blind"
+    DRAIN_QUEUED = "drain_queued"
+    GSHUT_WAIT = "gshut_wait"
+    BOOT_FAIL_OPEN = "boot_fail_open"
     CIRCUIT_BREAKER = "circuit_breaker"
     ONLY_NEIGHBOR = "only_neighbor"
     FROZEN = "frozen"
@@ -59,6 +64,7 @@ class Reason(StrEnum):
     DRAINING = "draining"
     OVERRIDDEN = "overridden"
     # what lets a withdrawal through
+    OTHERS_CONFIRMED = "others_confirmed"
     LAST_RESORT_WITHDRAW = "last_resort_withdraw"
     STOPPING = "stopping"
     FORCED = "forced"
@@ -67,6 +73,11 @@ class Reason(StrEnum):
     def holds(self) -> bool:
         """Return whether this reason keeps a wanted change from being made."""
         return self in _HOLDS
+
+    @property
+    def is_guard(self) -> bool:
+        """Return whether it keeps a prefix on the air because nobody else is known to announce it (I1)."""
+        return self in _GUARDS
 
     @property
     def is_ordered(self) -> bool:
@@ -85,9 +96,24 @@ _HOLDS = frozenset(
         Reason.SETTLING,
         Reason.CHECKER_SUSPECT,
         Reason.STATIC_GUARD,
+        Reason.NOT_ENOUGH_ANNOUNCERS,
+        Reason.OBSERVERS_BLIND,
+        Reason.DRAIN_QUEUED,
+        Reason.GSHUT_WAIT,
+        Reason.BOOT_FAIL_OPEN,
         Reason.CIRCUIT_BREAKER,
         Reason.ONLY_NEIGHBOR,
         Reason.FROZEN,
+    }
+)
+
+_GUARDS = frozenset(
+    {
+        Reason.STATIC_GUARD,
+        Reason.NOT_ENOUGH_ANNOUNCERS,
+        Reason.OBSERVERS_BLIND,
+        Reason.DRAIN_QUEUED,
+        Reason.BOOT_FAIL_OPEN,
     }
 )
 
@@ -122,7 +148,9 @@ class Memory:
     `level` is what was last decided; `level_since_s` when. `bad_since_s` / `fine_since_s` are set while the condition
     is steadily false / true. `relapses` counts failures within the back-off window; `penalty` is the I7 budget.
     `was_lost`: it was announced and vanished with ExaBGP or the machine, by nobody's decision. `held_by_breaker`: the
-    circuit breaker kept it on the air, so that a restart does not let it go.
+    circuit breaker kept it on the air, so that a restart does not let it go. `epoch` counts entries into DEPREF, and
+    intents to drain (`intends`): what others confirm is of one of them. `confirmed_since_s`: since when enough of them
+    confirm the present one.
     """
 
     level: Level = Level.WITHDRAWN
@@ -136,6 +164,8 @@ class Memory:
     epoch: int = 0
     penalty: Penalty = field(default_factory=Penalty)
     held_by_breaker: bool = False
+    intends: bool = False
+    confirmed_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +197,13 @@ class Decision:
     would_change: tuple[str, ...] = ()
     drained: tuple[NeighborLevel, ...] = ()
     """Neighbors that are told less."""
+    intends: bool = False
+    """It is to be drained, and this is said to the other POPs before anything is done."""
 
     @property
     def gist(self) -> tuple[object, ...]:
         """Return what makes a decision another one, and not the same in other words."""
-        return self.level, self.reason, self.hold, self.drained
+        return self.level, self.reason, self.hold, self.drained, self.intends
 
     def level_at(self, neighbor: NeighborName) -> Level:
         """Return the level at which a neighbor is told of the prefix."""

@@ -139,6 +139,7 @@ class PrefixTimers:
 
     `settle_s`: how long it waits at DEPREF before it asks to withdraw. `return_after_s`: how long it must be fine
     before DEPREF becomes NORMAL; doubles with each relapse within `backoff_reset_s`, up to `return_max_s`.
+    `gshut_wait_s`: how long it says GSHUT before it is withdrawn, once others are confirmed; 0 = not at all.
     `linger_s`: how long the kernel keeps forwarding after a withdrawal. `half_life_s`: of the RFC 2439 penalty.
     """
 
@@ -148,6 +149,7 @@ class PrefixTimers:
     backoff_reset_s: float = 3600.0
     linger_s: float = 300.0
     half_life_s: float = 900.0
+    gshut_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +158,8 @@ class PrefixSpec:
 
     prefix: Prefix
     announce_when: Rule = field(default_factory=Condition)
-    min_announcers: int = 1
+    min_announcers: int | None = None
+    """How many other POPs must be confirmed before this one leaves; None: 2 in a fleet of four or more, else 1."""
     last_resort: LastResort = LastResort.STAY
     when_degraded: WhenDegraded = WhenDegraded.KEEP
     depref_prepend: int = 3

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from anycastd.model.address import NeighborName
 from anycastd.model.decision import Level, Memory, NeighborLevel, Reason, Step, Truth
+from anycastd.model.fleet import Others
 from anycastd.model.topology import PrefixSpec, WhenDegraded
 
 
@@ -45,7 +46,8 @@ class Facts:
     awaited for the first time; `data_plane_ready`: its routes were read back from the kernel (I5); `blackhole_ready`:
     the blackhole at least; `bgp_observed`: we know what ExaBGP holds. `override`, `drain`, `neighbor_drains` and
     `frozen` (why; empty = not) are operators' orders. `withdrawals_left`: how many prefixes the circuit breaker still
-    lets go (None: any number), with `breaker_detail` in words.
+    lets go (None: any number), with `breaker_detail` in words. `fleet`: what is seen of the other POPs
+    (`fleet.standing.View.others`); None: there is neither observer nor store, and nobody can be asked.
     """
 
     now_s: float
@@ -66,6 +68,7 @@ class Facts:
     frozen: str = ""
     withdrawals_left: int | None = None
     breaker_detail: str = ""
+    fleet: Others | None = None
 
     @property
     def is_poor(self) -> bool:
@@ -94,6 +97,7 @@ class Draft:
     waits_at: Level = Level.DEPREF
     forced_to: Level = Level.NORMAL
     drained: tuple[NeighborLevel, ...] = ()
+    intends: bool = False
 
     def say(self, rule: str, reason: Reason, level: Level, evidence: str = "") -> Draft:
         """Return the draft at `level` for `reason`, with the step recorded; a reason that holds becomes the hold."""

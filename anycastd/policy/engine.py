@@ -7,16 +7,25 @@ from dataclasses import replace
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
 from anycastd.policy.budget import charged
 from anycastd.policy.draft import Draft, Facts, Rule
+from anycastd.policy.guard import is_confirmed
 from anycastd.policy.rules.breaker import circuit_breaker
 from anycastd.policy.rules.health import degraded, health, stopping
-from anycastd.policy.rules.leaving import checker_suspect, gshut_budget, settle, withdraw_budget, withdraw_guard
-from anycastd.policy.rules.ordered import drain, freeze, neighbor_drain, override
+from anycastd.policy.rules.leaving import (
+    checker_suspect,
+    gshut_budget,
+    gshut_wait,
+    settle,
+    withdraw_budget,
+    withdraw_guard,
+)
+from anycastd.policy.rules.ordered import drain, freeze, intent, neighbor_drain, override
 from anycastd.policy.rules.readiness import data_plane, observation
-from anycastd.policy.rules.returning import return_budget, slow_start
+from anycastd.policy.rules.returning import come_back, return_budget, slow_start
 
 RULES: tuple[Rule, ...] = (
-    health, degraded, override, stopping, drain, slow_start, return_budget, settle, checker_suspect, withdraw_guard,
-    withdraw_budget, gshut_budget, circuit_breaker, data_plane, neighbor_drain, freeze, observation,
+    health, degraded, override, stopping, drain, intent, slow_start, return_budget, settle, checker_suspect,
+    withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back, neighbor_drain,
+    freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 
@@ -28,6 +37,9 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
     for rule in RULES:
         draft = rule(facts, memory, draft)
     after = _remember(facts, memory, draft.level, draft.reason)
+    if after.intends is not draft.intends:
+        # an intent is to be seen by the others before it is acted on, as an entry into DEPREF is
+        after = replace(after, intends=draft.intends, epoch=after.epoch + draft.intends)
     if after.held_by_breaker is not (held := draft.hold is Reason.CIRCUIT_BREAKER):
         after = replace(after, held_by_breaker=held)
     decision = Decision(
@@ -43,18 +55,21 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
         detail=draft.detail,
         would_change=draft.would_change,
         drained=draft.drained,
+        intends=draft.intends,
     )
     return decision, after
 
 
 def _timed(facts: Facts, memory: Memory) -> Memory:
-    """Note since when the condition is steadily true or false; what is unknown is neither."""
+    """Note since when the condition is steadily true or false (what is unknown is neither), and others confirm."""
     bad_since_s = _first(memory.bad_since_s, facts.now_s) if facts.condition is Truth.FALSE else None
     is_fine = facts.condition is Truth.TRUE and not facts.is_poor
     fine_since_s = _first(memory.fine_since_s, facts.now_s) if is_fine else None
-    if (bad_since_s, fine_since_s) == (memory.bad_since_s, memory.fine_since_s):
+    confirmed_since_s = _first(memory.confirmed_since_s, facts.now_s) if is_confirmed(facts, memory) else None
+    after = bad_since_s, fine_since_s, confirmed_since_s
+    if after == (memory.bad_since_s, memory.fine_since_s, memory.confirmed_since_s):
         return memory  # the same object, so that what has not changed is seen at a glance
-    return replace(memory, bad_since_s=bad_since_s, fine_since_s=fine_since_s)
+    return replace(memory, bad_since_s=bad_since_s, fine_since_s=fine_since_s, confirmed_since_s=confirmed_since_s)
 
 
 def _first(since_s: float | None, now_s: float) -> float:

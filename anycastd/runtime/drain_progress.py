@@ -21,7 +21,7 @@ def seen_of(control: Control, drain: Drain, now_s: float) -> Seen:
     """Return what is seen of a drain."""
     if drain.scope is DrainScope.POP:
         decisions = list(control.decisions.values())
-        free = [one for one in decisions if one.hold is not Reason.STATIC_GUARD]
+        free = [one for one in decisions if one.hold is None or not one.hold.is_guard]
         target = level_of_phase(drain.phase)
         # what health had withdrawn already is free to go and says nothing of those that the guard holds
         goes = len(free) == len(decisions) or any(one.level is not Level.WITHDRAWN for one in free)
@@ -87,7 +87,7 @@ def would_change(control: Control, orders: Interventions, now_s: float) -> tuple
         if after.level is not was or after.drained != (before.drained if before else ()):
             told = [f"{one.neighbor} {one.level.name}" for one in after.drained]
             words.append(f"{after.prefix}: {was.name} -> {', '.join([after.level.name, *told])}")
-        if after.hold is Reason.STATIC_GUARD:
+        if after.hold is not None and after.hold.is_guard:
             words.append(f"{after.prefix}: stays at {after.level.name}, {_evidence(after)}")
         if after.prefix in lost:
             words.append(f"{after.prefix}: could be served no more, {lost[after.prefix]}")
@@ -104,7 +104,8 @@ def refusal_of(control: Control, orders: Interventions, order: Drain | Override,
     if isinstance(order, Override) and order.kind is OverrideKind.PREFIX:
         prefix = next(prefix for prefix in control.config.prefixes if str(prefix) == order.name)
         (decision,) = previews(control, Interventions((), orders.overrides), now_s, [prefix])
-        if order.level is not None and order.level < Level.DEPREF and decision.hold is Reason.STATIC_GUARD:
+        held = decision.hold is not None and decision.hold.is_guard
+        if order.level is not None and order.level < Level.DEPREF and held:
             message = f"withdraw_guard: {_evidence(decision)}; --force with a reason passes it"
             return Refused((Refusal(Code.WITHDRAW_GUARD, 409, message, "level"),))
         return None

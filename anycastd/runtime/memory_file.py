@@ -95,6 +95,9 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         fine_since_s=shifted(memory.fine_since_s),
         last_relapse_s=shifted(memory.last_relapse_s),
         penalty=replace(penalty, at_s=penalty.at_s + shift_s),
+        # whom others confirmed was another daemon
+        intends=False,
+        confirmed_since_s=None,
     )
 
 

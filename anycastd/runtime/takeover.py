@@ -67,7 +67,15 @@ def adopted(
             level = old.level if old.level in levels else max(levels)
             since_s = old.level_since_s if level is old.level else now_s
             penalty = _charged(old, level, spec.timers.half_life_s, now_s)
-            memories[prefix] = replace(old, level=level, level_since_s=since_s, was_announced=True, penalty=penalty)
+            memories[prefix] = replace(
+                old,
+                level=level,
+                level_since_s=since_s,
+                was_announced=True,
+                penalty=penalty,
+                # nobody has seen this entry into a level yet, should it be one into DEPREF
+                epoch=old.epoch + (level is not old.level),
+            )
         else:
             by_health = old.was_announced and old.level is not Level.NORMAL
             penalty = _charged(old, Level.WITHDRAWN, spec.timers.half_life_s, now_s) if by_health else old.penalty

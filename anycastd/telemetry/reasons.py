@@ -9,6 +9,7 @@ from anycastd.model.access import Denied
 from anycastd.model.decision import Reason
 from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
+from anycastd.model.fleet import FleetFault, NotCounted
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
@@ -66,6 +67,29 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "depreferenced: a bad way is better than none (never dark).",
         "If other POPs do announce it, write `last_resort: withdraw` for the prefix, or stop this daemon.",
     ),
+    Reason.NOT_ENOUGH_ANNOUNCERS: Meaning(
+        "Fewer than `min_announcers` other POPs say that they announce the prefix normally and have seen that this one "
+        "is depreferenced. So it stays, depreferenced; or, if it was withdrawn, it came back.",
+        "`anycastd explain PREFIX` says of each POP why it is not counted ([below](#pops-that-are-not-counted)).",
+    ),
+    Reason.OBSERVERS_BLIND: Meaning(
+        "No session with an observer is established, so no other POP can be seen. The prefix stays, depreferenced; one "
+        "that was withdrawn comes back after `blind`.",
+        "Bring an observer up; have two, one of them not over the tunnels.",
+    ),
+    Reason.DRAIN_QUEUED: Meaning(
+        "The POP is drained. The others are told first; or another POP that is drained too goes before this one. Until "
+        "then the prefix stays as it is.",
+        "Wait for the other drain to end, or drain with `--force` and a reason.",
+    ),
+    Reason.GSHUT_WAIT: Meaning(
+        "Others are confirmed. The prefix is announced with GSHUT for `gshut_wait`, then looked at again and withdrawn."
+    ),
+    Reason.BOOT_FAIL_OPEN: Meaning(
+        "The start took longer than it may, and too few other POPs announce the prefix: it is announced, "
+        "depreferenced, though it is not known whether it can be served.",
+        "Look for checks that are UNKNOWN, and for routes that are not in the kernel.",
+    ),
     Reason.CIRCUIT_BREAKER: Meaning(
         "As many prefixes were withdrawn within the window as `safety.breaker` allows, so this one stays announced, "
         "depreferenced: one cause that hits many is more often a mistake than the end of this POP.",
@@ -88,10 +112,16 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "An operator forced the level by hand; health has no say until it ends.",
         "`anycastd overrides` says who, why and until when; `anycastd override clear`.",
     ),
+    Reason.OTHERS_CONFIRMED: Meaning(
+        "`min_announcers` other POPs say NORMAL, and have seen that this one is depreferenced: it may leave."
+    ),
     Reason.LAST_RESORT_WITHDRAW: Meaning(
         "The prefix is withdrawn because the configuration says `last_resort: withdraw` for it."
     ),
-    Reason.STOPPING: Meaning("The daemon was told to leave (SIGTERM): every prefix is withdrawn."),
+    Reason.STOPPING: Meaning(
+        "The daemon was told to leave (SIGTERM). Every prefix is withdrawn; where other POPs can be seen, only those "
+        "that enough of them announce, the others stay in ExaBGP, depreferenced."
+    ),
     Reason.FORCED: Meaning("An operator forced it past the guard, with `--force` and a reason."),
 }
 
@@ -283,6 +313,61 @@ ACCESS: Mapping[Denied, Meaning] = {
     ),
 }
 
+UNCOUNTED: Mapping[NotCounted, Meaning] = {
+    NotCounted.BLIND: Meaning("No session with an observer is established.", "Look at the observers' sessions."),
+    NotCounted.NOT_HEARD: Meaning(
+        "No beacon of the POP is there: it is down, has no session with an observer, or one was never up.",
+        "`anycastd status` on that POP; the observer's table for the beacon's address.",
+    ),
+    NotCounted.STALE: Meaning(
+        "Its beacon is there but has not moved for three heartbeats: its daemon is down or held up, or the observer "
+        "keeps what is gone.",
+        "Look at that POP's daemon; no graceful restart on sessions with observers.",
+    ),
+    NotCounted.UNREADABLE: Meaning(
+        "Its beacon's communities were stripped, added to or changed on the way, or are of another release.",
+        "Let large communities pass on the observer; the alarm's detail says what is wrong.",
+    ),
+    NotCounted.DUPLICATE: Meaning(
+        "Two POPs send beacons with one number; or another POP has ours, and then nobody counts.",
+        "Give each POP its own number.",
+    ),
+    NotCounted.INCOMPLETE: Meaning("A part of its beacon is missing or older than the rest.", "Wait a heartbeat."),
+    NotCounted.NO_UPSTREAM: Meaning("It has no established session with an upstream."),
+    NotCounted.NOT_CARRIED: Meaning("It does not speak of this prefix: its configuration has not got it."),
+    NotCounted.NAME_SHARED: Meaning(
+        "The prefix and another one here have the same short name in beacons (one in 10^17 pairs has).",
+        "Use another prefix length for one of them.",
+    ),
+    NotCounted.GONE: Meaning("It does not announce the prefix."),
+    NotCounted.DEPREF: Meaning("It announces the prefix, depreferenced: it is on its way out itself, or back."),
+    NotCounted.DRAINING: Meaning("It announces the prefix, depreferenced by a drain."),
+    NotCounted.NOT_ECHOED: Meaning(
+        "It announces the prefix normally, but has not seen yet that this POP is depreferenced."
+    ),
+}
+
+FAULTS: Mapping[FleetFault, Meaning] = {
+    FleetFault.BEACON_UNREADABLE: Meaning(
+        "A beacon cannot be read: its communities were stripped, added to or changed. The POP is not counted.",
+        "Let large communities pass on the observer; all POPs need releases that understand each other.",
+    ),
+    FleetFault.UNKNOWN_POP: Meaning(
+        "A beacon of a POP that the configuration does not name.", "Add it to `fleet`, on every POP."
+    ),
+    FleetFault.POP_TWICE: Meaning(
+        "Two POPs send beacons with one number: neither counts.", "Give each POP its own number."
+    ),
+    FleetFault.OWN_NUMBER_TAKEN: Meaning(
+        "Another POP sends beacons with this POP's number: nobody counts, so nothing is withdrawn.",
+        "Give each POP its own number; a machine copied from another one needs a new one.",
+    ),
+    FleetFault.NAME_SHARED: Meaning(
+        "Two prefixes have the same short name in beacons; for them nobody counts.",
+        "Use another prefix length for one of them.",
+    ),
+}
+
 ENTRIES: Mapping[EntryKind, Meaning] = {
     EntryKind.DECISION: Meaning(
         "A prefix's level, reason or hold changed. The entry holds the facts, the memory and the trail of rules: "
@@ -353,6 +438,12 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "Why a prefix is announced as it is (`reason`), or what holds a change back (`hold`).",
         tuple(DECISIONS.items()),
     ),
+    (
+        "POPs that are not counted",
+        "Why another POP does not count when a prefix wants to be withdrawn: docs/never-dark.md.",
+        tuple(UNCOUNTED.items()),
+    ),
+    ("Faults of the fleet", "What is wrong with the beacons that are heard.", tuple(FAULTS.items())),
     ("Health", "Why a tunnel, backend or region is believed to be as it is.", tuple(HEALTH.items())),
     (
         "Probe results",

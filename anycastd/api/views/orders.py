@@ -10,7 +10,10 @@ from anycastd.model.operator import Carried, Drain, DrainPhase, DrainScope, Over
 from anycastd.model.status import Status
 from anycastd.policy.draining import next_step_s
 
-_STANDS = frozenset({Reason.STATIC_GUARD, Reason.CHANGE_BUDGET, Reason.FROZEN})
+_GUARDS = frozenset(reason for reason in Reason if reason.is_guard)
+_STANDS = _GUARDS | {Reason.CHANGE_BUDGET, Reason.FROZEN}
+
+_FINAL = frozenset(reason.value for reason in (*_GUARDS, Reason.ONLY_NEIGHBOR))
 
 
 def _left_s(status: Status, at_s: float | None) -> float | None:
@@ -66,7 +69,7 @@ def _stays(status: Status, order: Drain, held: list[Json]) -> bool:
         for v in status.prefixes.values()
         if (order.scope is DrainScope.POP and v.decision.level is not Level.WITHDRAWN) or order.name in v.carriers
     ]
-    final = [one for one in held if one["hold"] in (Reason.STATIC_GUARD.value, Reason.ONLY_NEIGHBOR.value)]
+    final = [one for one in held if one["hold"] in _FINAL]
     return bool(mine) and len(final) == len(mine)
 
 

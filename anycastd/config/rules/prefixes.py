@@ -92,7 +92,7 @@ def leaving(found: Findings) -> None:
     for path, _, section in found.prefixes():
         if section.dead_man.action is DeadMan.WITHDRAW and section.last_resort is not LastResort.WITHDRAW:
             found.error((*path, "dead_man", "action"), "withdraw is only allowed together with last_resort: withdraw")
-        if section.min_announcers > 1:
+        if section.min_announcers is not None and section.min_announcers > 1:
             found.warn(
                 (*path, "min_announcers"),
                 f"{section.min_announcers}: there are no observers that could see the other POPs, "

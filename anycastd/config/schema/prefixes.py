@@ -33,8 +33,10 @@ class PrefixSection(Section):
     announce_when: RuleSection = Field(
         default=RuleSection(), description="What must be usable for a normal announcement; default: `{regions: any}`."
     )
-    min_announcers: Annotated[int, whole(1, 1000)] = Field(
-        default=1, description="How many other POPs must be seen announcing it before this one may leave."
+    min_announcers: Annotated[int | None, whole(1, 1000)] = Field(
+        default=None,
+        description="How many other POPs must be seen announcing it before this one may leave; default: 2 in a fleet "
+        "of four or more POPs, else 1.",
     )
     last_resort: Annotated[LastResort, choice(LastResort)] = Field(
         default=LastResort.STAY,

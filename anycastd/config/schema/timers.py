@@ -18,6 +18,11 @@ class TimersSection(Section):
     settle: Annotated[float | None, duration(0.0, 3600.0)] = Field(
         default=None, description="How long a prefix waits depreferenced before it asks to withdraw."
     )
+    gshut_wait: Annotated[float | None, duration(0.0, 3600.0)] = Field(
+        default=None,
+        description="How long it is announced with GSHUT (65535:0) before health withdraws it, once other POPs are "
+        "confirmed; 0s: withdrawn at once.",
+    )
     return_after: Annotated[float | None, duration(0.0, DAY_S)] = Field(
         default=None,
         description="How long it must be fine before it is announced normally again; doubles with each relapse.",

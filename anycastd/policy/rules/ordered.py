@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from anycastd.model.decision import Level, Memory, NeighborLevel, Reason, Truth
 from anycastd.policy.draft import Draft, Facts, NeighborDrain, Order
+from anycastd.policy.guard import refusal, wanted
 
 
 def override(facts: Facts, memory: Memory, draft: Draft) -> Draft:
@@ -32,6 +33,31 @@ def drain(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     draft = replace(draft, wanted=Level.WITHDRAWN, reason=Reason.DRAINING, hold=None, detail=order.detail)
     draft = draft.hint("anycastd undrain -> returns by slow start")
     return draft.say("drain", Reason.DRAINING, order.level, order.detail)
+
+
+def intent(facts: Facts, memory: Memory, draft: Draft) -> Draft:
+    """Tell the others that it is to be drained, and stay NORMAL until enough of them saw it and do not go first.
+
+    So of several POPs that are drained at the same moment, only as many begin as may go.
+    """
+    others = facts.fleet
+    fine = memory.level is Level.NORMAL and draft.level < Level.NORMAL
+    if others is None or not fine or draft.reason is not Reason.DRAINING or draft.level >= draft.forced_to:
+        return draft
+    draft = replace(draft, intends=True)
+    number = wanted(facts.spec, others.pops)
+    counted = others.counted if memory.intends and others.entry == memory.epoch else ()
+    staying = [pop for pop in counted if pop not in others.goes_first]
+    if len(staying) >= number:
+        return draft
+    if len(counted) >= number:
+        queue = f"behind {', '.join(others.goes_first)}, which is drained too; {len(staying)} of {number} wanted stay"
+        return draft.say("intent", Reason.DRAIN_QUEUED, Level.NORMAL, queue)
+    if not memory.intends and others.blind_since_s is None:
+        return draft.say("intent", Reason.DRAIN_QUEUED, Level.NORMAL, "the others are told first")
+    verdict = refusal(others, number, len(counted))
+    draft = draft.hint("--force with a reason -> drained all the same")
+    return draft.say("intent", verdict.reason, Level.NORMAL, verdict.detail)
 
 
 def _forced_to(order: Order) -> Level:
@@ -82,6 +108,8 @@ def freeze(facts: Facts, memory: Memory, draft: Draft) -> Draft:
         return replace(draft, would_change=("anycastd unfreeze",))
     if memory.was_lost and memory.level is Level.WITHDRAWN:
         return draft.say("freeze", draft.reason, draft.level, "lost, not withdrawn: to put it back is no change")
+    if any(step.rule == "come_back" for step in draft.trail):
+        return draft  # a freeze keeps announcements as they are, and does not make the last one's end dark
     evidence = f"it would be {draft.level.name}; frozen: {facts.frozen}"
     draft = replace(draft, would_change=("anycastd unfreeze",))
     return draft.say("freeze", Reason.FROZEN, memory.level, evidence)

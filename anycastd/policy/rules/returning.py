@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from anycastd.model.decision import Level, Memory, Reason
-from anycastd.model.topology import PrefixTimers
+from dataclasses import replace
+
+from anycastd.model.decision import Level, Memory, Reason, Truth
+from anycastd.model.topology import LastResort, PrefixTimers
 from anycastd.policy.budget import return_fits_in_s
 from anycastd.policy.draft import Draft, Facts
+from anycastd.policy.guard import refusal, wanted
 
 MAX_DOUBLINGS = 40
 
@@ -30,9 +33,22 @@ def slow_start(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     ready_s = begun_s + return_hold_s(facts.spec.timers, memory)
     if facts.now_s >= ready_s:
         return draft
+    if (hurry_s := _hurry_s(facts, memory)) is not None:
+        if facts.now_s >= hurry_s:
+            return draft
+        ready_s = min(ready_s, hurry_s)
     left = f"{ready_s - facts.now_s:.0f} s"
     draft = draft.wake(ready_s).hint(f"fine for another {left} -> NORMAL")
     return draft.say("slow_start", Reason.SLOW_START, Level.DEPREF, f"fine for {left} more before NORMAL")
+
+
+def _hurry_s(facts: Facts, memory: Memory) -> float | None:
+    """Return when it may be NORMAL because no other POP is; None: one is, or it cannot be told."""
+    others = facts.fleet
+    if others is None or others.normal or others.blind_since_s is not None:
+        return None
+    begun_s = facts.now_s if memory.level is Level.WITHDRAWN else memory.level_since_s
+    return max(begun_s + facts.spec.timers.settle_s, others.sure_from_s)
 
 
 def return_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
@@ -44,3 +60,31 @@ def return_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
         return draft
     draft = draft.wake(facts.now_s + wait_s).hint(f"{wait_s:.0f} s without a change -> NORMAL")
     return draft.say("return_budget", Reason.CHANGE_BUDGET, Level.DEPREF, f"flap penalty; fits in {wait_s:.0f} s")
+
+
+def come_back(facts: Facts, memory: Memory, draft: Draft) -> Draft:
+    """Announce what is withdrawn, depreferenced, while too few others are there: at once and under no budget (I1).
+
+    They died, or nobody could be heard for long enough. What this daemon has not judged yet waits for `boot_at_s`, then
+    comes up unproven. What an operator forced off, or may go dark by `last_resort: withdraw`, stays away.
+    """
+    others = facts.fleet
+    if others is None or facts.stopping or draft.level is not Level.WITHDRAWN or memory.level is not Level.WITHDRAWN:
+        return draft
+    number = wanted(facts.spec, others.pops)
+    may_be_dark = facts.spec.last_resort is LastResort.WITHDRAW or draft.level >= draft.forced_to
+    if may_be_dark or len(others.present) >= number:
+        return draft
+    judged = memory.was_announced and facts.condition is not Truth.UNKNOWN
+    from_s = others.sure_from_s if judged else max(others.sure_from_s, others.boot_at_s)
+    if facts.now_s < from_s:
+        return draft.wake(from_s)
+    if not (facts.blackhole_ready and facts.bgp_observed):
+        # it is wanted, so that it is looked at again as soon as that was observed
+        missing = Reason.OBSERVATION_MISSING if facts.blackhole_ready else Reason.DATA_PLANE_NOT_READY
+        evidence = "it is to come back; ExaBGP or its blackhole was not observed yet"
+        return replace(draft, wanted=Level.DEPREF).say("come_back", missing, Level.WITHDRAWN, evidence)
+    verdict = refusal(others, number, len(others.counted))
+    reason = verdict.reason if judged else Reason.BOOT_FAIL_OPEN
+    evidence = f"{len(others.present)} of {number} wanted announce it; {verdict.detail}"
+    return draft.say("come_back", reason, Level.DEPREF, evidence)
