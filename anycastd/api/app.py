@@ -105,7 +105,7 @@ async def _run(listening: socket.socket, app: web.Application, tls: ssl.SSLConte
 
 
 def _app(routes: list[web.RouteDef], *doors: Middleware) -> web.Application:
-    app = web.Application(middlewares=[*doors, ask.json_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[ask.hasten, *doors, ask.json_errors], client_max_size=MAX_BODY_BYTES)
     app.add_routes(routes)
     return app
 

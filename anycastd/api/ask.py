@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from anycastd.actuators.nft.bites import HASTE
+
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -77,6 +79,13 @@ def _is_own_address(request: web.Request, host: str) -> bool:
         return ip_address(host) == ip_address(str(name[0]))
     except ValueError:
         return False
+
+
+@web.middleware
+async def hasten(request: web.Request, handler: Answer) -> web.StreamResponse:
+    """Have long work stand back while somebody waits for the answer."""
+    with HASTE.urgent():
+        return await handler(request)
 
 
 @web.middleware

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from anycastd.actuators.nft.bites import HASTE
 from anycastd.api.ports import Clocks, Dialed, Done, Quota, Request, Shown
 from anycastd.config.binding_rules import facts_of, problems_of
 from anycastd.model.address import Address, RegionName
@@ -217,8 +216,7 @@ class EipDesk:
 
     async def finished(self, task: TaskId, within_s: float) -> Task | None:
         """Return a task when it has ended, or as it is after `within_s`."""
-        with HASTE.urgent():
-            return await self._book.tasks.finished(task, within_s)
+        return await self._book.tasks.finished(task, within_s)
 
     def quotas(self) -> tuple[Quota, ...]:
         """Return what is limited."""
@@ -230,8 +228,7 @@ class EipDesk:
 
     async def change(self, request: Request) -> Done | Refused:
         """Do what is asked, or say every rule that it breaks; an accepted change is in the store."""
-        with HASTE.urgent():
-            return await self._unbroken(self._change(request))
+        return await self._unbroken(self._change(request))
 
     async def dial(self, command: Dial, *, dry_run: bool = False) -> Dialed | Refused:
         """Set a region's dial."""

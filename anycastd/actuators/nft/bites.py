@@ -16,18 +16,21 @@ from contextlib import contextmanager
 REST_S = 0.001
 PATIENCE_S = 0.02
 """How long work stands back after a bite at most: what never ends to be urgent must not stop it."""
+LASTS_S = 0.05
+"""How long somebody is waited for."""
 
 
 class Haste:
     """Knows whether somebody waits for an answer that takes a few milliseconds. Of one event loop."""
 
     def __init__(self) -> None:
-        self._waiting = 0
+        self._waiting, self._until_s = 0, 0.0
 
     @contextmanager
     def urgent(self) -> Iterator[None]:
-        """Have long work stand back until the block ends."""
+        """Have long work stand back until the block ends, or LASTS_S have passed: some requests last for hours."""
         self._waiting += 1
+        self._until_s = asyncio.get_running_loop().time() + LASTS_S
         try:
             yield
         finally:
@@ -36,8 +39,9 @@ class Haste:
     async def rest(self, rest_s: float = REST_S) -> None:
         """Let others run for a turn or `rest_s`; longer while somebody waits, at most PATIENCE_S."""
         await asyncio.sleep(rest_s)
+        loop = asyncio.get_running_loop()
         for _ in range(int(PATIENCE_S / REST_S)):
-            if not self._waiting:
+            if not self._waiting or loop.time() >= self._until_s:
                 return
             await asyncio.sleep(REST_S)
 

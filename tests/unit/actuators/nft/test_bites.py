@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from anycastd.actuators.nft import bites
 from anycastd.actuators.nft.bites import PATIENCE_S, REST_S, Haste
 
 
@@ -35,3 +38,10 @@ async def test_what_never_ends_to_be_urgent_does_not_stop_it() -> None:
         begun_s = loop.time()
         await haste.rest(0.0)
         assert loop.time() - begun_s >= PATIENCE_S * 0.9
+
+
+async def test_a_request_that_lasts_is_urgent_only_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bites, "LASTS_S", 0.0)
+    haste = Haste()
+    with haste.urgent():
+        await asyncio.wait_for(haste.rest(0.0), PATIENCE_S / 2)
