@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anycastd.config.schema.safety import SafetySection
-from anycastd.model.safety import BreakerConfig, EffectConfig, SafetyConfig
+from anycastd.model.safety import BreakerConfig, CapacityConfig, EffectConfig, PopCapacity, SafetyConfig
 
 
 def safety_of(section: SafetySection) -> SafetyConfig:
@@ -23,5 +23,13 @@ def safety_of(section: SafetySection) -> SafetyConfig:
             depref_falls_percent=effect.depref_falls,
             withdrawn_falls_percent=effect.withdrawn_falls,
             returns_percent=effect.returns,
+        ),
+        capacity=CapacityConfig(
+            pops={
+                name: PopCapacity(capacity_bps=pop.capacity, usual_bps=pop.usual or 0)
+                for name, pop in section.capacity.pops.items()
+            },
+            share_percent=section.capacity.share,
+            full_percent=section.capacity.full,
         ),
     )

@@ -18,6 +18,7 @@ from anycastd.config.rules import (
     neighbors,
     prefixes,
     regions,
+    safety,
     tunnels,
 )
 from anycastd.config.rules.findings import Findings
@@ -36,6 +37,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *prefixes.RULES,
     *conditions.RULES,
     *eips.RULES,
+    *safety.RULES,
 )
 
 

@@ -236,8 +236,12 @@ class Forced:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What a drained thing still carries: bits a second and connections, None = not measured; `quiet_since_s`."""
+    """What a drained thing still carries: bits a second and connections, None = not measured; `quiet_since_s`.
+
+    `busier_bps`: of a POP, the rate of the busier direction: what others would have to carry.
+    """
 
     rate_bps: float | None = None
     connections: int | None = None
     quiet_since_s: float | None = None
+    busier_bps: float | None = None

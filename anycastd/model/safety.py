@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -39,11 +40,29 @@ class EffectConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PopCapacity:
+    """What another POP can carry, and what it usually carries, in bits a second."""
+
+    capacity_bps: int
+    usual_bps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityConfig:
+    """S7: the other POPs, one of which takes `share_percent` of what this one leaves, up to `full_percent` of it."""
+
+    pops: Mapping[str, PopCapacity] = field(default_factory=dict)
+    share_percent: int = 65
+    full_percent: int = 85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyConfig:
     """The settings of the safety rules that have any."""
 
     breaker: BreakerConfig = field(default_factory=BreakerConfig)
     effect: EffectConfig = field(default_factory=EffectConfig)
+    capacity: CapacityConfig = field(default_factory=CapacityConfig)
 
 
 @dataclass(frozen=True, slots=True)

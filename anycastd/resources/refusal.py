@@ -38,6 +38,7 @@ class Code(StrEnum):
     ANNOUNCE_WHEN = "OrderRefused.AnnounceWhen"
     WITHDRAW_GUARD = "OrderRefused.WithdrawGuard"
     FROZEN = "OrderRefused.Frozen"
+    CAPACITY = "OrderRefused.Capacity"
 
 
 @dataclass(frozen=True, slots=True)

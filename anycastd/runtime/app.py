@@ -191,6 +191,7 @@ class App:
             self.control, lambda: self.eips.meter.sample, self.reported, self.metrics.effect, self.loop.time
         )
         self.recorder.on_decided = self.effects.note
+        self.orders.on_refused = self.metrics.order_refused
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)

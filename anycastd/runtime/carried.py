@@ -50,7 +50,10 @@ def carried_by(
 ) -> Carried:
     """Return what a drained thing carries; what comes by one neighbor alone cannot be told."""
     if drain.scope is DrainScope.POP:
-        return Carried(rate_bps=None if sample is None else sample.pop_rates.in_bps)
+        if sample is None or not sample.interval_s:
+            return Carried()
+        rates = sample.pop_rates
+        return Carried(rate_bps=rates.in_bps, busier_bps=max(rates.in_bps, rates.out_bps))
     if drain.scope is DrainScope.TUNNEL:
         tunnels = {str(id_): tunnel for id_, tunnel in config.tunnels.items()}
         tunnel = tunnels.get(drain.name)

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
 from anycastd.model.operator import Drain, DrainScope, Interventions, Override, OverrideKind
+from anycastd.model.topology import Config
+from anycastd.policy.capacity import overloads
 from anycastd.policy.draining import Seen, level_of_phase
 from anycastd.policy.engine import decide
 from anycastd.resources.refusal import Code, Refusal, Refused
 from anycastd.runtime.control import Control
 from anycastd.runtime.prefix_facts import facts_of, others_have
 
+_ROOM = "--force with a reason drains all the same"
 TOLD = 10
 """Prefixes that a sentence or a dry run names."""
 
@@ -97,6 +100,17 @@ def would_change(control: Control, orders: Interventions, now_s: float) -> tuple
 
 def _evidence(decision: Decision) -> str:
     return next((step.evidence for step in reversed(decision.trail) if step.reason is decision.hold), "")
+
+
+def no_room(config: Config, order: Drain | Override, moved_bps: float | None) -> Refused | None:
+    """Return why a drain of the POP that is not forced is refused: another POP could not take what moves (S7).
+
+    What other POPs carry now is not known here: their declared usual load counts.
+    """
+    if not isinstance(order, Drain) or order.scope is not DrainScope.POP or moved_bps is None:
+        return None
+    found = overloads(config.safety.capacity, moved_bps, {})
+    return Refused(tuple(Refusal(Code.CAPACITY, 409, f"{one}; {_ROOM}") for one in found[:TOLD])) if found else None
 
 
 def refusal_of(control: Control, orders: Interventions, order: Drain | Override, now_s: float) -> Refused | None:

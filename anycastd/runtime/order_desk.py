@@ -28,7 +28,7 @@ from anycastd.runtime import memory_file, orders_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.carried import DeviceRates, quiet
 from anycastd.runtime.control import Control
-from anycastd.runtime.drain_progress import refusal_of, seen_of, would_change
+from anycastd.runtime.drain_progress import no_room, refusal_of, seen_of, would_change
 from anycastd.runtime.freeze_file import FreezeFile
 from anycastd.runtime.orders_file import Kept, Orders
 from anycastd.telemetry.logs import log_event
@@ -57,6 +57,7 @@ class OrderDesk:
         """Those in force."""
         self.on_changed: Callable[[Interventions, Interventions, str], None] | None = None
         """Is told of each change, and who or what ended that which is gone."""
+        self.on_refused: Callable[[Code], None] = lambda code: None
         self._control: Control
         self._measure: Callable[[Drain, Mapping[str, float]], Carried]
 
@@ -179,7 +180,10 @@ class OrderDesk:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         # who asked may go away: an order on disk that nobody follows would be half an order
-        return await asyncio.shield(task)
+        done = await asyncio.shield(task)
+        if isinstance(done, Refused):
+            self.on_refused(done.first.code)
+        return done
 
     async def _change(self, request: OrderRequest) -> OrderDone | Refused:
         async with self._writing:
@@ -205,17 +209,18 @@ class OrderDesk:
         now_s, command = self.clocks().now_s, request.command
         if why := self.orders.eips_hold:
             return refused(Code.FROZEN, 409, why)
-        baseline_bps = None
+        carried = Carried()
         if isinstance(command, DrainCommand):
             probe = Drain(
                 id="", scope=command.scope, name=command.name, owner="", reason="", began_s=0, phase_since_s=0
             )
-            baseline_bps = self._measure(probe, self._devices.bps).rate_bps
+            carried = self._measure(probe, self._devices.bps)
         new_id = f"{'drain' if isinstance(command, DrainCommand) else 'override'}-{secrets.token_hex(4)}"
-        planned = plan_order(command, self.orders, self._control.config, now_s, new_id, baseline_bps)
+        planned = plan_order(command, self.orders, self._control.config, now_s, new_id, carried.rate_bps)
         if isinstance(planned, Refused) or planned.order is None or planned.order.forced:
             return planned
-        return refusal_of(self._control, planned.after, planned.order, now_s) or planned
+        no = refusal_of(self._control, planned.after, planned.order, now_s)
+        return no or no_room(self._control.config, planned.order, carried.busier_bps) or planned
 
     async def _done(self, request: OrderRequest, planned: PlannedOrder, id_: str) -> OrderDone | Refused:
         before = self._answers

@@ -119,6 +119,8 @@ ORDER_EXPIRES = _gauge(
 )  # fmt: skip
 FROZEN = _gauge("frozen", "1 while announcements are frozen.")
 
+ORDERS_REFUSED = _counter("orders_refused", "Orders of operators that were refused.", "code",
+                          values="docs/reasons.md, refused orders; the codes of docs/api.md")  # fmt: skip
 BREAKER_TRIPPED = _gauge("breaker_tripped", "1 while the circuit breaker keeps prefixes on the air.")
 BREAKER_WITHDRAWALS = _gauge(
     "breaker_withdrawals", "Prefixes that health withdrew within the breaker's window, and how many may be.", "which",

@@ -23,6 +23,7 @@ from anycastd.model.journal import JournalFacts
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import FailoverTimer, Status
 from anycastd.model.topology import Config
+from anycastd.resources.refusal import Code
 from anycastd.telemetry import catalogue as c
 from anycastd.telemetry.collector import Condition, gauges
 from anycastd.telemetry.journal import journal_families
@@ -75,6 +76,8 @@ class Metrics:
                 self._tallies[spec].add(value, count=0)
         for reason in PlacementReason:
             self._tallies[c.EIPS_MOVED].add(reason.value, count=0)
+        for code in (Code.ANNOUNCE_WHEN, Code.WITHDRAW_GUARD, Code.FROZEN, Code.CAPACITY):
+            self._tallies[c.ORDERS_REFUSED].add(code.value, count=0)
         for effect in Effect:
             self._tallies[c.EFFECTS].add(effect.value, count=0)
         for health in Health:
@@ -104,6 +107,10 @@ class Metrics:
     def effect(self, effect: Effect) -> None:
         """Count what a look after a change of level found."""
         self._tallies[c.EFFECTS].add(effect.value)
+
+    def order_refused(self, code: Code) -> None:
+        """Count an order of an operator that was refused."""
+        self._tallies[c.ORDERS_REFUSED].add(code.value)
 
     def rerouted(self) -> None:
         """Count a region that takes another tunnel."""

@@ -13,6 +13,7 @@ from anycastd.model.fleet import FleetFault, NotCounted
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
+from anycastd.resources.refusal import Code
 from anycastd.telemetry.alarm_meanings import ALARMS
 from anycastd.telemetry.meaning import Meaning
 
@@ -412,6 +413,22 @@ LOSSES: Mapping[LostWhy, Meaning] = {
     ),
 }
 
+REFUSED_ORDERS: Mapping[Code, Meaning] = {
+    Code.ANNOUNCE_WHEN: Meaning(
+        "A drain or override would leave a prefix without enough that is usable, so that it could be served no more.",
+        "Mend what is down first, or `--force` with a reason.",
+    ),
+    Code.WITHDRAW_GUARD: Meaning(
+        "The guard does not let the prefix off the air (never dark), or a forced order would be renewed without force.",
+        "`--force` with a reason.",
+    ),
+    Code.FROZEN: Meaning("Orders are frozen too.", "`anycastd status` says who froze and why; `anycastd unfreeze`."),
+    Code.CAPACITY: Meaning(
+        "Another POP could not take the traffic that a drain of this one moves to it (`safety.capacity`).",
+        "Wait for a quiet hour, drain a part (a neighbor), or `--force` with a reason.",
+    ),
+}
+
 EFFECTS: Mapping[Effect, Meaning] = {
     Effect.EFFECT_SEEN: Meaning("The traffic followed the change."),
     Effect.EFFECT_NOT_MEASURED: Meaning(
@@ -455,6 +472,11 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "Effects",
         "What came of a change of level: log lines `effect`, `anycastd_effects_total`, alarm `effect_missing`.",
         tuple(EFFECTS.items()),
+    ),
+    (
+        "Refused orders",
+        "Why an order of an operator is refused: the `code` of the answer, `anycastd_orders_refused_total`.",
+        tuple(REFUSED_ORDERS.items()),
     ),
     (
         "Refused requests",

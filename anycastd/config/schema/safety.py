@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import duration, percent, whole
+from anycastd.config.fields import Name, duration, percent, whole
 from anycastd.config.net_fields import RateField
 from anycastd.config.schema.base import Section
-from anycastd.model.safety import BreakerConfig, EffectConfig
+from anycastd.model.safety import BreakerConfig, CapacityConfig, EffectConfig
 
 DAY_S = 86400.0
-_BREAKER, _EFFECT = BreakerConfig(), EffectConfig()
+_BREAKER, _EFFECT, _CAPACITY = BreakerConfig(), EffectConfig(), CapacityConfig()
 _SHARE = percent(0, 100)
 
 
@@ -66,8 +66,34 @@ class EffectSection(Section):
     )
 
 
+class PopCapacitySection(Section):
+    """Another POP of yours, under its name."""
+
+    capacity: RateField = Field(description="What it can carry.")
+    usual: RateField | None = Field(
+        default=None,
+        description="What it carries at busy times; counts where nothing newer is known. Default: nothing.",
+    )
+
+
+class CapacitySection(Section):
+    """A drain of this POP is refused when one of the others could not take what it leaves; `--force` goes on.
+
+    Nobody knows beforehand where the traffic goes, so each of them is taken for the one that gets the most.
+    """
+
+    pops: dict[Name, PopCapacitySection] = Field(
+        default={}, description="The other POPs; without any, no drain is refused for this."
+    )
+    share: Annotated[int, _SHARE] = Field(
+        default=_CAPACITY.share_percent, description="How much of this POP's traffic one of them takes."
+    )
+    full: Annotated[int, _SHARE] = Field(default=_CAPACITY.full_percent, description="How full it may become by that.")
+
+
 class SafetySection(Section):
     """The safety rules that have settings; [safety](safety.md) lists all of them."""
 
     breaker: BreakerSection = Field(default=BreakerSection(), description="S28, the circuit breaker.")
     effect: EffectSection = Field(default=EffectSection(), description="S22, whether a change had an effect.")
+    capacity: CapacitySection = Field(default=CapacitySection(), description="S7, room elsewhere before a drain.")

@@ -15,8 +15,10 @@ import pytest
 from anycastd.api.ports import OrderDone, OrderRequest
 from anycastd.model.decision import Level
 from anycastd.model.journal import EntryKind
-from anycastd.model.operator import After, DrainPhase, DrainScope, OverrideKind, State
+from anycastd.model.operator import After, Carried, DrainPhase, DrainScope, OverrideKind, State
+from anycastd.model.safety import CapacityConfig, PopCapacity, SafetyConfig
 from anycastd.model.status import Alarm
+from anycastd.policy.capacity import overloads
 from anycastd.resources.orders import DrainCommand, Lasting, OrderCommand, OverrideCommand, Undo
 from anycastd.resources.refusal import Code, Refused
 from anycastd.runtime import memory_file, orders_file
@@ -27,7 +29,7 @@ from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.scribe import Scribe
 from tests.unit.journal_world import Noted
 from tests.unit.runtime.order_world import order_desk
-from tests.unit.runtime.world import A, B, World
+from tests.unit.runtime.world import A, B, World, config
 
 
 def lasting(*, forced: bool = False, reason: str = "work", expires_in_s: float | None = None) -> Lasting:
@@ -159,6 +161,38 @@ async def test_what_cannot_be_meant_is_refused_with_the_rule(tmp_path: Path) -> 
     last = await refusal(desk, DrainCommand(scope=DrainScope.BACKEND, name="us/web-1", lasting=lasting()))
     assert (last.first.code, last.first.status) == (Code.ANNOUNCE_WHEN, 409)
     assert {refused.message.partition(" ")[0] for refused in last.refusals} == {str(A), str(B)}
+
+
+async def test_a_drain_of_the_pop_is_refused_where_another_pop_could_not_take_its_traffic(tmp_path: Path) -> None:
+    pops = {
+        "ams": PopCapacity(capacity_bps=10_000_000_000, usual_bps=6_000_000_000),
+        "lon": PopCapacity(capacity_bps=9),
+    }
+    base = replace(config(), safety=SafetyConfig(capacity=CapacityConfig(pops={"ams": pops["ams"]})))
+    desk, world = order_desk(tmp_path, its_config=base)
+    codes: list[Code] = []
+    desk.on_refused = codes.append
+    # 6 + 65 % of 4 Gbit/s is more than 85 % of 10; of 3.8 it is not
+    desk.begin(world.control, lambda drain, devices: Carried(rate_bps=1e9, busier_bps=4e9))
+    told = await refusal(desk, pop())
+    assert (told.first.code, told.first.status) == (Code.CAPACITY, 409)
+    assert told.first.message.startswith("ams would carry 8600 Mbit/s (now 6000 Mbit/s), 8500 Mbit/s are allowed")
+    assert (await refusal(desk, pop(), dry_run=True)).first.code is Code.CAPACITY
+    assert desk.orders.drains == ()
+    assert codes == [Code.CAPACITY, Code.CAPACITY]
+    # a region's drain moves nothing to other POPs
+    await order(desk, DrainCommand(scope=DrainScope.REGION, name="eu", lasting=lasting()))
+    await order(desk, pop(forced=True))
+    await order(desk, Undo(desk.orders.of(DrainScope.POP)[0].id, is_drain=True))
+    desk.begin(world.control, lambda drain, devices: Carried(rate_bps=1e9, busier_bps=3.8e9))
+    await order(desk, pop())
+    await order(desk, Undo(desk.orders.of(DrainScope.POP)[0].id, is_drain=True))
+    # what is not measured refuses nothing
+    desk.begin(world.control, lambda drain, devices: Carried())
+    await order(desk, pop())
+    assert [str(one) for one in overloads(CapacityConfig(pops=pops), 4e9, {"ams": 1e9})] == [
+        "lon would carry 2600 Mbit/s (now 0 Mbit/s), 0 Mbit/s are allowed"
+    ]
 
 
 async def test_a_drained_backend_whose_connections_are_to_be_reset_is_flushed_when_it_is_drained(

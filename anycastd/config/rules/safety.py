@@ -1,0 +1,21 @@
+"""Settings of the safety rules that do not fit together."""
+
+from __future__ import annotations
+
+from anycastd.config.eip_values import rate_text
+from anycastd.config.rules.findings import Findings
+
+
+def other_pops(found: Findings) -> None:
+    """The POPs that would take our traffic are others, and are not full already."""
+    own = found.root.pop.name if found.root.pop is not None else None
+    for name, pop in found.root.safety.capacity.pops.items():
+        path = ("safety", "capacity", "pops", name)
+        if name == own:
+            found.error(path, "is this POP itself", at_key=True)
+        if pop.usual is not None and pop.usual > pop.capacity:
+            found.error((*path, "usual"), f"{rate_text(pop.usual)} is more than the capacity")
+
+
+RULES = (other_pops,)
+"""In the order of the file."""
