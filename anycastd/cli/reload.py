@@ -16,7 +16,8 @@ RELOAD_WITHIN_S = 60.0
     "--expect-removals",
     type=click.IntRange(min=0),
     metavar="N",
-    help="How many prefixes, neighbors, regions, tunnels, backends and EIPs may go (EIPs also: be unbound, blocked).",
+    help="How many prefixes, neighbors, regions, tunnels, backends and EIPs may go (EIPs also: be unbound, blocked; "
+    "prefixes also: leave all their neighbors).",
 )
 @where_options
 def reload(dry_run: bool, expect_removals: int | None, socket_path: str | None, config_file: str | None) -> None:

@@ -25,6 +25,7 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
 
 
 _STOPPED = "bound no longer, or blocked"
+_UPROOTED = "keep none of their neighbors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class Change:
     """Of the file; those of the API are not its matter."""
     eips_stopped: tuple[Address, ...] = ()
     """EIPs that are still there, and that the new file unbinds or blocks."""
+    uprooted: tuple[Prefix, ...] = ()
+    """Prefixes that are still there, and keep none of the neighbors that they had."""
     regions_in_words: tuple[str, ...] = ()
     """What moves the packets of whole regions: their numbers, modes, dials."""
     settings: tuple[str, ...] = ()
@@ -61,11 +64,12 @@ class Change:
 
     @property
     def removals(self) -> int:
-        """Return how many prefixes, EIPs, neighbors, regions, tunnels and backends went, and how many EIPs stopped.
+        """Return how many prefixes, EIPs, neighbors, regions, tunnels and backends went, how many EIPs stopped, and how
+        many prefixes leave all their neighbors.
 
         It is what an operator confirms.
         """
-        return sum(len(part.removed) for _, part in self._counted()) + len(self.eips_stopped)
+        return sum(len(part.removed) for _, part in self._counted()) + len(self.eips_stopped) + len(self.uprooted)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -78,6 +82,8 @@ class Change:
         ]
         if self.eips_stopped:
             words.append(f"EIPs {_STOPPED}: {_listed(self.eips_stopped)}")
+        if self.uprooted:
+            words.append(f"prefixes that {_UPROOTED}: {_listed(self.uprooted)}")
         words += self.regions_in_words
         if self.settings:
             words.append(f"settings changed: {', '.join(self.settings)}")
@@ -113,10 +119,19 @@ def compare(old: Config, new: Config) -> Change:
         eips_stopped=tuple(
             address for address, eip in new.eips.items() if not eip.carries and _carried(old.eips.get(address))
         ),
+        uprooted=tuple(_uprooted(old, new)),
         regions_in_words=tuple(_region_words(old.regions, new.regions)),
         settings=settings,
         needs_restart=fixed,
     )
+
+
+def _uprooted(old: Config, new: Config) -> Iterator[Prefix]:
+    """Yield the prefixes whose every neighbor is another: who had them loses them, as if they had been removed."""
+    for prefix, spec in new.prefixes.items():
+        before = old.prefixes.get(prefix)
+        if before is not None and before.neighbors and not set(before.neighbors) & set(spec.neighbors):
+            yield prefix
 
 
 def _carried(eip: Eip | None) -> bool:
@@ -187,8 +202,9 @@ def refuse(old: Config, new: Config, change: Change, *, expected_removals: int |
     """Return why a reload is refused whole, or nothing.
 
     Refused: more than 10 % of the prefixes or EIPs gone (more than one of fewer than ten), or all of a kind, or as
-    many EIPs without their binding. An operator who means it says how many removals there are; a number that is not
-    exactly right refuses too, as the file is then not the one that was looked at.
+    many EIPs without their binding, or as many prefixes at other neighbors only. An operator who means it says how many
+    removals there are; a number that is not exactly right refuses too, as the file is then not the one that was looked
+    at.
     """
     if expected_removals is not None:
         if expected_removals == change.removals:
@@ -203,7 +219,8 @@ def refuse(old: Config, new: Config, change: Change, *, expected_removals: int |
 
 
 def _gone(change: Change) -> str:
-    return "; ".join(one for one in change.sentences if " removed: " in one or f" {_STOPPED}: " in one)
+    marks = (" removed: ", f" {_STOPPED}: ", f" {_UPROOTED}: ")
+    return "; ".join(one for one in change.sentences if any(mark in one for mark in marks))
 
 
 def _shrinks(old: Config, change: Change) -> list[tuple[str, str]]:
@@ -217,6 +234,9 @@ def _shrinks(old: Config, change: Change) -> list[tuple[str, str]]:
         gone = len(removed)
         if gone and (gone == had or gone > max(had / 10, 1)):
             reasons.append((section, f"{gone} of {had} {what} are gone ({_listed(removed)})"))
+    uprooted, had = len(change.uprooted), len(old.prefixes)
+    if uprooted and (uprooted == had or uprooted > max(had / 10, 1)):
+        reasons.append(("prefixes", f"{uprooted} of {had} prefixes {_UPROOTED} ({_listed(change.uprooted)})"))
     carried, stopped = sum(eip.carries for eip in old.eips.values()), len(change.eips_stopped)
     if stopped > max(carried / 10, 1):
         reasons.append(("eips", f"{stopped} of {carried} EIPs are {_STOPPED} ({_listed(change.eips_stopped)})"))

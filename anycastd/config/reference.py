@@ -34,7 +34,8 @@ merge keys and tags are refused. Times are `300ms`, `9s`, `5m`, `1h`, `30d`, or 
 `200mbit`, `1gbit` (decimal), or a number of bits per second.
 
 A reload that would remove more than a tenth of the prefixes or of the EIPs (more than one of fewer than ten), or all
-prefixes, EIPs, neighbors, regions, tunnels or backends, or that would unbind or block as many EIPs, is refused unless
+prefixes, EIPs, neighbors, regions, tunnels or backends, or that would unbind or block as many EIPs, or leave as many
+prefixes none of the neighbors they had, is refused unless
 `anycastd reload --expect-removals N` says how many of all these go, or stop.
 """
 

@@ -210,6 +210,29 @@ def test_all_of_a_kind_gone_is_refused(config: Config, section: str) -> None:
     assert f"all {len(getattr(config, section))} {section} are gone" in problems[0].message
 
 
+@pytest.mark.parametrize(("count", "moved", "refused"), [(1, 1, True), (3, 1, False), (3, 2, True), (30, 3, False)])
+def test_prefixes_that_leave_all_their_neighbors_count_as_gone(
+    config: Config, count: int, moved: int, refused: bool
+) -> None:
+    a, b, c = (NeighborName(name) for name in ("transit-a", "transit-b", "offline"))
+    old = with_prefixes(config, count)
+    old = replace(old, prefixes={p: replace(spec, neighbors=(a, b)) for p, spec in old.prefixes.items()})
+    one_less = replace(old, prefixes={p: replace(spec, neighbors=(b, c)) for p, spec in old.prefixes.items()})
+    assert compare(old, one_less).uprooted == ()
+    some = list(old.prefixes)[:moved]
+    new = replace(old, prefixes={p: replace(s, neighbors=(c,)) if p in some else s for p, s in old.prefixes.items()})
+    change = compare(old, new)
+    assert change.uprooted == tuple(some)
+    assert change.removals == moved
+    problems = refuse(old, new, change)
+    assert bool(problems) is refused
+    assert refuse(old, new, change, expected_removals=moved) == ()
+    if refused:
+        assert f"{moved} of {count} prefixes keep none of their neighbors" in problems[0].message
+        (wrong,) = refuse(old, new, change, expected_removals=0)
+        assert "prefixes that keep none of their neighbors: " in wrong.message
+
+
 def test_one_of_several_may_go(config: Config) -> None:
     new = replace(
         config,
