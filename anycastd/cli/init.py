@@ -51,7 +51,8 @@ def filled(text: str) -> str:
     for number, line in enumerate(lines):
         if BLANK in line and not line.lstrip().startswith("#"):
             said, _, why = line.partition("#")
-            answer = click.prompt(f"{said.strip().replace(BLANK, '?')} ({why.strip()})", default=BLANK)
+            what = said.strip().removesuffix(": {}").replace(BLANK, "?").strip("'\"")
+            answer = click.prompt(f"{what} ({why.strip()})", default=BLANK, err=True)
             lines[number] = line.replace(BLANK, f'"{answer}"' if ":" in answer else answer, 1)
     return "\n".join(lines)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import stat
+import sys
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -172,3 +174,42 @@ def test_what_is_answered_takes_the_place_of_the_blanks(monkeypatch: pytest.Monk
     monkeypatch.setattr("anycastd.cli.init.click.prompt", lambda *_, **__: next(answers))
     text = verb.filled(f"  asn: {BLANK}   # yours\n  address: {BLANK}   # its\n# {BLANK} is a comment")
     assert text == f'  asn: 64500   # yours\n  address: "2001:db8::9"   # its\n# {BLANK} is a comment'
+
+
+ANSWERS = {
+    "asn": "64500", "device": "vx1", "local": "10.255.1.1", "far_end": "10.255.1.2", "address": "10.10.0.11",
+    "local_address": "198.51.100.2", "router_id": "192.0.2.1",
+}  # fmt: skip
+"""By the words before the colon; what is asked last is a prefix."""
+
+
+def answered(asked: str) -> str:
+    """Return what an operator answers to the last question on the screen."""
+    word = asked.rsplit("\n", 1)[-1].partition(":")[0].strip().strip('"')
+    return ANSWERS.get(word, "203.0.113.0/24")
+
+
+def test_on_a_terminal_each_blank_is_asked_for_and_the_file_is_whole(tmp_path: Path) -> None:
+    """The file goes to standard output, the questions to the terminal."""
+    out = tmp_path / "anycastd.yaml"
+    words = ["-c", "import sys; from anycastd.cli.main import main; sys.argv = ['anycastd', 'init', '--ask']; main()"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), 1)
+            os.execv(sys.executable, [sys.executable, *words])
+        finally:
+            os._exit(70)
+    screen = ""
+    while True:
+        try:
+            said = os.read(terminal, 4096)
+        except OSError:  # the terminal of one who has ended
+            break
+        screen += said.decode()
+        if screen.rstrip(" ").endswith("]:"):
+            os.write(terminal, answered(screen).encode() + b"\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, screen
+    assert "nothing is left to fill in" in screen, screen
+    examined = examine(str(out))
+    assert examined.config is not None, examined.problems
