@@ -21,6 +21,8 @@ from anycastd.errors import ConfigError
 from anycastd.model.topology import Config
 from tests.unit.config.places import EXAMPLE, GOOD
 
+pytestmark = pytest.mark.slow
+
 FILES = (*sorted(GOOD.glob("*.yaml")), EXAMPLE)
 RAW = [file.read_bytes() for file in FILES]
 TREES: list[Any] = [yaml.load(raw, yaml.BaseLoader) for raw in RAW]

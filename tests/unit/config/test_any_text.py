@@ -15,6 +15,8 @@ from anycastd.errors import ConfigError
 from anycastd.model.topology import Config
 from tests.unit.config.places import EXAMPLE, GOOD
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [file.read_text() for file in (*sorted(GOOD.glob("*.yaml")), EXAMPLE)]
 TOKENS = [
     *"{}[]:,'\"|>#%?@", ": ", "- ", "\n", "  ", "\t", "&a", "*a", "<<: ", "!!int ", "null", "true", "0", "-1", "1e9",
