@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -19,10 +20,27 @@ ADMIN = frozenset({("POST", "/v1/reload"), ("POST", "/v1/breaker/reset")})
 _WHO = web.RequestKey("who", Who)
 
 
+class Shown(NamedTuple):
+    """What a request over TCP showed, and whose it was."""
+
+    door: Door
+    authorization: str | None
+    owner: Who
+
+
+_SHOWN = web.RequestKey("shown", Shown)
+
+
 def who(request: web.Request) -> Who:
     """Return who asks: a token's name, or a user's."""
     found: Who = request.get(_WHO, NOBODY)
     return found
+
+
+def may_stay(request: web.Request) -> bool:
+    """Return whether who asked would still be let in: a reload may have replaced the token since."""
+    shown = request.get(_SHOWN)
+    return shown is None or shown.door.owner(shown.authorization) == shown.owner
 
 
 def needed(request: web.Request) -> Role:
@@ -53,6 +71,7 @@ def by_token(door: Door, *, local: bool, socket_path: str) -> Middleware:
             return _denied(request, found, "a token is needed: Authorization: Bearer TOKEN")
         if isinstance(found, Denied):
             return _denied(request, found, "the token is none of this daemon's (api.tokens), or no longer")
+        request[_SHOWN] = Shown(door, shown, found)
         return await _admitted(request, handler, found, role)
 
     return check

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from anycastd.api import ask
+from anycastd.api import access, ask
 from anycastd.api.ports import EventReader, Journal
 from anycastd.api.views.journal import entry
 from anycastd.model.journal import Entry, EntryKind, LostWhy, Page, Wanted
@@ -106,9 +106,12 @@ class _Stream:
     async def live(self) -> None:
         """Send entries as they happen until the reader or the daemon ends."""
         reader, config = self.reader, self._journal.config
-        while reader is not None:
+        # a token that was replaced is shut out at the latest with the next heartbeat, and before anything is told
+        while reader is not None and access.may_stay(self._request):
             if not reader.ended and not await reader.wait(config.heartbeat_s):
                 self._out.append(": alive\n\n")
+            if not access.may_stay(self._request):
+                return
             while taken := [one for _ in range(BITE) if (one := reader.take()) is not None]:
                 await self._tell(taken)
             if reader.lost:

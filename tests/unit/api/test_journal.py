@@ -18,6 +18,8 @@ import pytest_asyncio
 
 from anycastd.api import schema_journal as shapes
 from anycastd.api.app import Server, serve
+from anycastd.api.door import Door
+from anycastd.model.access import Role, TokenSpec
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.topology import ApiConfig, JournalConfig
 from anycastd.policy.snapshot import decode, replay
@@ -63,13 +65,14 @@ class Face:
 
 
 @asynccontextmanager
-async def served(tmp_path: Path, config: JournalConfig = QUICK) -> AsyncIterator[Face]:
+async def served(
+    tmp_path: Path, config: JournalConfig = QUICK, api: ApiConfig | None = None, door: Door | None = None
+) -> AsyncIterator[Face]:
     path = tmp_path / "api.sock"
+    api = replace(api or ApiConfig(), port=0, socket=str(path))
     async with running(tmp_path, config) as world:
         await until("the file is open", lambda: world.journal.opened)
-        server = await serve(
-            Daemon(build.serving()), ApiConfig(port=0, socket=str(path)), Metrics(), history=world.journal
-        )
+        server = await serve(Daemon(build.serving()), api, Metrics(), door=door, history=world.journal)
         local = aiohttp.UnixConnector(str(path))
         async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
             yield Face(world, server, tcp, unix)
@@ -193,6 +196,26 @@ async def test_events_come_as_they_happen_on_both_sockets(face: Face) -> None:
 async def test_an_idle_reader_is_sent_a_comment(face: Face) -> None:
     async with reading(face) as stream:
         assert [await stream.line() for _ in range(4)] == ["retry: 2000", "", ": alive", ""]
+
+
+async def test_a_stream_ends_when_its_token_is_replaced_and_tells_nothing_more(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("r" * 30, encoding="ascii")
+    api = ApiConfig(tokens={"watch": TokenSpec(name="watch", role=Role.READ, file=str(file))})
+    door = Door(api)
+    async with (
+        served(tmp_path, api=api, door=door) as face,
+        reading(face, Authorization=f"Bearer {'r' * 30}") as shown,
+        reading(face) as without,
+    ):
+        face.decide(1)
+        assert (await shown.next())[1] == (await without.next())[1] == "decision"
+        file.write_text("s" * 30, encoding="ascii")
+        door.take(door.read(api))
+        face.decide(1)
+        left = [await shown.line() for _ in range(3)]
+        assert not any(line.startswith(("data", "event")) for line in left), "told to one who is shut out"
+        assert (await without.next())[0] == "2", "reads on loopback need no token"
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
