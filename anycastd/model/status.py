@@ -24,6 +24,7 @@ class Alarm(StrEnum):
     SPEAKER_WEDGED = "speaker_wedged"
     SPEAKER_ONE_USER = "speaker_one_user"
     COMMAND_REFUSED = "command_refused"
+    EXPORT_REFUSED = "export_refused"
     KERNEL_REFUSED = "kernel_refused"
     KERNEL_NOT_AS_WANTED = "kernel_not_as_wanted"
     CHECK_BROKEN = "check_broken"

@@ -166,6 +166,7 @@ class Alarms:
             Alarm.CONFIG_REFUSED,
             Alarm.DEAD_MAN_FIRED,
             Alarm.CIRCUIT_BREAKER,
+            Alarm.EXPORT_REFUSED,
         }
         return tuple(
             AlarmView(alarm, subject, self._since_s[alarm, subject], detail)

@@ -35,6 +35,7 @@ from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
 from anycastd.runtime.eips import Eips
+from anycastd.runtime.export_gate import ExportGate
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
@@ -107,6 +108,8 @@ class App:
         self.speaker = Speaker(
             config.bgp, config.pop, config.neighbors, on_change=self._bgp_changed, on_event=self.events.take
         )
+        self.exports = ExportGate(config, self.reported, self.metrics.export_refused)
+        self.speaker.may_leave = self.exports.may_leave
         self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, self.reported.of_name)
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
@@ -327,7 +330,7 @@ class App:
         wanted = () if held else stages(self.config, self.control.decisions)
         if wanted != self._stages:
             self._stages = wanted
-            self.speaker.set_dead_man(wanted)
+            self.speaker.set_dead_man(self.exports.permitted(wanted))
 
     async def _tick(self) -> None:
         """Look at everything anew, whether or not something was heard of."""
@@ -430,6 +433,7 @@ class App:
         self.speaker.set_pace(new.bgp)
         if expected_removals is not None:
             self.control.announcer.spared = frozenset()
+        self.exports.configure(new)
         self.control.configure(new, self.loop.time())
         self.eips.configure(new)
         self.devices.configure(new)

@@ -27,6 +27,12 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "ExaBGP refused a command; the same is tried again only when something changed.",
         "The detail has ExaBGP's own words. Most often an attribute of `export` that it does not take.",
     ),
+    Alarm.EXPORT_REFUSED: Meaning(
+        "A route was to be sent that the export allow-list does not let out (the detail says which rule). It does not "
+        "leave; nothing else is held up.",
+        "A mistake of the program: report it with the log line `export_refused`. While frozen it can be a prefix that "
+        "was taken out of the file: `anycastd unfreeze`.",
+    ),
     Alarm.KERNEL_REFUSED: Meaning(
         "The kernel refused a route or rule of ours.", "The detail has the errno: permission, device or address gone."
     ),

@@ -165,6 +165,8 @@ BGP_ACTIONS = _counter(
     "bgp_actions", "Changes ordered of ExaBGP.", "action", "neighbor", values="announce, withdraw, end_of_rib"
 )
 COMMANDS = _counter("commands", "Commands that ExaBGP answered.", "result", values="acknowledged, refused")
+EXPORTS_REFUSED = _counter("exports_refused", "Routes that the export allow-list did not let out.", "why",
+                           values="docs/reasons.md, refused routes")  # fmt: skip
 SPEAKER_STARTS = _counter("speaker_starts", "Times that ExaBGP was started or replaced.")
 RELOADS = _counter("reloads", "Reloads of the configuration.", "result", values="applied, refused")
 RELOAD_TIME = _gauge("reload_last_success_seconds", "Unix time of the last applied reload; 0 = none yet.")

@@ -18,6 +18,7 @@ from anycastd.model.checks import CheckKind
 from anycastd.model.decision import Decision
 from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
+from anycastd.model.export import ExportRefusal
 from anycastd.model.health import Health
 from anycastd.model.journal import JournalFacts
 from anycastd.model.probe import ProbeResult, Why
@@ -80,6 +81,8 @@ class Metrics:
             self._tallies[c.ORDERS_REFUSED].add(code.value, count=0)
         for effect in Effect:
             self._tallies[c.EFFECTS].add(effect.value, count=0)
+        for why in ExportRefusal:
+            self._tallies[c.EXPORTS_REFUSED].add(why.value, count=0)
         for health in Health:
             self._tallies[c.VERDICTS].add(health.value, count=0)
 
@@ -132,6 +135,10 @@ class Metrics:
     def command_refused(self, count: int = 1) -> None:
         """Count commands that ExaBGP refused."""
         self._tallies[c.COMMANDS].add("refused", count=count)
+
+    def export_refused(self, why: ExportRefusal) -> None:
+        """Count a route that the export allow-list did not let out."""
+        self._tallies[c.EXPORTS_REFUSED].add(why.value)
 
     def speaker_started(self) -> None:
         """Count a start or replacement of ExaBGP."""

@@ -7,15 +7,14 @@ from enum import StrEnum
 
 from anycastd.model.access import Denied
 from anycastd.model.decision import Reason
-from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
 from anycastd.model.fleet import FleetFault, NotCounted
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.probe import Why
-from anycastd.resources.refusal import Code
 from anycastd.telemetry.alarm_meanings import ALARMS
 from anycastd.telemetry.meaning import Meaning
+from anycastd.telemetry.safety_meanings import EFFECTS, EXPORTS, REFUSED_ORDERS
 
 DECISIONS: Mapping[Reason, Meaning] = {
     Reason.SERVING: Meaning("Enough is usable: `announce_when` is true, so the prefix is announced."),
@@ -413,42 +412,6 @@ LOSSES: Mapping[LostWhy, Meaning] = {
     ),
 }
 
-REFUSED_ORDERS: Mapping[Code, Meaning] = {
-    Code.ANNOUNCE_WHEN: Meaning(
-        "A drain or override would leave a prefix without enough that is usable, so that it could be served no more.",
-        "Mend what is down first, or `--force` with a reason.",
-    ),
-    Code.WITHDRAW_GUARD: Meaning(
-        "The guard does not let the prefix off the air (never dark), or a forced order would be renewed without force.",
-        "`--force` with a reason.",
-    ),
-    Code.FROZEN: Meaning("Orders are frozen too.", "`anycastd status` says who froze and why; `anycastd unfreeze`."),
-    Code.CAPACITY: Meaning(
-        "Another POP could not take the traffic that a drain of this one moves to it (`safety.capacity`).",
-        "Wait for a quiet hour, drain a part (a neighbor), or `--force` with a reason.",
-    ),
-}
-
-EFFECTS: Mapping[Effect, Meaning] = {
-    Effect.EFFECT_SEEN: Meaning("The traffic followed the change."),
-    Effect.EFFECT_NOT_MEASURED: Meaning(
-        "The route is sent as decided; there is too little traffic to tell more, or it is too early."
-    ),
-    Effect.ROUTE_NOT_SENT: Meaning(
-        "ExaBGP does not send what was decided.",
-        "See the alarms `command_refused`, `export_refused`, `speaker_absent`.",
-    ),
-    Effect.NO_SESSION: Meaning("No neighbor that carries the prefix is established.", "See the alarm `session_down`."),
-    Effect.TRAFFIC_STAYED: Meaning(
-        "The prefix was depreferenced or withdrawn, and its traffic has not fallen as `safety.effect` asks for.",
-        "See the alarm `effect_missing`.",
-    ),
-    Effect.TRAFFIC_DID_NOT_COME: Meaning(
-        "The prefix is NORMAL again, and its traffic has not come back as `safety.effect` asks for.",
-        "Is the route suppressed at a neighbor (route flap damping), or filtered?",
-    ),
-}
-
 SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
     (
         "Decisions",
@@ -477,6 +440,11 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "Refused orders",
         "Why an order of an operator is refused: the `code` of the answer, `anycastd_orders_refused_total`.",
         tuple(REFUSED_ORDERS.items()),
+    ),
+    (
+        "Refused routes",
+        "Why a route does not leave: alarm `export_refused`, `anycastd_exports_refused_total`.",
+        tuple(EXPORTS.items()),
     ),
     (
         "Refused requests",

@@ -108,6 +108,7 @@ class Speaker:
         self._configuring = asyncio.Lock()
         self._matching: asyncio.Task[None] | None = None
         self.is_held: Callable[[], bool] = lambda: False
+        self.may_leave: Callable[[BgpAction], bool] = lambda action: True
 
     # what the control loop uses
 
@@ -129,7 +130,8 @@ class Speaker:
     def apply(self, actions: Sequence[BgpAction]) -> None:
         """Take actions in; what becomes of them shows in `observed`. What was just refused is not said again."""
         now_s = time.monotonic()
-        self._link.submit([action for action in actions if self._refusals.may(action, now_s)], now_s)
+        passed = [action for action in actions if self._refusals.may(action, now_s) and self.may_leave(action)]
+        self._link.submit(passed, now_s)
         self._observed = None
         self._follow()
 

@@ -209,6 +209,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.SHAPING_REFUSED,
         Alarm.DEAD_MAN_FIRED,
         Alarm.EFFECT_MISSING,
+        Alarm.EXPORT_REFUSED,
         Alarm.STAGE_FAILED,
         Alarm.JOURNAL_TROUBLE,
     }
