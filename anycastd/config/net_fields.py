@@ -12,7 +12,7 @@ from typing import Annotated
 from anycastd.config.eip_values import port_map_text, rate_text, read_backend, read_port_map, read_rate
 from anycastd.config.fields import ValueType, choice, text_of, whole
 from anycastd.config.shown import shown
-from anycastd.model.address import Address, BackendId, Family, Prefix
+from anycastd.model.address import Address, BackendId, Family, Prefix, known
 from anycastd.model.eip import PortMap
 
 _ASDOT = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\Z")
@@ -96,7 +96,7 @@ def read_prefix(value: object) -> Prefix:
     if network.is_multicast or network.is_loopback or network.is_link_local:
         message = f"{network} is not unicast address space that can be announced"
         raise ValueError(message)
-    return network
+    return known(network)
 
 
 def _read_asn(value: object) -> int:

@@ -4,10 +4,42 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import NewType
+from typing import Any, NewType
 
 Address = IPv4Address | IPv6Address
 Prefix = IPv4Network | IPv6Network
+
+
+class KnownIPv4Network(IPv4Network):
+    """A prefix that keeps its hash: the library makes it anew at each look into a mapping, a fifth of the loop's work.
+
+    Equal to, and found as, any other of the library.
+    """
+
+    def __init__(self, address: Any, strict: bool = True) -> None:
+        super().__init__(address, strict)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class KnownIPv6Network(IPv6Network):
+    """Likewise, of IPv6."""
+
+    def __init__(self, address: Any, strict: bool = True) -> None:
+        super().__init__(address, strict)
+        self._hash = super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+def known(prefix: Prefix) -> Prefix:
+    """Return an equal prefix that keeps its hash."""
+    made = KnownIPv4Network if isinstance(prefix, IPv4Network) else KnownIPv6Network
+    return made((int(prefix.network_address), prefix.prefixlen))
+
 
 NeighborName = NewType("NeighborName", str)
 RegionName = NewType("RegionName", str)

@@ -20,21 +20,9 @@ BRIDGE = Path(__file__).with_name("bare_bridge.py")
 COUNT = 320
 
 
-def _start(made: World, count: int, *, loaded: bool) -> subprocess.Popen[bytes]:
-    """Start ExaBGP with the file and settings that the daemon would give it, but for the bridge."""
+def start(made: World, command: tuple[str, ...], *, acknowledge: bool = True) -> subprocess.Popen[bytes]:
+    """Start ExaBGP with the file and settings that the daemon would give it, but for the process that feeds it."""
     who, bgp = run_as("nobody"), BgpConfig()
-    shutil.copy(BRIDGE, made.directory / "bare_bridge.py")
-    stamps = made.directory / "stamps"
-    stamps.mkdir()
-    os.chown(stamps, who.owner.uid, who.owner.gid)
-    command = (
-        "-SE",
-        str(made.directory / "bare_bridge.py"),
-        str(stamps / "rows"),
-        str(count),
-        str(int(loaded)),
-        ROUTER,
-    )
     local, address = IPv4Address(POP_ADDRESS), IPv4Address(ROUTER)
     neighbor = Neighbor(
         name=NeighborName("transit"),
@@ -45,11 +33,22 @@ def _start(made: World, count: int, *, loaded: bool) -> subprocess.Popen[bytes]:
         hold_time_s=60,
     )
     conf = made.directory / "exabgp.conf"
-    conf.write_bytes(render(Pop(name="bench", asn=64500, router_id=local), [neighbor], {}, (SYSTEM_PYTHON, *command)))
-    settings = environment(bgp, who.name, ()).items()
-    words = [f"{name}={value}" for name, value in settings if value]
+    conf.write_bytes(render(Pop(name="bench", asn=64500, router_id=local), [neighbor], {}, command))
+    settings = environment(bgp, who.name, ()) | ({} if acknowledge else {"exabgp_api_ack": "false"})
+    words = [f"{name}={value}" for name, value in settings.items() if value]
     argv = ["env", "-i", f"PATH={SYSTEM_PATH}", *words, *who.words, program(""), "server", str(conf)]
     return made.spawn(made.pop, argv, "exabgp.log")
+
+
+def _bridge(made: World, count: int, *, loaded: bool) -> tuple[str, ...]:
+    """Put the program that writes and stamps commands where ExaBGP can run it."""
+    owner = run_as("nobody").owner
+    shutil.copy(BRIDGE, made.directory / "bare_bridge.py")
+    stamps = made.directory / "stamps"
+    stamps.mkdir()
+    os.chown(stamps, owner.uid, owner.gid)
+    words = (str(made.directory / "bare_bridge.py"), str(stamps / "rows"), str(count), str(int(loaded)), ROUTER)
+    return (SYSTEM_PYTHON, "-SE", *words)
 
 
 def latencies_s(written: list[Row], seen: list[Row]) -> tuple[list[float], int]:
@@ -77,7 +76,7 @@ def run(count: int = COUNT, *, loaded: bool) -> tuple[list[float], int]:
     """Return latencies (s) of single commands to an ExaBGP that has nothing else to do, or is kept busy."""
     with world(0) as made:
         sink = made.sink()
-        _start(made, count, loaded=loaded)
+        start(made, _bridge(made, count, loaded=loaded))
         stamps = made.directory / "stamps" / "rows"
         wait_until("the bridge runs", 20, stamps.exists)
         rows, written, seen = Rows(stamps), list[Row](), list[Row]()

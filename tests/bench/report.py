@@ -26,6 +26,7 @@ from tests.bench import (
     forwarding,
     journal,
     lives,
+    mass,
     probes,
     traffic,
 )
@@ -45,6 +46,9 @@ namespaces; a figure with a baseline is judged against that baseline in the same
   that writes the command to its pipe. With routes queued, the daemon announces 8,000 prefixes of another condition
   whose server heals at that moment, and only failures between that answer and the last of their UPDATEs count; the
   baseline then keeps 64 other routes unanswered at any time.
+* **Many at once**: from the answer that tips the check of the last prefix to the last UPDATE. Depreferenced is with the
+  default guards, once by one check and once by fifty checks that fail within a second; withdrawn is with the circuit
+  breaker raised by configuration. The baseline is ExaBGP alone, fed by a shell script with a line a prefix.
 * **Cold start** begins before the daemon's exec, with no ExaBGP running.
 * **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
@@ -81,6 +85,7 @@ def _probes() -> list[Figure]:
 
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "failover": failover.run,
+    "mass": mass.run,
     "cold_start": lives.cold_start,
     "probes": _probes,
     "decide": decide.run,
