@@ -17,7 +17,8 @@ from anycastd.store.port import ABSENT, Conflict, Item, Snapshot, Store, StoreUn
 
 BITE = 50
 """So many EIPs are taken before others on the loop have their turn: about 2 ms (measured)."""
-PURGE_AT_ONCE = 500
+PURGE_SHARE = 4
+"""A purge forgets EIPs, tasks and answers, and saves ends: each at most this part of what a commit may write."""
 ANSWERS_KEPT_S = 24 * 3600.0
 MAX_ANSWERS = 20_000
 """So many are remembered; of more the oldest are forgotten before their time."""

@@ -79,6 +79,11 @@ class Store(Protocol):
         """Yield what changed after a revision, oldest first, a batch at a time; Compacted if that is too long ago."""
         ...
 
+    @property
+    def max_writes(self) -> int:
+        """Return how many writes a commit may have."""
+        ...
+
     async def tidy(self) -> None:
         """Do the housekeeping that no commit should wait for; after a failure, tell whether it would fail again."""
         ...

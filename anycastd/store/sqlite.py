@@ -23,6 +23,8 @@ T = TypeVar("T")
 class SqliteStore:
     """Implements `store.port.Store` on a file. Opened at its first use, so that a start never fails for it."""
 
+    max_writes = 2000
+
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
