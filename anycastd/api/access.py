@@ -15,7 +15,9 @@ from anycastd.model.access import NOBODY, Denied, Role, Who
 log = logging.getLogger(__name__)
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-ADMIN = frozenset({("POST", "/v1/reload"), ("POST", "/v1/breaker/reset")})
+ADMIN = frozenset(
+    ("POST", path) for path in ("/v1/reload", "/v1/breaker/reset", "/v1/fleet/accept", "/v1/fleet/restore")
+)
 """What needs more than `operate`: it changes what the operator wrote down, or lets pass what a rule holds."""
 _WHO = web.RequestKey("who", Who)
 

@@ -6,8 +6,9 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterable
+from importlib import import_module
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -64,12 +65,13 @@ async def serve(
     door: Door | None = None,
     history: Journal | None = None,
     orders: Orders | None = None,
+    fleet: Any = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
     Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs, without `history`
-    nothing of the past; without `orders` none are taken. The `door` says who is let in; without one it is made of
-    `api`.
+    nothing of the past; without `orders` none are taken; without a `fleet` (`api.fleet.Fleet`) there is none. The
+    `door` says who is let in; without one it is made of `api`.
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
@@ -81,6 +83,10 @@ async def serve(
         reads += journal.reads(history)
     if orders is not None:
         writes += orders_of.writes(orders)
+    if fleet is not None:
+        writes += import_module("anycastd.api.fleet").routes(fleet)
+    else:
+        writes.append(web.route("*", "/v1/fleet{rest:.*}", _no_fleet))
     local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:
@@ -144,6 +150,11 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
         web.get("/v1/prefixes/{cidr:.+}", _one_prefix(daemon)),
         web.get("/v1/explain", _explain_with(daemon)),
     ]
+
+
+async def _no_fleet(request: web.Request) -> web.Response:
+    """Say that there is none; what a fleet has is imported only where there is one."""
+    return ask.error(409, "no_fleet", "this POP has no fleet: store.kind is embedded")
 
 
 def _view_of(daemon: Daemon, view: View) -> ask.Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from pydantic import BaseModel
@@ -92,8 +93,10 @@ def _ready() -> dict[str, Any]:
 
 def document(version: str) -> dict[str, Any]:
     """Return the document."""
-    answered = [(model, "serialization") for model in _MODELS]
-    asked = [(model, "validation") for model in (*openapi_eips.BODIES, *openapi_orders.BODIES)]
+    # here: a POP alone, of which nobody asks the document, has no use for these shapes
+    fleet = import_module("anycastd.api.openapi_fleet")
+    answered = [(model, "serialization") for model in (*_MODELS, *fleet.ANSWERS)]
+    asked = [(model, "validation") for model in (*openapi_eips.BODIES, *openapi_orders.BODIES, *fleet.BODIES)]
     _, shapes = models_json_schema([*answered, *asked], ref_template=REF)  # type: ignore[list-item]
     cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
     holds = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
@@ -101,6 +104,7 @@ def document(version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
     paths |= openapi_eips.paths()
     paths |= openapi_journal.paths()
+    paths |= fleet.paths()
     openapi_orders.add_to(paths)
     paths |= {
         "/healthz": _get("Whether the process runs.", schema.Alive),

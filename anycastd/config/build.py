@@ -9,6 +9,7 @@ from anycastd.config.aims import destination, resolver_of
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.build_rules import rule_of, usable_when_of
 from anycastd.config.build_safety import safety_of
+from anycastd.config.build_store import store_config
 from anycastd.config.check_options import absolute
 from anycastd.config.expand import OF_DEVICES, CheckBook, backend_probes, tunnel_probes
 from anycastd.config.schema.api import ApiSection
@@ -91,6 +92,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         eip=eip_config(root.eip),
         eips=eips_of(root),
         journal=_journal(root),
+        store=store_config(root.store, directory),
         state_dir=root.state_dir,
         digest=digest,
         path=path,

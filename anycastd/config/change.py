@@ -10,6 +10,7 @@ from anycastd.errors import Problem
 from anycastd.model.address import Address, BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip
+from anycastd.model.store import StoreConfig
 from anycastd.model.topology import ApiConfig, BgpConfig, Config, LoggingConfig, Pop, Region
 
 K = TypeVar("K", bound=Hashable)
@@ -21,9 +22,13 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
     "logging": tuple(field.name for field in fields(LoggingConfig)),
     "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
     "kernel": ("protocol",),
+    "store": tuple(field.name for field in fields(StoreConfig)),
 }
 
 
+SECTIONS = (
+    "pop", "self_test", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel", "store",
+)  # fmt: skip
 _STOPPED = "bound no longer, or blocked"
 _UPROOTED = "keep none of their neighbors"
 
@@ -171,7 +176,7 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
     """Return the changed settings that a reload applies, and those it cannot."""
     applied: list[str] = []
     fixed: list[str] = []
-    for section in ("pop", "self_test", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel"):
+    for section in SECTIONS:
         before, after = getattr(old, section), getattr(new, section)
         for one in fields(before):
             if one.name == "probes" or getattr(before, one.name) == getattr(after, one.name):

@@ -19,6 +19,7 @@ from anycastd.config.rules import (
     prefixes,
     regions,
     safety,
+    store,
     tunnels,
 )
 from anycastd.config.rules.findings import Findings
@@ -38,6 +39,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *conditions.RULES,
     *eips.RULES,
     *safety.RULES,
+    *store.RULES,
 )
 
 
@@ -65,6 +67,7 @@ def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
     check_files.named_files(findings, directory, stat)
     tunnels.key_files(findings, directory, stat)
     access.key_files(findings, directory, stat)
+    store.named_files(findings, directory, stat)
     problems += findings.errors
     return Verdict(
         None if problems else draft.root, tuple(sorted(set(problems))), tuple(sorted(set(findings.warnings)))

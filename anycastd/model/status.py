@@ -52,6 +52,7 @@ class Alarm(StrEnum):
     EIP_FAIL_OPEN = "eip_fail_open"
     EIP_NO_PATH = "eip_no_path"
     JOURNAL_TROUBLE = "journal_trouble"
+    FLEET_BUDGET = "fleet_budget"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from anycastd.model.address import Address, BackendId, Family, NeighborName, Pre
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
 from anycastd.model.safety import SafetyConfig
+from anycastd.model.store import StoreConfig
 from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
 
 
@@ -457,6 +458,7 @@ class Config:
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)
     """Those of the file (`source` FILE); the store holds the others."""
+    store: StoreConfig = field(default_factory=StoreConfig)
     state_dir: str = "/var/lib/anycastd"
     digest: str = ""
     path: str = ""

@@ -162,6 +162,28 @@ def _target_in(body: Json) -> Target:
     )
 
 
+def carries(key: str, text: str) -> bool:
+    """Return whether a key of the store is an EIP that is bound; what cannot be read is not."""
+    try:
+        return key.startswith(EIPS) and json.loads(text).get("binding") is not None
+    except (ValueError, AttributeError, RecursionError):
+        return False
+
+
+def check(key: str, text: str) -> None:
+    """Raise ValueError if a key is not that of an EIP or a dial, or its text is not what the store has for one."""
+    if key.startswith(EIPS):
+        found = key_of(decode_eip(text).address)
+    elif key.startswith(DIALS):
+        decode_dial(text)
+        found = key
+    else:
+        found = ""
+    if found != key:
+        message = f"is not {EIPS}ADDRESS of this EIP, nor {DIALS}REGION"
+        raise ValueError(message)
+
+
 def encode_task(task: Task) -> str:
     """Return the text of a task."""
     return _text(_task_out(task))

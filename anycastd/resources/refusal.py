@@ -39,6 +39,7 @@ class Code(StrEnum):
     WITHDRAW_GUARD = "OrderRefused.WithdrawGuard"
     FROZEN = "OrderRefused.Frozen"
     CAPACITY = "OrderRefused.Capacity"
+    FLEET_BUDGET = "OrderRefused.FleetBudget"
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,10 @@ class Alarms:
     def __init__(self) -> None:
         self._since_s: dict[tuple[Alarm, str], float] = {}
 
+    def count(self) -> int:
+        """Return how many stand."""
+        return len(self._since_s)
+
     def update(self, raised: Iterable[Raised], now_s: float) -> tuple[AlarmView, ...]:
         """Return the standing alarms with their times; conditions younger than LONGER_THAN_S are not shown yet."""
         raised = list(raised)

@@ -36,6 +36,7 @@ from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.export_gate import ExportGate
+from anycastd.runtime.fleet_start import fleet_of
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
@@ -150,6 +151,10 @@ class App:
         )
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
+        told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
+        self.fleet = fleet_of(self.control, self.eips, *told)
+        if self.fleet is not None:
+            self.orders.ask_fleet, self.orders.may_leave = self.fleet.ask, self.fleet.may_leave
         self.orders.begin(self.control, self.eips.carried_by)
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
@@ -202,6 +207,8 @@ class App:
         self.supervisor.start("orders", self.orders.run)
         self.supervisor.start("eips", self.eips.tick)
         self.supervisor.start("store", self.eips.follow)
+        if self.fleet is not None:
+            self.supervisor.start("fleet", self.fleet.run)
         self.supervisor.start("traffic", self.eips.measure)
         self.supervisor.start("connections", self.eips.connections.run)
         self.supervisor.start("conntrack", self.eips.tracking.run)
@@ -239,7 +246,7 @@ class App:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
         # its libraries are a fifth of all that a start imports, and no route waits for them
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders)
+        parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders, self.fleet)
         server = await api.serve(self, self.config.api, self.metrics, *parts)
         try:
             await asyncio.Future()

@@ -143,10 +143,11 @@ class EipBook:
 
     async def purge(self, keep_released_s: float, now_unix_s: float) -> frozenset[Address]:
         """Forget released EIPs, old tasks and old answers, and save how tasks ended; return what is gone."""
-        gone = expired(self.records, keep_released_s, now_unix_s)[:PURGE_AT_ONCE]
-        old_tasks = self.tasks.outlived(now_unix_s)[:PURGE_AT_ONCE]
-        old_answers = self._old_answers(now_unix_s)
-        ends = [task for task in self.tasks.unsaved.values() if task not in old_tasks]
+        most = self.store.max_writes // PURGE_SHARE
+        gone = expired(self.records, keep_released_s, now_unix_s)[:most]
+        old_tasks = self.tasks.outlived(now_unix_s)[:most]
+        old_answers = self._old_answers(now_unix_s)[:most]
+        ends = [task for task in self.tasks.unsaved.values() if task not in old_tasks][:most]
         keys = [codec.key_of(eip.address) for eip in gone]
         forgotten = [*keys, *(codec.TASKS + task.id for task in old_tasks), *map(codec.answer_key, old_answers)]
         writes = [*(Write(key, None) for key in forgotten), *map(write_of, ends)]
@@ -164,7 +165,7 @@ class EipBook:
         since = now_unix_s - ANSWERS_KEPT_S
         if len(self.answers) > MAX_ANSWERS:
             since = max(since, sorted(answer.at_unix_s for answer in self.answers.values())[-MAX_ANSWERS])
-        return [key for key, answer in self.answers.items() if answer.at_unix_s < since][:PURGE_AT_ONCE]
+        return [key for key, answer in self.answers.items() if answer.at_unix_s < since]
 
     def adopt(self, batch: Snapshot) -> News:
         """Take over foreign commits: what is newer than what we know of its key."""

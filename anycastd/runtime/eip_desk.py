@@ -11,6 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from anycastd.api.ports import Clocks, Dialed, Done, Quota, Request, Shown
@@ -284,9 +285,11 @@ class EipDesk:
         verb, tasks = request.command.verb, self._book.tasks
         status = status_when_accepted(after, verb)
         task = begun(TaskId(f"task-{secrets.token_hex(6)}"), verb, after) if planned.changes else None
-        ends, writes = dict(tasks.unsaved), list[Write]()
+        # a commit may have so many writes; the others go with the next
+        ends, writes = dict(islice(tasks.unsaved.items(), self._store.max_writes // 2)), list[Write]()
         if task is not None:
-            ends |= {end.id: end for end in tasks.overtaken(after.id, after.generation, now_unix_s)}
+            overtaken = tasks.overtaken(after.id, after.generation, now_unix_s)
+            ends |= {end.id: end for end in overtaken[: self._store.max_writes // 4]}
             writes += [Write(key, codec.encode_eip(after)), write_of(task)]
         answer = codec.Answer(request.digest, now_unix_s, status, after, task, planned.changes)
         if request.key is not None:

@@ -27,12 +27,12 @@ from anycastd.runtime.eip_desk import EipDesk
 from anycastd.runtime.memory_file import BOOT_ID
 from anycastd.runtime.shaping import Shaping, Sources
 from anycastd.runtime.steering import Steering
+from anycastd.runtime.stores import store_of
 from anycastd.runtime.traffic_meter import TrafficMeter
-from anycastd.store.sqlite import SqliteStore
 from anycastd.telemetry.traffic import TrafficFacts
 
 TICK_S = 5.0
-STORE, TRAFFIC = "anycastd.db", "traffic.db"
+TRAFFIC = "traffic.db"
 
 
 class Eips:
@@ -49,13 +49,14 @@ class Eips:
         clocks: Callable[[], Clocks],
     ) -> None:
         self._config, self._steering, self._nft, self._reported = config, steering, nft, reported
+        self.store = store_of(config, self._store_trouble)
         self.desk = EipDesk(
-            SqliteStore(Path(config.state_dir) / STORE),
+            self.store,
             steering,
             config,
             observed=lambda: steering.observed,
             act=act,
-            complain=lambda subject, detail: self._report(Alarm.STORE_TROUBLE, subject, detail),
+            complain=self._store_trouble,
             clocks=clocks,
         )
         steering.is_complete = lambda: self.desk.complete
@@ -150,6 +151,9 @@ class Eips:
         """Let go of what was refused when nothing is left to be done: nobody wants it any more."""
         if not self._steering.plane.waiting:
             self._nft.settled()
+
+    def _store_trouble(self, subject: str, detail: str | None) -> None:
+        self._report(Alarm.STORE_TROUBLE, subject, detail)
 
     def _report(self, alarm: Alarm, subject: str, detail: str | None) -> None:
         if detail is None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from anycastd.api.ports import Clocks, OrderDone, OrderRequest
 from anycastd.model.operator import After, Carried, Drain, DrainPhase, Freeze, Interventions
@@ -41,6 +42,19 @@ ORDERS, FREEZE = "orders.json", "freeze"
 log = logging.getLogger("anycastd")
 
 
+class AskFleet(Protocol):
+    """Who is asked before a drain begins."""
+
+    async def __call__(self, drain: Drain, *, dry_run: bool) -> Refused | tuple[str, ...]:
+        """Return the refusal, or what there is to say."""
+        ...
+
+
+async def _alone(drain: Drain, *, dry_run: bool) -> tuple[str, ...]:
+    """Refuse nothing: there is no fleet's store."""
+    return ()
+
+
 class OrderDesk:
     """Implements `api.ports.Orders`. `measure` says what a drained thing carries now, given the rates of devices."""
 
@@ -58,6 +72,9 @@ class OrderDesk:
         self.on_changed: Callable[[Interventions, Interventions, str], None] | None = None
         """Is told of each change, and who or what ended that which is gone."""
         self.on_refused: Callable[[Code], None] = lambda code: None
+        self.ask_fleet: AskFleet = _alone
+        """Says whether the fleet's budget refuses a drain, and what else there is to say of it."""
+        self.may_leave: Callable[[Drain], bool] = lambda drain: True
         self._control: Control
         self._measure: Callable[[Drain, Mapping[str, float]], Carried]
 
@@ -127,7 +144,9 @@ class OrderDesk:
             was_s = known.get(drain.id, Carried()).quiet_since_s
             since_s = (now_s if was_s is None else was_s) if quiet(drain, carried, pace) else None
             self.carried[drain.id] = replace(carried, quiet_since_s=since_s)
-            drains.append(advance(drain, seen_of(self._control, drain, now_s), since_s, pace, now_s))
+            seen = seen_of(self._control, drain, now_s)
+            seen = replace(seen, may_leave=seen.may_leave and self.may_leave(drain))
+            drains.append(advance(drain, seen, since_s, pace, now_s))
         return replace(orders, drains=tuple(drains))
 
     async def _save(self, orders: Interventions) -> bool:
@@ -199,6 +218,11 @@ class OrderDesk:
             planned = self._planned(request)
             if isinstance(planned, Refused):
                 return planned
+            if isinstance(planned.order, Drain):
+                said = await self.ask_fleet(planned.order, dry_run=request.dry_run)
+                if isinstance(said, Refused):
+                    return said
+                planned = replace(planned, changes=(*planned.changes, *said))
             id_ = planned.order.id if planned.order else request.command.id if isinstance(request.command, Undo) else ""
             if request.dry_run:
                 more = would_change(self._control, planned.after, self.clocks().now_s)

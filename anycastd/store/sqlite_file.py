@@ -51,6 +51,7 @@ _DAMAGED = (
 )
 _NO_ROOM = ("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 MEMORY = "/dev/shm"
+_HANDED_OVER = "its contents were carried to the fleet's store (anycastd fleet switch): restart the daemon with that"
 _MOVED = "it was moved or removed while in use: put it back, or restart the daemon"
 
 
@@ -108,6 +109,9 @@ class SqliteFile:
     def commit(self, writes: Sequence[Write], expected: Mapping[str, int]) -> int:
         """Do all writes or none; return the new revision."""
         with self._connected() as db, _transaction(db, "BEGIN IMMEDIATE"):
+            if _is_handed_over(db):
+                message = f"{self.path}: {_HANDED_OVER}"
+                raise StoreUnavailable(message)
             for key, wanted in expected.items():
                 row = db.execute("SELECT revision FROM items WHERE key = ? AND value IS NOT NULL", (key,)).fetchone()
                 found = ABSENT if row is None else int(row[0])
@@ -121,6 +125,30 @@ class SqliteFile:
             )
             db.execute("UPDATE numbers SET value = ? WHERE name = 'revision'", (revision,))
         self._untidy = True
+        return revision
+
+    @property
+    def handed_over(self) -> bool:
+        """Return whether `hand_over` was done."""
+        with self._connected() as db:
+            return _is_handed_over(db)
+
+    def hand_over(self, *, back: bool = False) -> Snapshot:
+        """Return everything, and from this moment refuse every commit; `back`: take them again."""
+        with self._connected() as db:
+            with _transaction(db, "BEGIN IMMEDIATE"):
+                db.execute("INSERT OR REPLACE INTO numbers VALUES ('handed_over', ?)", (int(not back),))
+            return _snapshot(db, "/")
+
+    def replace(self, texts: Mapping[str, str]) -> int:
+        """Hold these keys with these texts and no others; return the new revision."""
+        with self._connected() as db, _transaction(db, "BEGIN IMMEDIATE"):
+            revision = _number(db, "revision") + 1
+            db.execute("UPDATE items SET value = NULL, revision = ? WHERE value IS NOT NULL", (revision,))
+            rows = [(key, text, revision) for key, text in texts.items()]
+            db.executemany("INSERT OR REPLACE INTO items VALUES (?, ?, ?)", rows)
+            db.execute("UPDATE numbers SET value = ? WHERE name = 'revision'", (revision,))
+            db.execute("DELETE FROM numbers WHERE name = 'handed_over'")
         return revision
 
     def tidy(self) -> None:
@@ -263,6 +291,10 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[None]:
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def _is_handed_over(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM numbers WHERE name = 'handed_over' AND value").fetchone() is not None
 
 
 def _name(error: sqlite3.Error) -> str:

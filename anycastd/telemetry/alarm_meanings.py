@@ -159,4 +159,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Free the disk, or mend the permissions of `state_dir`. Look at a file that was set aside (`anycastd events "
         "--file FILE`), then remove it. A file of a newer release is left as it is: move it away, or run that release.",
     ),
+    Alarm.FLEET_BUDGET: Meaning(
+        "The POP's drain stays at DEPREF: the fleet's budget (`store.budget_percent`) lets no other POP leave now, or "
+        "the fleet's store cannot be asked. The detail says which.",
+        "`anycastd fleet status` shows who is away. Wait, `undrain pop`, or drain with `--force` and a reason.",
+    ),
 }

@@ -22,6 +22,7 @@ from anycastd.config.schema.resolver import ResolverSection
 from anycastd.config.schema.rules import Groups
 from anycastd.config.schema.safety import SafetySection
 from anycastd.config.schema.self_test import SelfTestSection
+from anycastd.config.schema.store import StoreSection
 from anycastd.config.schema.timers import TimersSection
 
 REQUIRED = {
@@ -54,6 +55,7 @@ class Root(Section):
     operator: OperatorSection = Field(default=OperatorSection(), description="The pace of drains.")
     safety: SafetySection = Field(default=SafetySection(), description="The safety rules that have settings.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
+    store: StoreSection = Field(default=StoreSection(), description="Where EIPs and dials are kept.")
     state_dir: AbsolutePath = Field(
         default="/var/lib/anycastd", description="Where the daemon keeps what must survive it."
     )

@@ -83,9 +83,11 @@ class Gateway:
                 status, answer = await self._post(member, path, body, within_s)
                 found = wire.fault_of(status, answer)
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f"{member}: {_words(error)}", unknown=False) from error
+            msg = f"{member}: {_words(error)}"
+            raise Unreachable(msg, unknown=False) from error
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unreachable(f"{member}: {_words(error)}", unknown=True) from error
+            msg = f"{member}: {_words(error)}"
+            raise Unreachable(msg, unknown=True) from error
         if found is not None:
             raise _error(member, *found)
         assert isinstance(answer, dict)
@@ -98,7 +100,8 @@ class Gateway:
         try:
             cluster = wire.header_of(body).cluster
         except ValueError as error:
-            raise Unreachable(f"{member}: {error}", unknown=True) from error
+            msg = f"{member}: {error}"
+            raise Unreachable(msg, unknown=True) from error
         self.check_cluster(member, cluster)
 
     def check_cluster(self, member: str, cluster: str) -> None:
@@ -136,7 +139,8 @@ class Gateway:
             async with self._session.post(f"{member}/v3/watch", data=body, headers=headers, timeout=timeout) as answer:
                 yield _lines(member, answer.content)
         except (aiohttp.ClientError, OSError) as error:
-            raise Unreachable(f"{member}: {_words(error)}", unknown=False) from error
+            msg = f"{member}: {_words(error)}"
+            raise Unreachable(msg, unknown=False) from error
 
 
 async def _lines(member: str, content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
@@ -151,7 +155,8 @@ async def _lines(member: str, content: aiohttp.StreamReader) -> AsyncIterator[by
             if line:
                 yield line
         rest.append(last)
-    raise Unreachable(f"{member}: the stream ended", unknown=False)
+    msg = f"{member}: the stream ended"
+    raise Unreachable(msg, unknown=False)
 
 
 def _error(member: str, fault: wire.Fault, message: str) -> StoreUnavailable | Compacted:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
 from importlib import import_module
 from math import ceil
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from anycastd.model.store import StoreConfig
 from anycastd.store.etcd import trust, wire
@@ -58,7 +58,7 @@ class EtcdStore:
         self._bound: set[str] = set()
         self._history_doubt = self._contents_doubt = self._trouble = ""
         self._is_read = self._accepted = self._closed = False
-        self._making, self._made = asyncio.Lock(), None
+        self._making, self._made = asyncio.Lock(), cast(Any, None)
         self._lease, self._beats = "", 0
         self._seen: deque[tuple[float, int]] = deque()
 
@@ -66,6 +66,11 @@ class EtcdStore:
     def where(self) -> str:
         """Return the members."""
         return f"etcd {', '.join(self._config.endpoints)}"
+
+    @property
+    def heartbeat_s(self) -> float:
+        """Return how often `beat` is to be called."""
+        return self._config.heartbeat_s
 
     @property
     def held(self) -> str:
@@ -177,6 +182,40 @@ class EtcdStore:
         self._accepted = bool(held)
         return held
 
+    async def dump(self, *, here: bool) -> Kept:
+        """Return everything with where it is of: from the store as it is, or `here`: what this POP has applied."""
+        if here:
+            kept = await self._on_disk(self._file.read)
+            if kept is None:
+                message = f"{self._file.path} cannot be read"
+                raise StoreUnavailable(message)
+            return kept
+        beat, header, items = await self._read(await self._gateway())
+        return Kept(header.cluster, header.revision, beat, items)
+
+    async def overwrite(self, items: Mapping[str, str], *, last: bool, dry_run: bool) -> tuple[int, int]:
+        """Have these keys in the store with these texts, whatever is held; return how many were missing, and differed.
+
+        Keys that are not named stay. With the `last` of them, what is in the store then is applied.
+        """
+        gateway, was_held = await self._gateway(), bool(self.held)
+        if was_held:
+            gateway.cluster = ""
+        beat, _, there = await self._read(gateway)
+        differ = [key for key, text in items.items() if there.get(key, Item(None, 0)).value != text]
+        missing = sum(key not in there for key in differ)
+        if dry_run:
+            return missing, len(differ) - missing
+        if was_held:
+            self._pen.revision = beat
+        for first in range(0, len(differ), self.max_writes):
+            keys = differ[first : first + self.max_writes]
+            expected = {self._data + key: there[key].revision if key in there else 0 for key in keys}
+            await self._write([wire.put(self._data + key, items[key]) for key in keys], expected)
+        if last and was_held:
+            self._accepted = True
+        return missing, len(differ) - missing
+
     async def commit(self, writes: Sequence[Write], expected: Mapping[str, int]) -> int:
         """Do all writes or none and return the new revision; Conflict when a key is not at its expected revision."""
         revision = await self._commit(self._data, writes, expected)
@@ -200,13 +239,15 @@ class EtcdStore:
         try:
             revision = await self._pen.commit(gateway, operations, expected, within_s)
         except WentBack as error:
-            self._history_doubt = trust.history_doubt(self._known, self._known.cluster, self._known.revision, error.found)
+            self._history_doubt = trust.history_doubt(
+                self._known, self._known.cluster, self._known.revision, error.found
+            )
             raise StoreUnavailable(self.held) from error
         except StoreUnavailable as error:
             if getattr(error, "unknown", False):
                 message = (
-                    f"{error}: no member confirmed it, so it counts as refused; was it done nevertheless, it shows once "
-                    "the store answers"
+                    f"{error}: no member confirmed it, so it counts as refused; was it done nevertheless, it shows as "
+                    "soon as the store answers"
                 )
                 raise StoreUnavailable(message) from error
             raise
@@ -242,7 +283,7 @@ class EtcdStore:
     def _unavailable_unless_held(self, gateway: Any, error: StoreUnavailable) -> StoreUnavailable:
         return StoreUnavailable(self.held) if self.held else self._unavailable(gateway, error)
 
-    async def _stream(self, gateway: Any, member: str, after_revision: int) -> AsyncIterator[Snapshot]:
+    async def _stream(self, gateway: Any, member: str, after_revision: int) -> AsyncGenerator[Snapshot, None]:
         """Yield what one member tells, first an empty batch once it is known to be of our history."""
         await self._verify(gateway, member)
         fresh = Freshness(self._config.stale_after_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the store: its cluster, the highest revision and our own heartbeat's, how many EIPs are bound."""
+    """What is known of the store: its cluster, the highest revision, our own heartbeat's, how many EIPs are bound."""
 
     cluster: str
     revision: int

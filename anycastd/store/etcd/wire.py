@@ -59,7 +59,7 @@ def operation(write: Write) -> Json:
 
 
 def transaction(expected: Mapping[str, int], operations: Iterable[Json]) -> Json:
-    """Return a transaction: if every key is at its expected revision all is done, else the keys are told as they are."""
+    """Return a transaction: all is done if every key is as expected, else the keys are told as they are."""
     compare = [
         {"key": encoded(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
         for key, revision in expected.items()
@@ -129,9 +129,9 @@ class Told:
 def told(line: bytes) -> Told:
     """Return a message of a watch stream; ValueError if it is none, or tells of a fault."""
     body = json.loads(line)
-    result = body.get("result")
+    result = body.get("result") if isinstance(body, dict) else None
     if not isinstance(result, dict):
-        message = str((body.get("error") or {}).get("message", body))[:200]
+        message = str(body)[:200]
         raise ValueError(message)
     changes: dict[str, Item] = {}
     revision = 0

@@ -1,0 +1,162 @@
+"""What POPs tell each other through the fleet's store: who there is, how each is, who is away by order. Pure.
+
+A member's record stays until an operator forgets it; its presence goes when it says nothing any more. Presence is for
+display and for counting: nothing is announced, withdrawn, bound or unbound because of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from ipaddress import ip_network
+from typing import Any, TypeVar
+
+from anycastd.model.address import Prefix
+
+MEMBERS, PRESENCE, LEDGER = "/members/", "/pops/", "/ledger"
+MAX_NAMED = 500
+"""So many withdrawn prefixes are named; with more a POP counts as away for all."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A POP of the fleet: what it may announce, as configured."""
+
+    pop: str
+    asn: int
+    prefixes: frozenset[Prefix]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """How a POP is, as it says. `drain`: the phase of its own drain; `away`: prefixes that it does not announce."""
+
+    pop: str
+    version: str
+    config: str
+    at_unix_s: float
+    started_unix_s: float
+    state: str
+    health: Mapping[str, int] = field(default_factory=dict)
+    """How many of its regions are in which health."""
+    levels: Mapping[str, int] = field(default_factory=dict)
+    """How many prefixes are announced at which level."""
+    away: frozenset[Prefix] = frozenset()
+    away_all: bool = False
+    in_bps: float = 0.0
+    out_bps: float = 0.0
+    eips: int = 0
+    bound: int = 0
+    revision: int = 0
+    """Up to where it has applied the store."""
+    drain: str = ""
+    alarms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A POP that is away by order. It stays until the POP, or an operator, takes it back: no time ends it."""
+
+    pop: str
+    drain: str
+    owner: str
+    reason: str
+    forced: bool
+    since_unix_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """The last time that a POP began to leave or came back. `number` counts all of the fleet."""
+
+    pop: str
+    what: str
+    number: int
+    unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Who is away by order, and the last moves."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    moves: Mapping[str, Move] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """Return the number of the last move."""
+        return max((move.number for move in self.moves.values()), default=0)
+
+    def entered(self, entry: Entry) -> Ledger:
+        """Return the ledger with one more POP away."""
+        move = Move(pop=entry.pop, what="drain", number=self.number + 1, unix_s=entry.since_unix_s)
+        return Ledger({**self.entries, entry.pop: entry}, {**self.moves, entry.pop: move})
+
+    def released(self, pop: str, unix_s: float) -> Ledger:
+        """Return the ledger without a POP."""
+        entries = {name: entry for name, entry in self.entries.items() if name != pop}
+        move = Move(pop=pop, what="return", number=self.number + 1, unix_s=unix_s)
+        return Ledger(entries, {**self.moves, pop: move})
+
+
+def encode_member(member: Member) -> str:
+    """Return the text of a member's record."""
+    return _text({"pop": member.pop, "asn": member.asn, "prefixes": _named(member.prefixes)})
+
+
+def decode_member(text: str) -> Member:
+    """Return a member's record; ValueError if the text is not what `encode_member` writes."""
+    return _decoded(
+        text, lambda body: Member(pop=str(body["pop"]), asn=int(body["asn"]), prefixes=_nets(body["prefixes"]))
+    )
+
+
+def encode_presence(presence: Presence) -> str:
+    """Return the text of how a POP is; of many prefixes that are away none are named."""
+    body = asdict(presence)
+    away_all = presence.away_all or len(presence.away) > MAX_NAMED
+    return _text(body | {"away": [] if away_all else _named(presence.away), "away_all": away_all})
+
+
+def decode_presence(text: str) -> Presence:
+    """Return how a POP is; ValueError if the text is not what `encode_presence` writes."""
+    return _decoded(text, lambda body: Presence(**body | {"away": _nets(body["away"])}))
+
+
+def encode_ledger(ledger: Ledger) -> str:
+    """Return the text of the ledger."""
+    entries = {pop: asdict(entry) for pop, entry in ledger.entries.items()}
+    return _text({"entries": entries, "moves": {pop: asdict(move) for pop, move in ledger.moves.items()}})
+
+
+def decode_ledger(text: str) -> Ledger:
+    """Return the ledger; ValueError if the text is not what `encode_ledger` writes."""
+    return _decoded(
+        text,
+        lambda body: Ledger(
+            {str(pop): Entry(**entry) for pop, entry in body["entries"].items()},
+            {str(pop): Move(**move) for pop, move in body["moves"].items()},
+        ),
+    )
+
+
+def _named(prefixes: Iterable[Prefix]) -> list[str]:
+    return sorted(map(str, prefixes))
+
+
+def _nets(texts: Iterable[str]) -> frozenset[Prefix]:
+    return frozenset(map(ip_network, texts))
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False)
+
+
+def _decoded(text: str, read: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        return read(json.loads(text))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = f"not a record of ours: {error!r}"
+        raise ValueError(message) from error

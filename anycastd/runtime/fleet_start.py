@@ -1,0 +1,49 @@
+"""Makes this POP's part in the fleet, where its configuration names a fleet's store; imports it only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from anycastd.api.ports import Clocks
+from anycastd.model.store import StoreKind
+from anycastd.runtime.alarms import Reported
+from anycastd.runtime.control import Control
+from anycastd.runtime.eips import Eips
+from anycastd.runtime.state import Circumstances
+
+if TYPE_CHECKING:
+    from anycastd.runtime.fleet_desk import FleetDesk
+    from anycastd.store.etcd.store import EtcdStore
+
+
+def fleet_of(
+    control: Control,
+    eips: Eips,
+    circumstances: Circumstances,
+    reported: Reported,
+    alarms: Callable[[], int],
+    clocks: Callable[[], Clocks],
+) -> FleetDesk | None:
+    """Return the desk, None for a POP alone; `alarms` says how many stand."""
+    if control.config.store.kind is StoreKind.EMBEDDED:
+        return None
+    presence_of = import_module("anycastd.runtime.presence").presence_of
+    store = cast("EtcdStore", eips.store)
+    begun = clocks()
+    started_unix_s = begun.wall_s - (begun.now_s - circumstances.started_s)
+
+    def presence() -> object:
+        return presence_of(
+            control,
+            eips,
+            store.known,
+            version=circumstances.version,
+            alarms=alarms(),
+            wall_s=clocks().wall_s,
+            started_unix_s=started_unix_s,
+        )
+
+    made: FleetDesk = import_module("anycastd.runtime.fleet_desk").FleetDesk(store, control, reported, presence, clocks)
+    return made
