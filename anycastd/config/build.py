@@ -29,6 +29,7 @@ from anycastd.model.checks import ProbeSpec
 from anycastd.model.topology import (
     ApiConfig,
     Backend,
+    BfdConfig,
     BgpConfig,
     Config,
     Export,
@@ -86,6 +87,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
             level=root.logging.level.value, format=root.logging.format.value, burst=root.logging.burst
         ),
         bgp=_bgp(root),
+        bfd=_bfd(root),
         kernel=_kernel(root),
         operator=_operator(root),
         safety=safety_of(root.safety),
@@ -262,6 +264,17 @@ def _bgp(root: Root) -> BgpConfig:
         idle_ask_s=section.idle_ask,
         reconcile_s=section.reconcile,
         connect_within_s=section.connect_within,
+    )
+
+
+def _bfd(root: Root) -> BfdConfig:
+    section = root.bfd
+    return BfdConfig(
+        launch=section.launch,
+        socket=section.socket,
+        silent_after_s=section.silent_after,
+        replace_after_s=section.replace_after,
+        alone_s=section.alone,
     )
 
 

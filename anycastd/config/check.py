@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from anycastd.config.document import Document
 from anycastd.config.rules import (
     access,
+    bfd,
     check_files,
     check_kinds,
     checks,
@@ -33,6 +34,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *neighbors.RULES,
     *checks.RULES,
     *check_kinds.RULES,
+    *bfd.RULES,
     *regions.RULES,
     *tunnels.RULES,
     *prefixes.RULES,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from anycastd.config.schema.checks import (
+    BfdAuthSection,
+    BfdCheck,
     DnsCheck,
     ExecCheck,
     FileCheck,
@@ -16,6 +18,8 @@ from anycastd.config.schema.checks import (
 )
 from anycastd.errors import InvariantError
 from anycastd.model.checks import (
+    BfdAuth,
+    BfdOptions,
     CheckKind,
     DnsOptions,
     ExecOptions,
@@ -26,6 +30,7 @@ from anycastd.model.checks import (
     LinkOptions,
     Options,
     TcpOptions,
+    Timing,
     TlsOptions,
 )
 from anycastd.model.dns import canonical
@@ -39,7 +44,10 @@ KINDS: tuple[tuple[type[TimedCheck], CheckKind], ...] = (
     (LinkCheck, CheckKind.LINK),
     (ExecCheck, CheckKind.EXEC),
     (FileCheck, CheckKind.FILE),
+    (BfdCheck, CheckKind.BFD),
 )
+LOOK_EACH_S = 1.0
+"""How often what is told of a BFD session is looked at, besides its changes, which are told at once."""
 
 
 def kind_of(check: TimedCheck) -> CheckKind:
@@ -68,10 +76,23 @@ def options_of(check: TimedCheck, directory: str) -> Options:
             return ExecOptions(argv=check.argv, shell=check.shell)
         case FileCheck():
             return FileOptions(path=check.path, when=check.when)
+        case BfdCheck():
+            return _bfd(check, directory)
         case IcmpCheck():
             return IcmpOptions(payload_bytes=check.payload_bytes)
     message = f"{type(check).__name__} has no options"
     raise InvariantError(message)
+
+
+def timing_of(check: TimedCheck) -> Timing:
+    """Return when a check is run: of BFD the interval is its packets', and what came of them is looked at."""
+    return Timing(
+        interval_s=LOOK_EACH_S if isinstance(check, BfdCheck) else check.interval,
+        timeout_s=check.timeout,
+        rise=check.rise,
+        fall=check.fall,
+        fast_interval_s=check.fast_interval,
+    )
 
 
 def limits_of(check: TimedCheck) -> Limits:
@@ -139,6 +160,20 @@ def _dns(check: DnsCheck) -> DnsOptions:
         expect=tuple(canonical(check.type, value) for value in check.expect),
         contains=tuple(canonical(check.type, value) for value in check.contains),
     )
+
+
+def _bfd(check: BfdCheck, directory: str) -> BfdOptions:
+    return BfdOptions(
+        interval_s=check.interval,
+        multiplier=check.multiplier,
+        multihop=check.multihop,
+        min_ttl=check.ttl or 1,
+        auth=None if check.auth is None else _bfd_auth(check.auth, directory),
+    )
+
+
+def _bfd_auth(section: BfdAuthSection, directory: str) -> BfdAuth:
+    return BfdAuth(section.type, section.key_id, absolute(section.key_file, directory) or "")
 
 
 def absolute(name: str | None, directory: str) -> str | None:

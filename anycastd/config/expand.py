@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from anycastd.config.aims import aim_of, by_family
-from anycastd.config.check_options import kind_of, limits_of, options_of
+from anycastd.config.check_options import kind_of, limits_of, options_of, timing_of
 from anycastd.config.schema.checks import CheckSection, CheckUse
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.model.address import Address, CheckId
@@ -30,18 +30,11 @@ class CheckBook:
 
     def _spec(self, name: str, section: CheckSection) -> CheckSpec:
         check = section.only
-        timing = Timing(
-            interval_s=check.interval,
-            timeout_s=check.timeout,
-            rise=check.rise,
-            fall=check.fall,
-            fast_interval_s=check.fast_interval,
-        )
         return CheckSpec(
             name=name,
             kind=kind_of(check),
             options=options_of(check, self.directory),
-            timing=timing,
+            timing=timing_of(check),
             limits=limits_of(check),
             aim=aim_of(check, self.resolver),
         )

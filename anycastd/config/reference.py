@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from anycastd.config.fields import ValueType, duration_text
-from anycastd.config.schema.base import key_of
+from anycastd.config.schema.base import Section, key_of
 from anycastd.config.schema.checks import CheckSection, TimedCheck
 from anycastd.config.schema.eips import TargetSection
 from anycastd.config.schema.root import REQUIRED, Root
@@ -125,6 +125,10 @@ def _checks(level: int) -> Iterator[str]:
         model = inner(field.annotation)
         yield from (f"\n{'#' * (level + 1)} checks.NAME.{kind}\n", _about(model), "")
         yield from _table(model, without=TimedCheck)
+        for key, own in model.model_fields.items():
+            below = _model_in(own)
+            if below is not None and issubclass(below, Section):
+                yield from _section(f"checks.NAME.{kind}.{key}", below, level + 2)
 
 
 def _form(field: FieldInfo) -> Any:

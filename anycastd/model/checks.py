@@ -20,6 +20,7 @@ class CheckKind(StrEnum):
     LINK = "link"
     EXEC = "exec"
     FILE = "file"
+    BFD = "bfd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,63 @@ class FileOptions:
     when: BadWhen = BadWhen.EXISTS
 
 
-Options = IcmpOptions | TcpOptions | HttpOptions | TlsOptions | DnsOptions | LinkOptions | ExecOptions | FileOptions
+class Via(StrEnum):
+    """Who speaks BFD: our own process, or a routing daemon that is asked for its sessions."""
+
+    OWN = "own"
+    FRR = "frr"
+    BIRD = "bird"
+
+
+class BfdAuthType(StrEnum):
+    """How control packets are authenticated (RFC 5880 4.3, 4.4); passwords in the clear are not offered."""
+
+    MD5 = "md5"
+    METICULOUS_MD5 = "meticulous_md5"
+    SHA1 = "sha1"
+    METICULOUS_SHA1 = "meticulous_sha1"
+
+    @property
+    def max_key_bytes(self) -> int:
+        """Return how long a key may be."""
+        return 16 if self in (BfdAuthType.MD5, BfdAuthType.METICULOUS_MD5) else 20
+
+
+@dataclass(frozen=True, slots=True)
+class BfdAuth:
+    """The key of a BFD session: its number, and the file that holds it."""
+
+    type: BfdAuthType
+    key_id: int
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BfdOptions:
+    """A BFD session with the far end: down after `multiplier` intervals without a packet.
+
+    `min_ttl` is the least a multihop packet may have left; a single hop always wants 255 (RFC 5881 section 5).
+    """
+
+    interval_s: float = 0.3
+    multiplier: int = 3
+    multihop: bool = False
+    min_ttl: int = 1
+    auth: BfdAuth | None = None
+    via: Via = Via.OWN
+
+
+Options = (
+    IcmpOptions
+    | TcpOptions
+    | HttpOptions
+    | TlsOptions
+    | DnsOptions
+    | LinkOptions
+    | ExecOptions
+    | FileOptions
+    | BfdOptions
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

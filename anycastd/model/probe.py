@@ -34,6 +34,7 @@ class Why(StrEnum):
     LINK_DOWN = "link_down"
     ADDRESS_GONE = "address_gone"
     MAINTENANCE = "maintenance"
+    BFD_DOWN = "bfd_down"
     # our own
     NO_PERMISSION = "no_permission"
     NO_DEVICE = "no_device"
@@ -44,6 +45,7 @@ class Why(StrEnum):
     FILE_UNUSABLE = "file_unusable"
     CANNOT_START = "cannot_start"
     PROGRAM_KILLED = "program_killed"
+    BFD_UNKNOWN = "bfd_unknown"
     LOOP_LATE = "loop_late"
     INTERNAL = "internal"
 
@@ -66,6 +68,7 @@ _OUR_OWN = frozenset(
         Why.FILE_UNUSABLE,
         Why.CANNOT_START,
         Why.PROGRAM_KILLED,
+        Why.BFD_UNKNOWN,
         Why.LOOP_LATE,
         Why.INTERNAL,
     }

@@ -53,6 +53,7 @@ class Alarm(StrEnum):
     EIP_NO_PATH = "eip_no_path"
     JOURNAL_TROUBLE = "journal_trouble"
     FLEET_BUDGET = "fleet_budget"
+    BFD_PROCESS = "bfd_process"
 
 
 @dataclass(frozen=True, slots=True)

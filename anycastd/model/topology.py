@@ -337,6 +337,21 @@ class BgpConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BfdConfig:
+    """How the process that speaks BFD is run; times in seconds.
+
+    Nothing is known of its sessions when nothing was heard of it for `silent_after_s`; it is replaced after
+    `replace_after_s`. Without a daemon it goes on for `alone_s`.
+    """
+
+    launch: Launch = Launch.DAEMON
+    socket: str = "/run/anycastd/bfd.sock"
+    silent_after_s: float = 1.5
+    replace_after_s: float = 5.0
+    alone_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KernelConfig:
     """What marks kernel state as ours: the route protocol number, metrics, and where our tables begin."""
 
@@ -451,6 +466,7 @@ class Config:
     api: ApiConfig = field(default_factory=ApiConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     bgp: BgpConfig = field(default_factory=BgpConfig)
+    bfd: BfdConfig = field(default_factory=BfdConfig)
     kernel: KernelConfig = field(default_factory=KernelConfig)
     eip: EipConfig = field(default_factory=EipConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)

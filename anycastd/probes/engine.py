@@ -8,10 +8,13 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 from anycastd.model.address import CheckId
+from anycastd.model.bfd import BfdView
 from anycastd.model.checks import CheckKind, ProbeSpec
 from anycastd.model.kernel import LinkView
 from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.topology import BfdConfig
 from anycastd.probes.attempt import Attempt, Plan
+from anycastd.probes.bfd.link import Trouble as BfdTrouble
 from anycastd.probes.reactor import NEVER, EpollReactor
 from anycastd.probes.registry import Registry
 from anycastd.probes.resolve.lookup import Trouble
@@ -23,6 +26,10 @@ OnResult = Callable[[ProbeResult], None]
 
 def _say_nothing(_name: str, _detail: str | None) -> None:
     """Take the troubles of names in, for who has no alarms."""
+
+
+def _no_alarm(_detail: str | None) -> None:
+    """Take the troubles of the BFD process in, for who has no alarms."""
 
 
 class _Check:
@@ -63,7 +70,8 @@ class _Check:
 class Engine:
     """Runs checks on the event loop and gives each result to `on_result`; call it in the loop's own thread.
 
-    `on_name` is told of names of targets that are not resolved, and when they are again.
+    `on_name` is told of names of targets that are not resolved, and when they are again; `on_bfd` of what is wrong with
+    the process that speaks BFD, and None when nothing is.
     """
 
     def __init__(
@@ -72,10 +80,12 @@ class Engine:
         on_result: OnResult,
         links: Callable[[], Mapping[str, LinkView]],
         on_name: Trouble = _say_nothing,
+        bfd: BfdConfig | None = None,
+        on_bfd: BfdTrouble = _no_alarm,
     ) -> None:
         self._time, self.on_result = loop.time, on_result
         self._reactor = EpollReactor(loop, links, self._start_due, self._next_start)
-        self._registry = Registry(self._reactor, on_name)
+        self._registry = Registry(self._reactor, on_name, self._at_once, bfd or BfdConfig(), on_bfd)
         self._checks: dict[CheckId, _Check] = {}
         self._heap: list[tuple[float, int, _Check]] = []
         self._tickets = itertools.count()
@@ -98,6 +108,11 @@ class Engine:
             stalled_s=self._reactor.stalled_s,
         )
 
+    @property
+    def bfd(self) -> BfdView | None:
+        """Return what is known of the process that speaks BFD, None if none is needed."""
+        return self._registry.bfd.view
+
     def set_probes(self, specs: Iterable[ProbeSpec]) -> None:
         """Run exactly these: an unchanged one runs on in its phase, a changed one starts anew, others are cancelled."""
         wanted = {spec.id: spec for spec in specs}
@@ -110,8 +125,9 @@ class Engine:
             if spec.id not in self._checks:
                 check = self._checks[spec.id] = _Check(self, spec, self._registry.plan(spec))
                 # what netlink told, or a file says, is at hand: waiting spreads nothing, and at a start a tunnel waits
-                at_once = spec.check.kind in (CheckKind.LINK, CheckKind.FILE)
+                at_once = spec.check.kind in (CheckKind.LINK, CheckKind.FILE, CheckKind.BFD)
                 self._schedule(check, now_s if at_once else check.slots.first(now_s))
+        self._registry.settle()
         self._reactor.wake()
 
     def pending(self, check: CheckId, pending: bool, /) -> None:
@@ -141,8 +157,15 @@ class Engine:
                 self._start(check, now_s, now_s)
         self._reactor.wake()
 
-    def close(self) -> None:
-        """Cancel everything and give every descriptor back."""
+    def _at_once(self, check: CheckId) -> None:
+        """Run a check before this returns: something is known of its target."""
+        known = self._checks.get(check)
+        if known is not None:
+            now_s = self._time()
+            self._start(known, now_s, now_s)
+
+    def close(self, *, leave: bool = True) -> None:
+        """Cancel everything and give every descriptor back; BFD sessions are taken down if we `leave` for good."""
         if self._closed:
             return
         self._closed = True
@@ -150,7 +173,7 @@ class Engine:
             check.cancel()
         self._checks.clear()
         self._heap.clear()
-        self._registry.close()
+        self._registry.close(leave=leave)
         self._reactor.close()
 
     def _schedule(self, check: _Check, slot_s: float) -> None:

@@ -1,6 +1,6 @@
 """The one list of probe kinds.
 
-To add a kind (bfd):
+To add a kind:
 
 1. `model/checks.py`: a member of `CheckKind`, a frozen dataclass of options, and it in `Options`.
 2. `probes/KIND.py`, or a folder if it has a wire format of its own: a `Plan` (made once per check; addresses and
@@ -18,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from anycastd.errors import InvariantError
+from anycastd.model.address import CheckId
 from anycastd.model.checks import (
+    BfdOptions,
     CheckKind,
     DnsOptions,
     ExecOptions,
@@ -30,7 +32,11 @@ from anycastd.model.checks import (
     TcpOptions,
     TlsOptions,
 )
+from anycastd.model.topology import BfdConfig
 from anycastd.probes.attempt import Plan, Reactor
+from anycastd.probes.bfd.link import BfdLink
+from anycastd.probes.bfd.link import Trouble as BfdTrouble
+from anycastd.probes.bfd.probe import BfdPlan
 from anycastd.probes.dns.probe import DnsPlan
 from anycastd.probes.exec.probe import ExecPlan
 from anycastd.probes.exec.programs import Programs
@@ -50,7 +56,15 @@ from anycastd.probes.tls.probe import TlsPlan
 class Registry:
     """Makes plans, and keeps what plans of one kind share."""
 
-    def __init__(self, reactor: Reactor, trouble: Trouble) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        trouble: Trouble,
+        at_once: Callable[[CheckId], None],
+        bfd: BfdConfig,
+        bfd_trouble: BfdTrouble,
+    ) -> None:
+        self.at_once, self.bfd = at_once, BfdLink(reactor, bfd, bfd_trouble)
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
         self.programs = Programs(reactor)
         self.lookups = Lookups(reactor, system_servers, trouble)
@@ -64,8 +78,13 @@ class Registry:
     def _of_address(self, spec: ProbeSpec) -> Plan:
         return _KINDS[spec.check.kind](self, spec)
 
-    def close(self) -> None:
-        """Close what is shared; every attempt must have been cancelled before."""
+    def settle(self) -> None:
+        """Act on all plans that were made and closed since the last time."""
+        self.bfd.settle()
+
+    def close(self, *, leave: bool) -> None:
+        """Close what is shared; every attempt must have been cancelled before. `leave`: nobody goes on with it."""
+        self.bfd.close(end=leave)
         self.echo_sockets.close()
         self.programs.close()
 
@@ -118,6 +137,12 @@ def _file(_registry: Registry, spec: ProbeSpec) -> Plan:
     return FilePlan(spec.check.options)
 
 
+def _bfd(registry: Registry, spec: ProbeSpec) -> Plan:
+    if not isinstance(spec.check.options, BfdOptions):
+        raise InvariantError(_mismatch(spec))
+    return BfdPlan(spec, spec.check.options, registry.bfd, registry.at_once)
+
+
 def _mismatch(spec: ProbeSpec) -> str:
     return f"{spec.id}: {type(spec.check.options).__name__} is not for kind {spec.check.kind.value}"
 
@@ -131,4 +156,5 @@ _KINDS: dict[CheckKind, Callable[[Registry, ProbeSpec], Plan]] = {
     CheckKind.LINK: _link,
     CheckKind.EXEC: _exec,
     CheckKind.FILE: _file,
+    CheckKind.BFD: _bfd,
 }

@@ -48,6 +48,13 @@ class Reported:
         """Raise the alarm that a target's name is not resolved, or clear it (no detail)."""
         self.tell(Alarm.NAME_NOT_RESOLVED, name, detail)
 
+    def of_bfd(self, detail: str | None) -> None:
+        """Raise the alarm that the BFD process is not well, or clear it (no detail)."""
+        if detail is None:
+            self.clear(Alarm.BFD_PROCESS)
+        else:
+            self.raise_(Alarm.BFD_PROCESS, "bfd", detail)
+
 
 Raised = tuple[Alarm, str, str]
 _OF_REASON = {PlacementReason.FAIL_OPEN: Alarm.EIP_FAIL_OPEN, PlacementReason.NO_PATH: Alarm.EIP_NO_PATH}
@@ -171,6 +178,7 @@ class Alarms:
             Alarm.DEAD_MAN_FIRED,
             Alarm.CIRCUIT_BREAKER,
             Alarm.EXPORT_REFUSED,
+            Alarm.BFD_PROCESS,
         }
         return tuple(
             AlarmView(alarm, subject, self._since_s[alarm, subject], detail)

@@ -111,7 +111,8 @@ class App:
         )
         self.exports = ExportGate(config, self.reported, self.metrics.export_refused)
         self.speaker.may_leave = self.exports.may_leave
-        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, self.reported.of_name)
+        names, bfd = self.reported.of_name, self.reported.of_bfd
+        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, names, config.bfd, bfd)
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)
@@ -185,7 +186,7 @@ class App:
         if end is End.LEAVE:
             await self._leave()
         await self.supervisor.stop()
-        self.engine.close()
+        self.engine.close(leave=end is End.LEAVE)
         try:
             if end is End.HAND_OVER:
                 await self.speaker.hand_over()

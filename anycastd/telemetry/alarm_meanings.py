@@ -164,4 +164,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "the fleet's store cannot be asked. The detail says which.",
         "`anycastd fleet status` shows who is away. Wait, `undrain pop`, or drain with `--force` and a reason.",
     ),
+    Alarm.BFD_PROCESS: Meaning(
+        "The process that speaks BFD ended, stood still or cannot be had. What is not told is UNKNOWN, never down; "
+        "another one is started and goes on with the sessions. The alarm stands for 10 s after it is well again.",
+        "The detail says how. With `bfd.launch: service`: systemctl status anycastd-bfd.",
+    ),
 }

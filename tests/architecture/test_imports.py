@@ -44,6 +44,10 @@ PURE_FILES = (
     "store/etcd/wire.py",
     "store/etcd/members.py",
     "store/etcd/trust.py",
+    "probes/bfd/packet.py",
+    "probes/bfd/auth.py",
+    "probes/bfd/session.py",
+    "probes/bfd/table.py",
 )
 CLOCKS_AND_LUCK = {"time", "random", "secrets"}
 SYSTEM = {"asyncio", "os", "pathlib", "io", "shutil", "signal", "select", "selectors", "subprocess", "tempfile"}

@@ -7,7 +7,7 @@ from anycastd.config.document import Path
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection, HttpsCheck, TlsCheck
+from anycastd.config.schema.checks import BfdAuthSection, CheckSection, HttpsCheck, TlsCheck
 from anycastd.config.trust import TrustError, context_of
 from anycastd.model.checks import Trust
 
@@ -22,6 +22,8 @@ def named_files(found: Findings, directory: str, stat: Stat) -> None:
             if check is not None:
                 _certificates(found, (*path, kind), check, directory, stat)
         _program(found, path, section, directory, stat)
+        if section.bfd is not None and section.bfd.auth is not None:
+            _bfd_key(found, (*path, "bfd", "auth", "key_file"), section.bfd.auth, directory, stat)
 
 
 def _certificates(found: Findings, path: Path, check: HttpsCheck | TlsCheck, directory: str, stat: Stat) -> None:
@@ -51,6 +53,16 @@ def _certificates(found: Findings, path: Path, check: HttpsCheck | TlsCheck, dir
     except TrustError as error:
         key = error.key if getattr(check, error.key) is not None else "cert_file"
         found.error((*path, key), f"{getattr(check, key)} {error.why}")
+
+
+def _bfd_key(found: Findings, path: Path, auth: BfdAuthSection, directory: str, stat: Stat) -> None:
+    status = look(found, path, auth.key_file, directory, stat)
+    if status is None:
+        return
+    secret(found, path, auth.key_file, status)
+    most = auth.type.max_key_bytes
+    if not 1 <= status.st_size <= most + 1:
+        found.error(path, f"{auth.key_file} holds {status.st_size} bytes; a {auth.type.value} key has 1 to {most}")
 
 
 def _program(found: Findings, path: Path, section: CheckSection, directory: str, stat: Stat) -> None:

@@ -9,7 +9,7 @@ from anycastd.config.document import Path, Value
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
-from anycastd.config.schema.checks import CheckSection, FileCheck, HttpsCheck, LinkCheck, TimedCheck
+from anycastd.config.schema.checks import BfdCheck, CheckSection, FileCheck, HttpsCheck, LinkCheck, TimedCheck
 from anycastd.model.checks import CheckKind
 
 KINDS = tuple(CheckSection.model_fields)
@@ -122,7 +122,7 @@ def _one_timing(found: Findings, path: Path, check: TimedCheck) -> None:
             f"{duration_text(check.fast_interval)} is slower than interval ({duration_text(check.interval)})",
         )
     _limits(found, path, check)
-    if isinstance(check, (LinkCheck, FileCheck)):
+    if isinstance(check, (LinkCheck, FileCheck, BfdCheck)):
         # no packet is sent that could be lost or be late
         return
     if check.timeout > check.fall * check.interval:

@@ -23,7 +23,7 @@ from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
 from anycastd.config.target_fields import TargetFamily, TargetField
-from anycastd.model.checks import BadWhen, Expiring, Limit
+from anycastd.model.checks import BadWhen, BfdAuthType, Expiring, Limit
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
@@ -225,6 +225,46 @@ class LinkCheck(TimedCheck):
     require_address: Flag = Field(default=True, description="Whether our address must be on the device.")
 
 
+class BfdAuthSection(Section):
+    """Who knows the key is the peer (RFC 5880 4.3, 4.4). Passwords in the clear are not offered."""
+
+    type: Annotated[BfdAuthType, choice(BfdAuthType)] = Field(
+        default=BfdAuthType.METICULOUS_SHA1,
+        description="The digest; `meticulous` ones take no packet twice. BIRD speaks all four, FRR 8.4 none.",
+    )
+    key_id: Annotated[int, whole(0, 255)] = Field(default=1, description="The key's number, the same at both ends.")
+    key_file: FileName = Field(
+        description="The key, 1 to 20 bytes (md5: 16); mode 0600. A newline at its end is no part."
+    )
+
+
+class BfdCheck(TimedCheck):
+    """A BFD session with the tunnel's far end, spoken by a process of its own; see docs/bfd.md."""
+
+    interval: Annotated[float, duration(0.05, 60.0)] = Field(
+        default=0.3, description="How often each side sends; the slower one decides. Below 100 ms: see docs/bfd.md."
+    )
+    multiplier: Annotated[int, whole(2, 50)] = Field(
+        default=3, description="So many intervals without a packet are down."
+    )
+    timeout: Annotated[float, duration(0.5, 600.0)] = Field(
+        default=5.0, description="How long a session may take to come up before the tunnel is unhealthy."
+    )
+    rise: Annotated[int, whole(1, 1000)] = Field(
+        default=1, description="How many looks, one each second, must find it up before the tunnel is healthy."
+    )
+    fall: Annotated[int, whole(1, 1)] = Field(default=1, description="1: `multiplier` decides.")
+    failures: ShareLimitOrOff = Field(default=None, description="Not for BFD.")
+    multihop: Flag = Field(
+        default=False, description="Several hops between us and the far end (RFC 5883, UDP 4784) instead of one."
+    )
+    ttl: Annotated[int | None, whole(1, 255)] = Field(
+        default=None,
+        description="Least TTL of a multihop packet, 255 less the hops between (default: any). A single hop wants 255.",
+    )
+    auth: BfdAuthSection | None = Field(default=None, description="Authenticate the session.")
+
+
 class CheckSection(Section):
     """Exactly one kind: `{icmp: {...}}`."""
 
@@ -237,6 +277,7 @@ class CheckSection(Section):
     link: LinkCheck | None = Field(default=None, description="State of the tunnel's device; not for backends.")
     exec: ExecCheck | None = Field(default=None, description="Exit status of a program.")
     file: FileCheck | None = Field(default=None, description="Maintenance by touching a file.")
+    bfd: BfdCheck | None = Field(default=None, description="BFD session; for tunnels only.")
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from anycastd.config.fields import AbsolutePath
 from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.base import Section
+from anycastd.config.schema.bfd import BfdSection
 from anycastd.config.schema.bgp import BgpSection
 from anycastd.config.schema.checks import Checks
 from anycastd.config.schema.eips import Eips, EipSettings
@@ -50,6 +51,7 @@ class Root(Section):
     api: ApiSection = Field(default=ApiSection(), description="Where the daemon listens.")
     logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")
+    bfd: BfdSection = Field(default=BfdSection(), description="How the process that speaks BFD is run.")
     eip: EipSettings = Field(default=EipSettings(), description="Settings of all EIPs.")
     journal: JournalSection = Field(default=JournalSection(), description="What is kept of what happened.")
     operator: OperatorSection = Field(default=OperatorSection(), description="The pace of drains.")

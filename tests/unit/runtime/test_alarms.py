@@ -213,6 +213,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.STAGE_FAILED,
         Alarm.JOURNAL_TROUBLE,
         Alarm.FLEET_BUDGET,
+        Alarm.BFD_PROCESS,
     }
     assert by_event | {alarm for _, alarm, _, _ in CASES} == set(Alarm)
 
