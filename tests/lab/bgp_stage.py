@@ -182,13 +182,13 @@ class Stage:
         wait_until("the listener listens", 10, lambda: sink.rows("listening"))
         return sink
 
-    def frr(self, number: int, asn: int = 65001, more: str = "") -> Frr:
-        """Start bgpd at 10.9.0.NUMBER."""
+    def frr(self, number: int, asn: int = 65001, more: str = "", after: str = "") -> Frr:
+        """Start bgpd at 10.9.0.NUMBER; `after` is added to its configuration."""
         sockets = self.directory / f"frr-{number}"
         sockets.mkdir(mode=0o755)
         shutil.chown(sockets, "frr", "frr")
         conf = sockets / "bgpd.conf"
-        conf.write_text(FRR_CONF.format(asn=asn, number=number, more=more), encoding="ascii")
+        conf.write_text(FRR_CONF.format(asn=asn, number=number, more=more) + after, encoding="ascii")
         argv = ["ip", "netns", "exec", self.name, "/usr/lib/frr/bgpd", "-f", str(conf), "-i", str(sockets / "pid"),
                 "--vty_socket", str(sockets), "-n", "-Z", "-l", f"10.9.0.{number}", "-A", "127.0.0.1",
                 "-P", "0", "--log", f"file:{sockets}/log"]  # fmt: skip
