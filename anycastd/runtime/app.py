@@ -20,6 +20,7 @@ from anycastd.actuators.nft.table import NftTable
 from anycastd.api.door import Door
 from anycastd.api.ports import Clocks, ReloadOutcome
 from anycastd.errors import AnycastdError, ConfigError
+from anycastd.hollow import hollow
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
 from anycastd.model.decision import Memory
@@ -245,7 +246,8 @@ class App:
 
     async def _serve(self) -> None:
         """Serve the API. That it cannot be had is an alarm, no reason to leave announcements unattended."""
-        # its libraries are a fifth of all that a start imports, and no route waits for them
+        # its libraries are a fifth of all that a start imports, and no route waits for them; aiohttp serves only
+        hollow("aiohttp")
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
         parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders, self.fleet)
         server = await api.serve(self, self.config.api, self.metrics, *parts)

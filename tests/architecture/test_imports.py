@@ -13,7 +13,7 @@ import pytest
 from tests.architecture.source import Module, modules
 
 LAYERS = (
-    ("model", "errors"),
+    ("model", "errors", "hollow"),
     ("config",),
     ("health", "fleet"),
     ("policy",),
