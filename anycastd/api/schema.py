@@ -7,13 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from anycastd.api.schema_orders import OrdersShape
+from anycastd.api.schema_seen import OtherShape, SeenShape
 from anycastd.api.shape import LevelName, Shape
 from anycastd.model.bgp import SessionState, SpeakerState
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import PrefixState, Reason, Truth
+from anycastd.model.fleet_view import Guard
 from anycastd.model.health import FaultScope, Health, HealthReason, Measure
 from anycastd.model.probe import Outcome, Why
 from anycastd.model.status import Alarm
+from anycastd.model.topology import Role
 
 
 class Aged(Shape):
@@ -238,6 +241,7 @@ class Neighbor(Aged):
     """One BGP session."""
 
     neighbor: str
+    role: Role
     address: str
     asn: int
     local_address: str
@@ -343,7 +347,8 @@ class Overview(Shape):
     uptime_s: float
     config: ConfigShape
     speaker: SpeakerState
-    guard: str
+    guard: Guard
+    fleet: SeenShape
     fault: Fault
     self_test: SelfTest
     loop: Loop
@@ -433,6 +438,7 @@ class Explanation(Shape):
     self_test: ExplainedSelfTest
     health: list[ExplainedHealth]
     rules: list[Rule]
+    others: list[OtherShape]
     sent: list[Sent]
     observed: list[Observed]
     kernel: KernelFacts

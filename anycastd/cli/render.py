@@ -176,6 +176,23 @@ def _neighbor_rows(status: dict[str, Any]) -> Iterable[Row]:
         yield entry["neighbor"], str(entry["asn"]), entry["state"], span(entry["age_s"]), told
 
 
+def _fleet_lines(status: dict[str, Any], colour: bool) -> list[str]:
+    """Return the other POPs in a line; nothing for a POP that is alone, or a daemon older than this command."""
+    fleet = status.get("fleet")
+    if not fleet or fleet["guard"] == "static":
+        return []
+    up = sum(one["established"] for one in fleet["observers"])
+    pops = [
+        f"{one['pop']} heard {one['beacon_age_s']:.1f} s ago"
+        if one["heard"]
+        else f"{one['pop']} not heard ({one['why']})"
+        for one in fleet["pops"]
+    ]
+    line = f"fleet: guard {fleet['guard']}, {up}/{len(fleet['observers'])} observers; {', '.join(pops)}"
+    bad = fleet["guard"] != "echo" or not all(one["heard"] for one in fleet["pops"])
+    return [click.style(line, fg="yellow") if colour and bad else line]
+
+
 def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = ()) -> list[str]:
     """Return the page that `anycastd status` shows; `eips` are the lines of its EIPs."""
     tables = (
@@ -190,6 +207,7 @@ def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = 
         table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
     )
     lines = [_head(status, colour), *_alarms(status, colour), *_order_lines(status, colour)]
+    lines += _fleet_lines(status, colour)
     for part in tables:
         lines += part if part is tables[0] else ["", *part] if part else []
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from anycastd.config.aims import destination, resolver_of
 from anycastd.config.build_eips import eip_config, eips_of, region_number
+from anycastd.config.build_fleet import fleet_of, restart_of
 from anycastd.config.build_rules import rule_of, usable_when_of
 from anycastd.config.build_safety import safety_of
 from anycastd.config.build_store import store_config
@@ -81,6 +82,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         prefixes={
             prefix: _prefix(prefix, section, root, neighbors.values()) for prefix, section in root.prefixes.items()
         },
+        fleet=fleet_of(root),
         self_test=_self_test(root.self_test, book),
         api=_api(root.api, directory),
         logging=LoggingConfig(
@@ -133,11 +135,12 @@ def _neighbor(name: str, section: NeighborSection, asn: int, directory: str) -> 
         families=section.families or (family_of(section.address),),
         password_file=absolute(section.password_file, directory),
         hold_time_s=section.hold_time,
-        graceful_restart_s=section.graceful_restart,
+        graceful_restart_s=restart_of(section),
         multihop=section.multihop,
         ttl_security=section.ttl_security,
         max_prefixes=section.max_prefixes,
         export=_export(section.export),
+        role=section.role,
     )
 
 
@@ -216,7 +219,9 @@ def _prefix(prefix: Prefix, section: PrefixSection, root: Root, neighbors: Itera
         neighbors=tuple(
             neighbor.name
             for neighbor in neighbors
-            if family in neighbor.families and (section.neighbors is None or neighbor.name in section.neighbors)
+            if family in neighbor.families
+            and not neighbor.is_observer
+            and (section.neighbors is None or neighbor.name in section.neighbors)
         ),
     )
 

@@ -183,6 +183,8 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
                 continue
             target = fixed if one.name in _FIXED.get(section, ()) else applied
             target.append(f"{section}.{one.name.removesuffix('_s').removesuffix('_bytes').removesuffix('_percent')}")
+    if old.fleet != new.fleet:
+        applied.append("fleet")
     if old.state_dir != new.state_dir:
         fixed.append("state_dir")
     return tuple(applied), tuple(fixed)

@@ -15,6 +15,7 @@ from anycastd.config.rules import (
     conditions,
     eips,
     files,
+    fleet,
     machine,
     neighbors,
     prefixes,
@@ -42,6 +43,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *eips.RULES,
     *safety.RULES,
     *store.RULES,
+    *fleet.RULES,
 )
 
 

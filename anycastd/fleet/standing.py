@@ -74,6 +74,11 @@ class View:
             return NotCounted.STALE
         return NotCounted.NO_UPSTREAM if parts[0].upstreams == 0 else parts
 
+    def unheard(self, pop: int) -> NotCounted | None:
+        """Return why another POP is not heard at all, None if it is."""
+        heard = self._heard[pop]
+        return heard if isinstance(heard, NotCounted) else None
+
     def standing(self, prefix: Prefix, pop: int) -> Standing:
         """Return what a POP is to us for a prefix."""
         parts = self._heard[pop]

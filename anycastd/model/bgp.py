@@ -9,6 +9,7 @@ from enum import IntEnum, StrEnum
 
 from anycastd.model.address import Family, NeighborName, Prefix
 
+NO_EXPORT = "65535:65281"
 GRACEFUL_SHUTDOWN = "65535:0"
 """RFC 8326. Written as numbers: the word makes ExaBGP 5.0.x run its own `shutdown` (measured)."""
 
@@ -115,6 +116,20 @@ class BgpObserved:
     eor_owed: frozenset[tuple[NeighborName, Family]] = frozenset()
     """Sessions that came up (or a speaker that started) since the last End-of-RIB we sent for the family."""
     dumped_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What an observer's UPDATE says of one prefix; `large_communities` None: it is withdrawn.
+
+    `originator` is the router that a reflector had it from (RFC 4456), empty if none is said.
+    """
+
+    observer: NeighborName
+    prefix: Prefix
+    large_communities: tuple[str, ...] | None
+    as_path: tuple[int, ...] = ()
+    originator: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class NotCounted(StrEnum):
     DEPREF = "depref"
     DRAINING = "draining"
     NOT_ECHOED = "not_echoed"
+    SAME_DOMAIN = "same_domain"
 
 
 class FleetFault(StrEnum):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from anycastd.model.address import CheckId, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, Routes
 from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
+from anycastd.model.fleet_view import FleetView
 from anycastd.model.health import CheckState, HealthView, Measured
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
 from anycastd.model.operator import Carried, Interventions
@@ -54,6 +55,13 @@ class Alarm(StrEnum):
     JOURNAL_TROUBLE = "journal_trouble"
     FLEET_BUDGET = "fleet_budget"
     BFD_PROCESS = "bfd_process"
+    OBSERVERS_BLIND = "observers_blind"
+    BEACON_UNREADABLE = "beacon_unreadable"
+    BEACON_REFUSED = "beacon_refused"
+    POP_TWICE = "pop_twice"
+    OWN_NUMBER_TAKEN = "own_number_taken"
+    UNKNOWN_POP = "unknown_pop"
+    NAME_SHARED = "name_shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ class Status:
     timers: tuple[FailoverTimer, ...] = ()
     loop: LoopView = field(default_factory=LoopView)
     stopping: bool = False
-    guard: str = "static"
+    fleet: FleetView = field(default_factory=FleetView)
     measured: Mapping[CheckId, Measured] = field(default_factory=dict)
     """What the last results of each check add up to."""
     orders: Interventions = field(default_factory=Interventions)

@@ -11,6 +11,7 @@ from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
+from anycastd.model.fleet_config import FleetConfig
 from anycastd.model.safety import SafetyConfig
 from anycastd.model.store import StoreConfig
 from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
@@ -126,6 +127,13 @@ class WhenDegraded(StrEnum):
     DEPREF = "depref"
 
 
+class Role(StrEnum):
+    """What a neighbor is for: `upstream` gets our prefixes, `observer` carries the POPs' beacons to each other."""
+
+    UPSTREAM = "upstream"
+    OBSERVER = "observer"
+
+
 class DeadMan(StrEnum):
     """What the bridge does when the daemon has been away for `after_s`: nothing, or the stored lines."""
 
@@ -201,6 +209,12 @@ class Neighbor:
     ttl_security: int | None = None
     max_prefixes: int = 1000
     export: Export = field(default_factory=Export)
+    role: Role = Role.UPSTREAM
+
+    @property
+    def is_observer(self) -> bool:
+        """Return whether it carries beacons, and nothing else."""
+        return self.role is Role.OBSERVER
 
     @property
     def is_ebgp(self) -> bool:
@@ -462,6 +476,8 @@ class Config:
     probes: tuple[ProbeSpec, ...]
     """Every check of tunnels and backends, bound to its target (the self-test's are in `self_test`)."""
     prefixes: Mapping[Prefix, PrefixSpec]
+    fleet: FleetConfig | None = None
+    """None: nobody can be asked (the static guard)."""
     self_test: SelfTest = field(default_factory=SelfTest)
     api: ApiConfig = field(default_factory=ApiConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)

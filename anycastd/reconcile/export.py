@@ -6,35 +6,25 @@ mistake anywhere before it ends here.
 
 from __future__ import annotations
 
-from collections.abc import Container
-
-from anycastd.model.address import NeighborName, family_of
-from anycastd.model.bgp import Announce, Route
+from anycastd.model.address import family_of
+from anycastd.model.bgp import NO_EXPORT, Announce, Route
 from anycastd.model.export import ExportRefusal
 from anycastd.model.topology import Config, Neighbor
-
-STAYS = "65535:65281"
-"""NO_EXPORT (RFC 1997): who gets it keeps it to its own AS."""
+from anycastd.policy.export import is_own_beacon
 
 
-def carriers(config: Config) -> frozenset[NeighborName]:
-    """Return the neighbors that carry a prefix of the file."""
-    return frozenset(name for spec in config.prefixes.values() for name in spec.neighbors)
-
-
-def refusal(
-    config: Config, upstreams: Container[NeighborName], action: Announce, announced: int
-) -> ExportRefusal | None:
+def refusal(config: Config, action: Announce, announced: int) -> ExportRefusal | None:
     """Return the rule that the route breaks, or None: it may leave.
 
-    `upstreams` are `carriers(config)`; `announced` is how many other prefixes the neighbor was told.
+    Upstreams get prefixes of the file, observers our own beacon, and neither anything of the other's. `announced` is
+    how many other prefixes the neighbor was told.
     """
     neighbor, route = config.neighbors.get(action.neighbor), action.route
     if neighbor is None:
         return ExportRefusal.NEIGHBOR_UNKNOWN
     # by the exact prefix: a more or less specific one is another
     spec = config.prefixes.get(route.prefix)
-    if spec is None and (neighbor.name in upstreams or not _stays_there(route)):
+    if spec is None and not (neighbor.is_observer and _is_beacon(config, route)):
         return ExportRefusal.PREFIX_NOT_CONFIGURED
     if family_of(route.prefix) not in neighbor.families or (spec is not None and neighbor.name not in spec.neighbors):
         return ExportRefusal.PREFIX_NOT_FOR_NEIGHBOR
@@ -45,12 +35,9 @@ def refusal(
     return ExportRefusal.TOO_MANY_PREFIXES if announced >= neighbor.max_prefixes else None
 
 
-def _stays_there(route: Route) -> bool:
-    """Return whether it is a word between our POPs: a single address that goes no further than who gets it.
-
-    Only a neighbor that carries no prefix of the file gets such.
-    """
-    return route.prefix.prefixlen == route.prefix.max_prefixlen and STAYS in route.communities
+def _is_beacon(config: Config, route: Route) -> bool:
+    """Return whether it is our own word to the other POPs, that goes no further than who gets it."""
+    return config.fleet is not None and is_own_beacon(config.fleet, route.prefix) and NO_EXPORT in route.communities
 
 
 def _is_ours(neighbor: Neighbor, route: Route) -> bool:

@@ -13,7 +13,7 @@ from anycastd.reconcile.bgp import Key, diff, ends_of_rib, only, unwanted
 from anycastd.reconcile.sweep import Sweep
 from anycastd.runtime.backlog import Backlog
 from anycastd.runtime.frozen import Frozen
-from anycastd.runtime.ports import Bgp
+from anycastd.runtime.ports import Bgp, Fleet, NoFleet
 
 REFUSED_AGAIN_AFTER_S = 10.0
 ASKED_AGAIN_AFTER_S = 3.0
@@ -34,6 +34,9 @@ class Announcer:
         self._frozen: Frozen | None = None
         self._held: dict[NeighborName, dict[Prefix, Route]] | None = None
         self._shut: dict[Prefix, frozenset[NeighborName]] = {}
+        self._beacons: dict[NeighborName, dict[Prefix, Route]] = {}
+        self.fleet: Fleet = NoFleet()
+        """Is told what was decided before it is said, so that a lower claim goes out before the UPDATE."""
         self._suspects = Backlog()
         self._sweep: Sweep | None = None
         self._sweep_again = False
@@ -46,9 +49,11 @@ class Announcer:
         restart_s = [n.graceful_restart_s for n in config.neighbors.values() if n.graceful_restart_s]
         self._eor_overdue_s = now_s + max(min(restart_s, default=0) - 10.0, 0.0)
         old, known = self._wanted, config.prefixes
+        self._beacons = {name: self._beacons.get(name, {}) for name, one in config.neighbors.items() if one.is_observer}
         # what came back into the file follows health again: held for ever it could not be withdrawn
         self.spared = self.spared.difference(known)
         self._wanted = {n: {p: r for p, r in old.get(n, {}).items() if p in known} for n in config.neighbors}
+        self._wanted |= self._beacons
         self._hold()
 
     @property
@@ -70,7 +75,9 @@ class Announcer:
         self._sweep_again = True
 
     def _hold(self) -> None:
-        self._held = None if self._frozen is None else self._frozen.routes(self._wanted, self._shut)
+        # a beacon goes on: what a frozen POP announces counts for the others
+        held = None if self._frozen is None else self._frozen.routes(self._wanted, self._shut) | self._beacons
+        self._held = held
 
     def refused(self, key: Key, now_s: float) -> None:
         """Do not repeat a refused command before some time has passed."""
@@ -86,6 +93,7 @@ class Announcer:
                     every.pop(prefix, None)
             every.update(routes[name])
         self._note_shut(decisions, changed)
+        self.fleet.decided(decisions, changed)
         if self._frozen is not None and self._held is not None:
             # not _hold(), which takes 10 ms with 10,000 prefixes, and this is done for each bite of 25
             self._frozen.follow(self._held, self._wanted, self._shut, changed)
@@ -107,12 +115,27 @@ class Announcer:
         if self._bgp.observed.routes is not None and changed:
             self._say(changed, now_s, many=many)
 
-    def look_at(self, prefixes: Collection[Prefix] | None) -> None:
-        """Have these prefixes compared soon, of which something was heard; or everything, also what nobody wanted."""
+    def carry(self, beacons: Mapping[NeighborName, dict[Prefix, Route]], now_s: float) -> None:
+        """Take the routes of our beacon for the observers, and say them at once."""
+        known = {prefix for routes in (*self._beacons.values(), *beacons.values()) for prefix in routes}
+        self._beacons = {name: beacons.get(name, {}) for name in self._beacons}
+        self._wanted |= self._beacons
+        if self._held is not None:
+            self._held |= self._beacons
+        if self._bgp.observed.routes is not None:
+            self._say(known, now_s, many=False)
+
+    def look_at(self, prefixes: Collection[Prefix] | None) -> Collection[Prefix]:
+        """Have these prefixes compared soon, of which something was heard; or everything, also what nobody wanted.
+
+        Return the prefixes that are to be decided anew, because of what other POPs announce.
+        """
         if prefixes is None:
             self._sweep_again = True
         else:
             self._suspects.add(prefixes, 0.0)
+        self.fleet.observed(prefixes)
+        return self.fleet.stirred()
 
     @property
     def _is_busy(self) -> bool:

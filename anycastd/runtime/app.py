@@ -37,11 +37,13 @@ from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.export_gate import ExportGate
+from anycastd.runtime.fleet_link import linked
 from anycastd.runtime.fleet_start import fleet_of
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.runtime.lag import LagMeter
+from anycastd.runtime.leaving import leave
 from anycastd.runtime.notify import Notify
 from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.recorder import Recorder
@@ -59,7 +61,6 @@ from anycastd.telemetry.metrics import Metrics
 
 log = logging.getLogger("anycastd")
 
-LEAVE_WITHIN_S = 10.0
 ALARMS_EACH_S = 1.0
 VIEWS_AT_ONCE = 100
 """Made in 1 ms."""
@@ -100,6 +101,8 @@ class App:
             self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), complaint)
         self.orders = OrderDesk(config, self.reported, self._clocks)
         self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused, self.scribe)
+        self.beacons = linked(config, self.reported, self.loop, lambda: self._bgp_changed(frozenset()))
+        self.events.on_session = self.beacons.session
         self.kernel = Kernel(
             config.kernel,
             on_change=self._kernel_changed,
@@ -114,6 +117,7 @@ class App:
         self.speaker.may_leave = self.exports.may_leave
         names, bfd = self.reported.of_name, self.reported.of_bfd
         self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, names, config.bfd, bfd)
+        self.speaker.on_update = self.beacons.hear
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)
@@ -151,6 +155,7 @@ class App:
             wake=self._wake.at,
             now_s=self.loop.time(),
         )
+        self.beacons.begin(self.control)
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
@@ -184,8 +189,8 @@ class App:
         log_event(log, "ending", how=end.value)
         self.unit.stopping(end.value)
         self.scribe.stop(self.config.pop.name, end.value)
-        if end is End.LEAVE:
-            await self._leave()
+        if end is End.LEAVE and not await leave(self.control, self.speaker):
+            end = End.HAND_OVER
         await self.supervisor.stop()
         self.engine.close(leave=end is End.LEAVE)
         try:
@@ -255,17 +260,6 @@ class App:
             await asyncio.Future()
         finally:
             await server.close()
-
-    async def _leave(self) -> None:
-        """Withdraw everything and wait until ExaBGP says so; the kernel goes on forwarding (I5)."""
-        self.control.stop(self.loop.time())
-        end_s = self.loop.time() + LEAVE_WITHIN_S
-        while self.loop.time() < end_s:
-            observed = self.speaker.observed
-            if not any((observed.routes or {}).values()) and not observed.in_flight:
-                return
-            await asyncio.sleep(0.02)
-        log_event(log, "leaving_unconfirmed", level=logging.WARNING, detail="ExaBGP did not confirm every withdrawal")
 
     def _end(self, end: End) -> None:
         if not self._ending.done():
@@ -444,6 +438,7 @@ class App:
         if expected_removals is not None:
             self.control.announcer.spared = frozenset()
         self.exports.configure(new)
+        self.beacons.configure(new)
         self.control.configure(new, self.loop.time())
         self.eips.configure(new)
         self.devices.configure(new)

@@ -123,7 +123,7 @@ class Control:
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
         self.announcer.freeze(bool(self.orders.hold))
-        self.announcer.look_at(prefixes)
+        self._backlog.add(self.announcer.look_at(prefixes), now_s)
         if self.orders.neighbors:  # one may leave, or must come back, by what the others have
             every = self.config.prefixes
             self._backlog.add(every if prefixes is None else every.keys() & set(prefixes), now_s)

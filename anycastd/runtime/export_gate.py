@@ -11,7 +11,7 @@ from anycastd.model.bgp import Announce, BgpAction, DeadManStage, Withdraw
 from anycastd.model.export import ExportRefusal
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
-from anycastd.reconcile.export import carriers, refusal
+from anycastd.reconcile.export import refusal
 from anycastd.runtime.alarms import Reported
 from anycastd.telemetry.logs import log_event
 
@@ -23,13 +23,13 @@ class ExportGate:
 
     def __init__(self, config: Config, reported: Reported, count: Callable[[ExportRefusal], None]) -> None:
         self._reported, self._count = reported, count
-        self._config, self._upstreams = config, carriers(config)
+        self._config = config
         self._told: dict[NeighborName, set[Prefix]] = {}
         self._refused: dict[NeighborName, dict[Prefix, ExportRefusal]] = {}
 
     def configure(self, config: Config) -> None:
         """Take a new configuration; it counts from the next action on."""
-        self._config, self._upstreams = config, carriers(config)
+        self._config = config
         for name in list(self._refused):
             kept = {p: why for p, why in self._refused[name].items() if p in config.prefixes}
             self._refused[name] = kept if name in config.neighbors else {}
@@ -43,7 +43,7 @@ class ExportGate:
         )
 
     def _permits(self, action: BgpAction) -> bool:
-        return not isinstance(action, Announce) or refusal(self._config, self._upstreams, action, 0) is None
+        return not isinstance(action, Announce) or refusal(self._config, action, 0) is None
 
     def may_leave(self, action: BgpAction) -> bool:
         """Return whether ExaBGP may be told."""
@@ -54,7 +54,7 @@ class ExportGate:
             return True
         name, prefix = action.neighbor, action.route.prefix
         told = self._told.setdefault(name, set())
-        why = refusal(self._config, self._upstreams, action, len(told) - (prefix in told))
+        why = refusal(self._config, action, len(told) - (prefix in told))
         if why is None:
             told.add(prefix)
             self._pass(name, prefix)

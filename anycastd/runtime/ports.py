@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from anycastd.model.address import CheckId
+from anycastd.model.address import CheckId, Prefix
 from anycastd.model.bgp import BgpAction, BgpObserved
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Decision, TunnelOrder
 from anycastd.model.eip import FlushConnections
+from anycastd.model.fleet import Others
+from anycastd.model.fleet_view import FleetView
 from anycastd.model.kernel import KernelAction, KernelObserved
 from anycastd.model.nft import NftChange, NftObserved
 from anycastd.model.probe import ProbeResult
+from anycastd.model.status import Alarm
 from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.beliefs import Verdict
@@ -76,6 +79,60 @@ class NftPort(Protocol):
     def flush(self, flushes: Sequence[FlushConnections], /) -> None:
         """Forget connections, after all changes taken in before; tried again until the kernel has answered."""
         ...
+
+
+class Fleet(Protocol):
+    """What other POPs announce, and what we tell them of us."""
+
+    def decided(self, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix], /) -> None:
+        """Take decisions before they are said."""
+        ...
+
+    def observed(self, prefixes: Collection[Prefix] | None, /) -> None:
+        """Take note that something else is held of these prefixes, or of any."""
+        ...
+
+    def stirred(self) -> Collection[Prefix]:
+        """Return, once, the prefixes to decide anew because of others."""
+        ...
+
+    def others(self, prefix: Prefix, /) -> Others | None:
+        """Return what policy is to know of the others, None if nobody can be asked."""
+        ...
+
+    def report(self) -> FleetView:
+        """Return the fleet for people."""
+        ...
+
+    def alarms(self) -> Iterable[tuple[Alarm, str, str]]:
+        """Return what an operator must look at: alarm, subject, detail."""
+        ...
+
+
+class NoFleet:
+    """Nobody can be asked, and nobody is told: the static guard."""
+
+    def decided(self, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix], /) -> None:
+        """Tell nobody."""
+
+    def observed(self, prefixes: Collection[Prefix] | None, /) -> None:
+        """Tell nobody."""
+
+    def stirred(self) -> Collection[Prefix]:
+        """Return nothing: nobody else is heard."""
+        return ()
+
+    def others(self, prefix: Prefix, /) -> Others | None:
+        """Return that nobody can be asked."""
+        return None
+
+    def report(self) -> FleetView:
+        """Return the static guard."""
+        return FleetView()
+
+    def alarms(self) -> Iterable[tuple[Alarm, str, str]]:
+        """Return nothing."""
+        return ()
 
 
 class Record(Protocol):

@@ -63,6 +63,7 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         frozen=orders.hold,
         withdrawals_left=left,
         breaker_detail="" if left else control.breaker.words(),
+        fleet=control.announcer.fleet.others(prefix),
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from anycastd.actuators.exabgp import events as e
+from anycastd.model.address import NeighborName
 from anycastd.model.bgp import Announce, BgpAction, EndOfRib, SessionState
 from anycastd.model.status import Alarm
 from anycastd.reconcile.bgp import Key
@@ -38,6 +39,7 @@ class SpeakerEvents:
     ) -> None:
         self._metrics, self._followed, self._reported, self._refused = metrics, followed, reported, refused
         self._scribe = scribe
+        self.on_session: Callable[[NeighborName, SessionState], None] = lambda name, state: None
 
     def take(self, event: e.SpeakerEvent) -> None:
         """Pass one event on."""
@@ -49,6 +51,7 @@ class SpeakerEvents:
             case e.Degraded(subject, detail):
                 self._degraded(subject, detail)
             case e.SessionChanged(neighbor, state, reason):
+                self.on_session(neighbor, state)
                 level = logging.INFO if state is SessionState.ESTABLISHED else logging.WARNING
                 log_event(log, "session", level=level, neighbor=neighbor, state=state.value, detail=reason)
                 self._scribe.session(neighbor, state, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
@@ -88,6 +89,7 @@ def build(
     unwanted = control.announcer.unwanted(wanted) if control.adopted else ()
     lag_ms, spared = circumstances.loop.lag_ms, control.announcer.spared
     raised = standing(config, control.beliefs, bgp, control.forwarder, prefixes, unwanted, spared, reported, lag_ms)
+    fleet = control.announcer.fleet
     routes, rules = control.forwarder.wanted
     return Status(
         now_s=now_s,
@@ -110,7 +112,8 @@ def build(
         tunnel_orders=control.forwarder.routes.orders,
         filter_stands=control.forwarder.steering.observed.rules,
         filter_missing=control.forwarder.steering.plane.missing,
-        alarms=alarms.update(raised, now_s),
+        alarms=alarms.update(chain(raised, fleet.alarms()), now_s),
+        fleet=fleet.report(),
         timers=followed.timers,
         loop=circumstances.loop,
         stopping=control.stopping,

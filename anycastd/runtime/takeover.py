@@ -38,7 +38,8 @@ def missing_too_many(config: Config, observed: BgpObserved) -> frozenset[Prefix]
 
     The measure is that of a reload: more than 10 % of them (more than one of fewer than ten), or all.
     """
-    held = {prefix for have in (observed.routes or {}).values() for prefix in have}
+    observers = {name for name, neighbor in config.neighbors.items() if neighbor.is_observer}
+    held = {prefix for name, have in (observed.routes or {}).items() if name not in observers for prefix in have}
     gone = held - set(config.prefixes)
     return frozenset(gone) if gone and (gone == held or len(gone) > max(len(held) / 10, 1)) else frozenset()
 

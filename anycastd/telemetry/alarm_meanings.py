@@ -169,4 +169,33 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "another one is started and goes on with the sessions. The alarm stands for 10 s after it is well again.",
         "The detail says how. With `bfd.launch: service`: systemctl status anycastd-bfd.",
     ),
+    Alarm.OBSERVERS_BLIND: Meaning(
+        "No observer is established: no other POP can be seen, so no prefix leaves because of health. After "
+        "`fleet.blind` what was withdrawn comes back, depreferenced.",
+        "Look at the sessions with `role: observer`, and at the ways to them.",
+    ),
+    Alarm.BEACON_UNREADABLE: Meaning(
+        "A beacon cannot be read: its communities were stripped, added to or changed on the way, or are of another "
+        "release. The POP is not counted by it.",
+        "Let large communities pass on the observer; the detail says by whom it came and what is wrong.",
+    ),
+    Alarm.BEACON_REFUSED: Meaning(
+        "A beacon cannot be of the POP whose address it has: a foreign AS announced it, or a reflector had it from "
+        "another router than `fleet.pops.NAME.router_id`. It is not believed.",
+        "Find who announces it (the detail names the AS or router); filter the beacon networks where routes enter.",
+    ),
+    Alarm.POP_TWICE: Meaning(
+        "Two POPs send beacons with one number: neither is counted.", "Give each POP its own number, in all files."
+    ),
+    Alarm.OWN_NUMBER_TAKEN: Meaning(
+        "Another POP sends beacons with this POP's number: nobody is counted, so nothing leaves.",
+        "Give each POP its own number; a machine copied from another one needs a new one.",
+    ),
+    Alarm.UNKNOWN_POP: Meaning(
+        "A beacon of a number that this file does not name: it is not counted.", "Add the POP to `fleet`, in all files."
+    ),
+    Alarm.NAME_SHARED: Meaning(
+        "Two prefixes have the same short name in beacons: nobody is counted for them.",
+        "Use another prefix length for one of them.",
+    ),
 }

@@ -142,6 +142,20 @@ COMMANDS_IN_FLIGHT = _gauge("commands_in_flight", "Prefixes at neighbors with a 
 KERNEL_WANTED = _gauge("kernel_wanted", "Routes and rules the kernel should hold.", "what", values="routes, rules")
 KERNEL_MISSING = _gauge("kernel_missing", "Wanted routes and rules that the kernel should have and has not.")
 
+GUARD = _gauge("guard", "1 for the way in which a prefix may leave.", "guard", values="echo, blind, static")
+PREFIX_ANNOUNCERS = _gauge(
+    "prefix_announcers", "Other POPs that count for the prefix: `counted` lets it leave, `present` keeps it away.",
+    "prefix", "which", values="counted, normal, present",
+)  # fmt: skip
+POP_HEARD = _gauge("pop_heard", "1 while another POP's beacon is heard.", "pop", values="the POPs of the file")
+BEACON_AGE = _gauge("beacon_age_seconds", "Since when another POP's beacon has not moved; absent before it was heard.",
+                    "pop")  # fmt: skip
+OBSERVERS = _gauge("observers", "Observers.", "which", values="configured, established")
+OBSERVER_UPDATES = _counter(
+    "observer_updates", "UPDATEs of an observer, by what they were.", "neighbor", "what",
+    values="beacon, foreign, unreadable, flooded",
+)  # fmt: skip
+
 CONFIG_LOADED = _gauge("config_loaded_seconds", "Unix time at which the configuration in force was loaded.")
 CONFIG_REFUSED = _gauge("config_refused", "1 while a newer configuration file is refused.")
 LOOP_LAG = _gauge("loop_lag_seconds", "How late the event loop was last, and at most in the last minute.", "which",
@@ -244,6 +258,9 @@ JOURNAL_LOST = _counter(
 JOURNAL_SIZE = _gauge("journal_size_bytes", "Size of the journal's file with its log; absent while there is none.")
 JOURNAL_WAITING = _gauge("journal_waiting", "Entries that wait to be written.")
 EVENT_READERS = _gauge("event_readers", "Readers of live events.")
+
+FLEET: tuple[Spec, ...] = (GUARD, PREFIX_ANNOUNCERS, POP_HEARD, BEACON_AGE, OBSERVERS, OBSERVER_UPDATES)
+"""Made by `telemetry.fleet` from the state."""
 
 JOURNAL: tuple[Spec, ...] = (JOURNAL_ENTRIES, JOURNAL_LOST, JOURNAL_SIZE, JOURNAL_WAITING, EVENT_READERS)
 """Made by `telemetry.journal` when Prometheus asks."""

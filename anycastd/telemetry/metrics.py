@@ -27,6 +27,7 @@ from anycastd.model.topology import Config
 from anycastd.resources.refusal import Code
 from anycastd.telemetry import catalogue as c
 from anycastd.telemetry.collector import Condition, gauges
+from anycastd.telemetry.fleet import fleet_families
 from anycastd.telemetry.journal import journal_families
 from anycastd.telemetry.tally import Spread, Tally
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
@@ -59,7 +60,7 @@ class Metrics:
         self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        apart = (*c.TRAFFIC, *c.JOURNAL)
+        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET)
         counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in apart)
         self._tallies = {spec: Tally(spec) for spec in counted}
         self._spreads = {spec: Spread(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM}
@@ -188,6 +189,7 @@ class Metrics:
         """Yield every metric of the catalogue but those of traffic."""
         self._learn(status.config)
         yield from gauges(status, ready)
+        yield from fleet_families(status)
         yield GaugeMetricFamily(c.RELOAD_TIME.name, c.RELOAD_TIME.text, value=self._reload_unix_s)
         for tally in self._tallies.values():
             yield self._probe_results().family() if tally.spec is c.PROBES else tally.family()

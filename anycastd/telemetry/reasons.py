@@ -273,6 +273,9 @@ UNCOUNTED: Mapping[NotCounted, Meaning] = {
     NotCounted.NOT_ECHOED: Meaning(
         "It announces the prefix normally, but has not seen yet that this POP is depreferenced."
     ),
+    NotCounted.SAME_DOMAIN: Meaning(
+        "It would count, but another POP of its failure domain counts already: the two fail together."
+    ),
 }
 
 FAULTS: Mapping[FleetFault, Meaning] = {

@@ -19,6 +19,8 @@ from anycastd.model.decision import (
     Truth,
     TunnelOrder,
 )
+from anycastd.model.fleet import NotCounted, Others, Uncounted
+from anycastd.model.fleet_view import FleetView, Guard, ObserverSeen, PopSeen
 from anycastd.model.health import (
     BackendView,
     CheckState,
@@ -485,3 +487,24 @@ def starting(*, api: ApiConfig | None = None) -> Status:
         kernel=KernelObserved(),
         tunnel_orders={},
     )
+
+
+def in_a_fleet() -> Status:
+    """Return a POP at DEPREF with two others in view: one counted, one silent."""
+    status = isolated()
+    others = Others(
+        pops=3, counted=("sin",), normal=("sin",), present=("sin",), uncounted=(Uncounted("iad", NotCounted.STALE),)
+    )
+    pops = (
+        PopSeen("sin", 2, None, NOW_S - 0.4, 1790000000, 71, 2, (NeighborName("rr1"), NeighborName("rr2"))),
+        PopSeen("iad", 3, NotCounted.STALE, NOW_S - 40.0, 1780000000, 9, 1, (NeighborName("rr2"),)),
+        PopSeen("hkg", 4, NotCounted.NOT_HEARD),
+    )
+    observers = (
+        ObserverSeen(NeighborName("rr1"), True, 70, 1, 2, 3),
+        ObserverSeen(NeighborName("rr2"), False),
+    )
+    view = FleetView(
+        Guard.ECHO, 1, 1790000001, 99, NOW_S - 1.0, pops, observers, dict.fromkeys(status.prefixes, others)
+    )
+    return replace(status, fleet=view)

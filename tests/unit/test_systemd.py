@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from anycastd.model.topology import ApiConfig, BgpConfig
-from anycastd.runtime.app import LEAVE_WITHIN_S
+from anycastd.runtime.leaving import WITHIN_S
 from anycastd.runtime.main import EX_CONFIG, EX_NOPERM
 from anycastd.runtime.unit import READY_WITHIN_S
 
@@ -67,7 +67,7 @@ def test_systemd_finds_little_exposed(unit: str, tmp_path: Path) -> None:
 
 def test_the_times_and_signals_of_the_unit_are_those_of_the_program() -> None:
     unit = lines("anycastd.service")
-    assert float(unit["TimeoutStopSec"][0]) > LEAVE_WITHIN_S + 20
+    assert float(unit["TimeoutStopSec"][0]) > WITHIN_S + 20
     assert float(unit["TimeoutStartSec"][0]) > READY_WITHIN_S + 30
     assert unit["RestartKillSignal"] == ["SIGUSR2"]
     assert unit["RestartPreventExitStatus"] == [f"{EX_NOPERM} {EX_CONFIG}"]

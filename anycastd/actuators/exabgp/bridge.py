@@ -30,6 +30,9 @@ CHUNK_BYTES = 1 << 16
 UP_LIMIT_BYTES = 32 << 20
 DOWN_LIMIT_BYTES = 1 << 18
 LINE_LIMIT_BYTES = 1 << 20
+UPDATES_LIMIT_BYTES = 1 << 20
+"""While more waits for the daemon, UPDATEs of observers are dropped: a flood of them must not part us from it."""
+UPDATE, HEAD_BYTES = b'"type": "update"', 300
 PROTOCOL = 1
 DIGEST = "anycastd_digest"
 """In the environment when a service of its own started ExaBGP."""
@@ -212,10 +215,18 @@ class Bridge:
         if self.sock is None:
             self.dropped += len(lines)
         else:
+            if len(self.up) > UPDATES_LIMIT_BYTES:
+                lines = self.without_updates(lines)
             self.up += b"".join(line + b"\n" for line in lines)
             if len(self.up) > UP_LIMIT_BYTES:
                 self.hang_up()
         return bool(data)
+
+    def without_updates(self, lines: list[bytes]) -> list[bytes]:
+        """Drop what can be missed: each beacon is said again in seconds."""
+        kept = [line for line in lines if line.find(UPDATE, 0, HEAD_BYTES) < 0]
+        self.dropped += len(lines) - len(kept)
+        return kept
 
     def write_exabgp(self) -> None:
         """Write what fits; a closed pipe means that ExaBGP ends, which standard input will say."""

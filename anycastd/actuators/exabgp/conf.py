@@ -12,6 +12,8 @@ from anycastd.model.topology import Neighbor, Pop
 
 PROCESS = "anycastd"
 LARGEST_TTL = 255
+RECEIVE = "receive { parsed; update; } "
+"""Of an observer: each of its UPDATEs becomes a line."""
 
 
 def render(
@@ -60,7 +62,7 @@ def _neighbor(pop: Pop, neighbor: Neighbor, password: bytes | None) -> list[str]
         *lines,
         f"  capability {{ asn4 enable; route-refresh enable; graceful-restart {restart}; }}",
         f"  family {{ {families} }}",
-        f"  api {{ processes [ {PROCESS} ]; neighbor-changes; }}",
+        f"  api {{ processes [ {PROCESS} ]; neighbor-changes; {RECEIVE if neighbor.is_observer else ''}}}",
         "}",
     ]
 

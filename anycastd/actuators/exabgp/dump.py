@@ -19,6 +19,10 @@ EVENT_START = '{ "exabgp": '
 HELLO_START = '{"bridge": "hello"'
 SESSIONS_START = "["
 
+_UPDATE = '"type": "update"'
+_HEAD_CHARACTERS = 300
+"""The type of an event stands within so many (a host name has at most 64), before anything that a peer said."""
+
 _NAMES = {
     "no-export": "65535:65281",
     "no-advertise": "65535:65282",
@@ -61,6 +65,13 @@ class SessionEvent:
     peer: Address
     state: SessionState
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A neighbor that is listened to said something, in a line not yet read: there may be very many."""
+
+    line: str
 
 
 class NotUnderstoodError(ValueError):
@@ -141,6 +152,11 @@ def sessions(line: str) -> tuple[Session, ...]:
         )
     except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error
+
+
+def is_update(line: str) -> bool:
+    """Return whether an event is an UPDATE of a neighbor."""
+    return line.find(_UPDATE, 0, _HEAD_CHARACTERS) >= 0
 
 
 _STATES = {"up": SessionState.ESTABLISHED, "connected": SessionState.CONNECTED, "down": SessionState.DOWN}

@@ -89,7 +89,7 @@ class ChoreDone:
 
 LinkEvent = (
     Acked | Refused | Superseded | Requeued | NotUnderstood | Wedged | DumpDone
-    | HelloSeen | Synced | SessionsSeen | SessionSeen | RoutesSeen | ChoreDone
+    | HelloSeen | Synced | SessionsSeen | SessionSeen | dump.Update | RoutesSeen | ChoreDone
 )  # fmt: skip
 
 
@@ -290,6 +290,9 @@ class Link:
     # inside
 
     def _take_event(self, line: str) -> None:
+        if dump.is_update(line):
+            self._events.append(dump.Update(line))
+            return
         try:
             event = dump.event(line)
         except dump.NotUnderstoodError as error:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from anycastd.actuators.exabgp import dead_man, reload
-from anycastd.actuators.exabgp.dump import HELLO_START, Hello, NotUnderstoodError
+from anycastd.actuators.exabgp.dump import HELLO_START, Hello, NotUnderstoodError, Update
 from anycastd.actuators.exabgp.dump import hello as read_hello
 from anycastd.actuators.exabgp.events import (
     Acked,
@@ -109,6 +109,7 @@ class Speaker:
         self._matching: asyncio.Task[None] | None = None
         self.is_held: Callable[[], bool] = lambda: False
         self.may_leave: Callable[[BgpAction], bool] = lambda action: True
+        self.on_update: Callable[[str], None] = lambda line: None
 
     # what the control loop uses
 
@@ -336,6 +337,8 @@ class Speaker:
                 self._supervisor.files.trim_log()
             case SessionsSeen():
                 self._saw_sessions(event)
+            case Update(line):
+                self.on_update(line)
             case SessionSeen():
                 changed = self._sessions.take_event(event.event, time.monotonic())
                 self._tell_sessions([changed] if changed is not None else [])

@@ -9,6 +9,7 @@ from anycastd.api.views.kernel_facts import kernel_facts, kernel_lines
 from anycastd.api.views.moments import Json, age_s, clock, iso, span
 from anycastd.api.views.neighbors import difference, route, words
 from anycastd.api.views.prefixes import preference, prefix
+from anycastd.api.views.seen import other_lines, others
 from anycastd.model.address import NeighborName, Prefix, family_of
 from anycastd.model.bgp import Route, SessionState
 from anycastd.model.checks import ProbeSpec
@@ -34,6 +35,8 @@ def explain(status: Status, view: PrefixView) -> Json:
     lines += _block("self-test", [_self_test_line(status)])
     lines += _block("health", [entry["text"] for entry in health])
     lines += _block("rules", _rule_lines(status, view))
+    seen = others(status, view.prefix)
+    lines += _block("fleet", other_lines(status, seen))
     lines += _block("sent", [entry["text"] for entry in sent])
     lines += _block("observed", [entry["text"] for entry in observed])
     lines += _block("kernel", kernel_lines(kernel))
@@ -45,6 +48,7 @@ def explain(status: Status, view: PrefixView) -> Json:
         "self_test": _self_test(status),
         "health": health,
         "rules": _rules(view),
+        "others": seen,
         "sent": sent,
         "observed": observed,
         "kernel": kernel,

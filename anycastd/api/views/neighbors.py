@@ -69,6 +69,7 @@ def neighbor(status: Status, name: NeighborName) -> Json:
     pairs = _pairs(status, name)
     return {
         "neighbor": name,
+        "role": configured.role.value,
         "address": str(configured.address),
         "asn": configured.asn,
         "local_address": str(configured.local_address),

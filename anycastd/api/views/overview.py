@@ -7,6 +7,7 @@ from anycastd.api.views.moments import Json, age_s, iso, since
 from anycastd.api.views.neighbors import neighbor
 from anycastd.api.views.orders import orders
 from anycastd.api.views.prefixes import prefix
+from anycastd.api.views.seen import fleet
 from anycastd.model.decision import PrefixState
 from anycastd.model.status import AlarmView, Status
 
@@ -72,7 +73,8 @@ def overview(status: Status) -> Json:
         "uptime_s": age_s(status, status.started_s),
         "config": _config(status),
         "speaker": status.bgp.speaker.value,
-        "guard": status.guard,
+        "guard": status.fleet.guard.value,
+        "fleet": fleet(status),
         "fault": {"scope": status.health.fault.value, "detail": status.health.fault_detail},
         "self_test": {
             "health": test.health.value,

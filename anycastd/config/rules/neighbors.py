@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from anycastd.config.build_fleet import restart_of
 from anycastd.config.fields import duration_text
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.model.address import Family, family_of
+from anycastd.model.topology import Role
 
 
 def addresses(found: Findings) -> None:
@@ -70,14 +72,16 @@ def restart_time(found: Findings) -> None:
     """The neighbor keeps routes until End-of-RIB, which waits for first decisions until 10 s before the end."""
     needed = found.root.bgp.connect_within + 10
     for name, neighbor in found.root.neighbors.items():
+        if neighbor.role is Role.OBSERVER:
+            continue
         if neighbor.graceful_restart == 0:
             found.warn(
                 ("neighbors", name, "graceful_restart"), "is off: every restart of ExaBGP withdraws all routes there"
             )
-        elif neighbor.graceful_restart < needed:
+        elif restart_of(neighbor) < needed:
             found.warn(
                 ("neighbors", name, "graceful_restart"),
-                f"{duration_text(neighbor.graceful_restart)} is less than bgp.connect_within + 10s "
+                f"{duration_text(restart_of(neighbor))} is less than bgp.connect_within + 10s "
                 f"({duration_text(needed)}): routes may be dropped before they are sent again",
             )
 

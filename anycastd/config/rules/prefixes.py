@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from anycastd.config.build import timers_of
+from anycastd.config.build_fleet import domains_of_others
 from anycastd.config.document import Path
 from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
@@ -13,8 +14,10 @@ from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.timers import TimersSection
 from anycastd.model.address import Address, Prefix, family_of
-from anycastd.model.topology import DeadMan, LastResort
+from anycastd.model.topology import DeadMan, LastResort, Role
 
+MANY_POPS = 4
+"""From so many POPs on, two others are wanted (`policy.guard.LARGE_FLEET`)."""
 LONGEST_ON_THE_INTERNET = {4: 24, 6: 48}
 
 
@@ -57,6 +60,8 @@ def _names(found: Findings, path: Path, prefix: Prefix, section: PrefixSection) 
         neighbor = found.root.neighbors.get(name)
         if name not in written:
             found.error(place, f"no neighbor is called '{name}'{did_you_mean(name, written)}")
+        elif neighbor is not None and neighbor.role is Role.OBSERVER:
+            found.error(place, f"'{name}' is an observer: it is sent beacons only")
         elif neighbor is not None and family_of(prefix) not in _families(neighbor):
             found.error(place, f"'{name}' does not carry {family_of(prefix)}")
         if name in (section.neighbors or ())[:number]:
@@ -71,7 +76,9 @@ def _carriers(found: Findings, prefix: Prefix, section: PrefixSection) -> dict[s
     return {
         name: neighbor
         for name, neighbor in found.root.neighbors.items()
-        if family_of(prefix) in _families(neighbor) and (section.neighbors is None or name in section.neighbors)
+        if family_of(prefix) in _families(neighbor)
+        and neighbor.role is not Role.OBSERVER
+        and (section.neighbors is None or name in section.neighbors)
     }
 
 
@@ -92,12 +99,21 @@ def leaving(found: Findings) -> None:
     for path, _, section in found.prefixes():
         if section.dead_man.action is DeadMan.WITHDRAW and section.last_resort is not LastResort.WITHDRAW:
             found.error((*path, "dead_man", "action"), "withdraw is only allowed together with last_resort: withdraw")
+        _announcers(found, path, section)
+
+
+def _announcers(found: Findings, path: Path, section: PrefixSection) -> None:
+    fleet = found.root.fleet
+    if fleet is None:
         if section.min_announcers is not None and section.min_announcers > 1:
-            found.warn(
-                (*path, "min_announcers"),
-                f"{section.min_announcers}: there are no observers that could see the other POPs, "
-                "so last_resort alone decides",
-            )
+            what = "there are no observers that could see the other POPs, so last_resort alone decides"
+            found.warn((*path, "min_announcers"), f"{section.min_announcers}: {what}")
+        return
+    wanted = section.min_announcers or (2 if len(fleet.pops) >= MANY_POPS else 1)
+    others = domains_of_others(found.root)
+    if len(fleet.pops) > 1 and wanted > len(others):
+        what = f"only {len(others)} can ever be seen (one of each failure domain): no POP ever leaves"
+        found.warn((*path, "min_announcers"), f"{wanted} others are wanted and {what}")
 
 
 def timers(found: Findings) -> None:

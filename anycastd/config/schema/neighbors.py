@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, Name, whole, whole_seconds
+from anycastd.config.fields import FileName, Name, choice, whole, whole_seconds
 from anycastd.config.net_fields import AddressField, Asn, Community, FamilyField, Ipv4Field, Ipv6Field, LargeCommunity
 from anycastd.config.schema.base import Section
+from anycastd.model.topology import Role
 
 
 class ExportSection(Section):
@@ -61,9 +62,15 @@ class NeighborSection(Section):
     hold_time: Annotated[int, whole_seconds(3, 65535)] = Field(
         default=9, description="BGP hold time; a third of it is the keepalive interval."
     )
-    graceful_restart: Annotated[int, whole_seconds(0, 4095)] = Field(
-        default=120,
-        description="How long the neighbor keeps our routes while ExaBGP is away (RFC 4724); 0 turns it off.",
+    role: Annotated[Role, choice(Role)] = Field(
+        default=Role.UPSTREAM,
+        description="`upstream` is sent our prefixes and nothing else; `observer` (a route reflector or route server "
+        "of the fleet) is sent our beacon and nothing else, and what it sends is heard.",
+    )
+    graceful_restart: Annotated[int | None, whole_seconds(0, 4095)] = Field(
+        default=None,
+        description="How long the neighbor keeps our routes while ExaBGP is away (RFC 4724); 0 turns it off. Default: "
+        "120s; an observer has none.",
     )
     multihop: Annotated[int | None, whole(2, 255)] = Field(
         default=None, description="TTL of our packets to an eBGP neighbor that is not on a common link."

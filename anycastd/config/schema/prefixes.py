@@ -53,7 +53,7 @@ class PrefixSection(Section):
     )
     dead_man: DeadManSection = Field(default=DeadManSection(), description="What happens without the daemon.")
     neighbors: tuple[Name, ...] | None = Field(
-        default=None, description="Neighbors that get it; default: all that carry its family."
+        default=None, description="Upstreams that get it; default: all that carry its family."
     )
     timers: TimersSection = Field(
         default=TimersSection(), description="Pacing of this prefix; the same keys as the global [timers](#timers)."

@@ -11,6 +11,7 @@ from anycastd.config.schema.bfd import BfdSection
 from anycastd.config.schema.bgp import BgpSection
 from anycastd.config.schema.checks import Checks
 from anycastd.config.schema.eips import Eips, EipSettings
+from anycastd.config.schema.fleet import FleetSection
 from anycastd.config.schema.journal import JournalSection
 from anycastd.config.schema.kernel import KernelSection
 from anycastd.config.schema.logging import LoggingSection
@@ -45,6 +46,9 @@ class Root(Section):
     groups: Groups = Field(default={}, description="Named tunnels, backends, regions, checks that rules refer to.")
     prefixes: Prefixes = Field(default={}, description="What this POP may announce.")
     eips: Eips = Field(default={}, description="Accelerated addresses; others are made by the API.")
+    fleet: FleetSection | None = Field(
+        default=None, description="The other POPs; without it none can be asked, and health never withdraws."
+    )
     timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")
     self_test: SelfTestSection = Field(default=SelfTestSection(), description="Whether it is us.")
     resolver: ResolverSection = Field(default=ResolverSection(), description="How names of targets are resolved.")

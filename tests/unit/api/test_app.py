@@ -90,7 +90,7 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
 
 
 async def test_every_view_answers_in_the_shape_it_promises(face: Face) -> None:
-    for state in (build.serving(), build.isolated(), build.starting(), build.ordered()):
+    for state in (build.serving(), build.isolated(), build.starting(), build.ordered(), build.in_a_fleet()):
         face.daemon.state = state
         for view in VIEWS:
             view.model.model_validate(await face.get(view.path), strict=False)

@@ -14,9 +14,11 @@ from anycastd.api.views.neighbors import difference, neighbors
 from anycastd.api.views.overview import overview
 from anycastd.api.views.prefixes import find
 from anycastd.api.views.readiness import readiness
+from anycastd.api.views.seen import WORDS
 from anycastd.model.address import CheckId
 from anycastd.model.bgp import Route, SessionState, SessionView
 from anycastd.model.decision import Level, PrefixState, Reason
+from anycastd.model.fleet import NotCounted
 from anycastd.model.health import CheckState, Health, SelfTestView
 from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, Status
@@ -79,6 +81,29 @@ def told(status: Status) -> str:
 
 def test_explain_says_why_an_isolated_pop_stays() -> None:
     assert told(build.isolated()) == ISOLATED
+
+
+def test_explain_and_status_tell_who_is_counted_and_who_is_not() -> None:
+    status = build.in_a_fleet()
+    text = told(status)
+    assert "  fleet      iad: not counted, its beacon stands still" in text
+    assert "             sin: counted, NORMAL, and it has seen our present DEPREF" in text
+    said = overview(status)
+    assert said["guard"] == said["fleet"]["guard"] == "echo"
+    assert [(one["pop"], one["why"], one["beacon_age_s"]) for one in said["fleet"]["pops"]] == [
+        ("sin", None, 0.4),
+        ("iad", "stale", 40.0),
+        ("hkg", "not_heard", None),
+    ]
+    assert said["fleet"]["observers"][0] == {
+        "observer": "rr1", "established": True, "heard": 70, "foreign": 1, "unreadable": 2, "flooded": 3
+    }  # fmt: skip
+    assert set(WORDS) == set(NotCounted)
+
+
+def test_a_pop_alone_says_nothing_of_others() -> None:
+    assert "\n  fleet " not in told(build.isolated())
+    assert overview(build.isolated())["fleet"]["pops"] == []
 
 
 def test_explain_works_before_anything_is_known() -> None:

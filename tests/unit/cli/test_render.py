@@ -13,7 +13,9 @@ from anycastd.model.status import Status
 from tests.unit import status_builder as build
 
 
-@pytest.mark.parametrize("status", [build.serving(), build.isolated(), build.starting(), build.degraded()])
+@pytest.mark.parametrize(
+    "status", [build.serving(), build.isolated(), build.starting(), build.degraded(), build.in_a_fleet()]
+)
 def test_colours_change_nothing_but_colours(status: Status) -> None:
     body = overview(status)
     plain, coloured = status_lines(body, colour=False), status_lines(body, colour=True)
@@ -56,3 +58,10 @@ def test_a_table_of_ipv6_prefixes_stays_aligned() -> None:
     lines = status_lines(overview(build.serving()), colour=False)
     starts = {line.index(word) for line, word in zip(lines[1:4], ("STATE", "ANNOUNCED", "ANNOUNCED"), strict=True)}
     assert len(starts) == 1
+
+
+def test_the_other_pops_are_a_line_of_status() -> None:
+    lines = status_lines(overview(build.in_a_fleet()), colour=False)
+    wanted = "fleet: guard echo, 1/2 observers; sin heard 0.4 s ago, iad not heard (stale), hkg not heard (not_heard)"
+    assert wanted in lines
+    assert not [line for line in status_lines(overview(build.serving()), colour=False) if line.startswith("fleet")]

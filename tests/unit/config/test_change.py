@@ -72,7 +72,7 @@ def test_everything_that_can_differ_is_told(config: Config, tmp_path: Path) -> N
     change = compare(config, new)
     assert change.prefixes.added == (ip_network("198.18.9.0/24"),)
     assert change.prefixes.removed == (ip_network("198.18.0.0/24"),)
-    assert change.neighbors.changed == ("transit-a", "transit-b")
+    assert change.neighbors.changed == ("transit-a", "transit-b", "rr-1", "rr-2")
     assert change.backends.added == ("eu-central/web-3",)
     assert change.backends.removed == ("eu-central/web-2",)
     assert CheckId("tunnel/eu-central/euc-1/ping") in change.probes.changed

@@ -16,7 +16,7 @@ def test_a_good_file_is_summed_up() -> None:
     result = CliRunner().invoke(check, ["-c", str(EXAMPLE)])
     assert result.exit_code == 0
     assert result.output == (
-        "fra: 2 neighbors, 2 regions, 4 tunnels, 6 backends, 3 prefixes, 6 EIPs, 64.2 probes per second, 0 warnings\n"
+        "fra: 4 neighbors, 2 regions, 4 tunnels, 6 backends, 3 prefixes, 6 EIPs, 64.2 probes per second, 0 warnings\n"
     )
 
 

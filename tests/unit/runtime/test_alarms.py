@@ -13,6 +13,7 @@ from anycastd.model.bgp import SessionState, SessionView, SpeakerState
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.decision import Reason
 from anycastd.model.eip import EipId, WhenUnhealthy
+from anycastd.model.fleet import FleetFault
 from anycastd.model.kernel import KernelObserved, RouteKind
 from anycastd.model.nft import NftSet
 from anycastd.model.probe import Note, ProbeResult, Why
@@ -215,7 +216,17 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.FLEET_BUDGET,
         Alarm.BFD_PROCESS,
     }
-    assert by_event | {alarm for _, alarm, _, _ in CASES} == set(Alarm)
+    of_fleet = {  # tests/unit/runtime/test_fleet_link.py, tests/unit/fleet
+        Alarm.OBSERVERS_BLIND,
+        Alarm.BEACON_UNREADABLE,
+        Alarm.BEACON_REFUSED,
+        Alarm.POP_TWICE,
+        Alarm.OWN_NUMBER_TAKEN,
+        Alarm.UNKNOWN_POP,
+        Alarm.NAME_SHARED,
+    }
+    assert by_event | of_fleet | {alarm for _, alarm, _, _ in CASES} == set(Alarm)
+    assert {fault.value for fault in FleetFault} <= {alarm.value for alarm in of_fleet}
 
 
 def test_what_passes_by_is_not_shown_and_begins_anew() -> None:

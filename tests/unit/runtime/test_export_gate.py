@@ -13,8 +13,9 @@ from anycastd.model.address import Family, NeighborName, Prefix
 from anycastd.model.bgp import Announce, BgpAction, DeadManStage, EndOfRib, Route, Withdraw
 from anycastd.model.decision import Level
 from anycastd.model.export import ExportRefusal
+from anycastd.model.fleet_config import FleetConfig, FleetPop
 from anycastd.model.status import Alarm
-from anycastd.model.topology import Config, Export
+from anycastd.model.topology import Config, Export, Role
 from anycastd.policy.desired import route_for
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.export_gate import ExportGate
@@ -88,22 +89,27 @@ def test_a_wrong_route_does_not_leave_and_says_which_rule(
     assert reported.details == {}
 
 
-def test_who_carries_no_prefix_gets_only_single_addresses_that_go_no_further() -> None:
+def test_an_observer_gets_our_own_beacon_and_nothing_else_and_nobody_else_gets_it() -> None:
     base = two()
-    observer = replace(base.neighbors[UP], name=NeighborName("rr"), address=ip_address("192.0.2.77"), asn=64500)
-    its_config = replace(base, neighbors={**base.neighbors, observer.name: observer})
+    peer = replace(base.neighbors[UP], name=NeighborName("rr"), address=ip_address("192.0.2.77"), asn=64500)
+    observer = replace(peer, role=Role.OBSERVER)
+    own = FleetPop(name="fra", number=1)
+    fleet = FleetConfig(own=own, pops={"fra": own}, beacon_networks=(ip_network("10.255.0.0/24"),))
+    its_config = replace(base, neighbors={**base.neighbors, observer.name: observer}, fleet=fleet)
     gate, _, counted = gate_of(its_config)
     beacon = Route(ip_network("10.255.0.1/32"), "192.0.2.2", (), local_preference=100, communities=("65535:65281",))
     assert gate.may_leave(Announce(observer.name, beacon))
-    for change in ({"communities": ()}, {"prefix": ip_network("10.255.0.0/24")}, {"prefix": ip_network("0.0.0.0/0")}):
-        assert not gate.may_leave(Announce(observer.name, replace(beacon, **change)))
+    others = ("10.255.0.0/24", "0.0.0.0/0", "10.255.0.2/32", "10.255.1.1/32", "fd00::1/128")
+    wrong = [replace(beacon, communities=()), *(replace(beacon, prefix=ip_network(text)) for text in others)]
+    for route in wrong:
+        assert not gate.may_leave(Announce(observer.name, route))
     assert not gate.may_leave(Announce(UP, replace(beacon, as_path=(64500,)))), "an upstream gets prefixes of the file"
     assert not gate.may_leave(Announce(observer.name, replace(beacon, next_hop="192.0.2.1")))
     assert not gate.may_leave(Announce(observer.name, good(IBGP, B, its_config))), (
         "nor an observer a prefix of the file"
     )
     assert counted == {
-        ExportRefusal.PREFIX_NOT_CONFIGURED: 4,
+        ExportRefusal.PREFIX_NOT_CONFIGURED: 7,
         ExportRefusal.FOREIGN_NEXT_HOP: 1,
         ExportRefusal.PREFIX_NOT_FOR_NEIGHBOR: 1,
     }

@@ -72,8 +72,21 @@ def with_certificate() -> Status:
     return replace(serving, checks={**serving.checks, WEB: replace(serving.checks[WEB], last=seen)})
 
 
+def test_who_counts_and_who_is_heard_of_the_fleet() -> None:
+    found = samples(Metrics(), build.in_a_fleet())
+    assert found["anycastd_guard", "echo"] == 1.0
+    assert found["anycastd_guard", "static"] == 0.0
+    assert found["anycastd_prefix_announcers", str(V4), "counted"] == 1.0
+    assert (found["anycastd_pop_heard", "sin"], found["anycastd_pop_heard", "iad"]) == (1.0, 0.0)
+    assert found["anycastd_beacon_age_seconds", "iad"] == 40.0
+    assert ("anycastd_beacon_age_seconds", "hkg") not in found
+    assert found["anycastd_observers", "established"] == 1.0
+    assert found["anycastd_observer_updates_total", "rr1", "flooded"] == 3.0
+    assert samples(Metrics(), build.serving())["anycastd_guard", "static"] == 1.0
+
+
 def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
-    ordered = replace(with_certificate(), orders=build.ordered().orders)
+    ordered = replace(with_certificate(), orders=build.ordered().orders, fleet=build.in_a_fleet().fleet)
     exposed = families(lively(), ordered)
     known = {re.sub("_total$", "", spec.name): spec for spec in CATALOGUE}
     assert set(exposed) == set(known)

@@ -150,6 +150,22 @@ def test_a_daemon_that_never_reads_is_left_and_told_later(between: Between) -> N
     assert between.line() == "done"
 
 
+def test_a_flood_of_updates_drops_updates_and_nothing_else(between: Between) -> None:
+    between.connect()
+    update = b'{ "exabgp": "5.0.0", "host" : "vm", "type": "update", "neighbor": "' + b"x" * 4000 + b'" }\n'
+    # four times what may wait for a daemon that is busy, and then the answer to a command
+    for _ in range(1100):
+        between.print(update)
+    between.print(b"done\n")
+    lines = 1
+    while (line := between.line()) != "done":
+        assert line.encode() == update[:-1]
+        lines += 1
+    assert lines < 1100
+    between.leave()
+    assert between.connect()["dropped"] == 1101 - lines
+
+
 def test_the_dead_man_speaks_once_a_stage_and_a_new_daemon_hears_of_it(between: Between) -> None:
     between.connect()
     line = "neighbor 10.9.0.2 withdraw route 10.0.0.0/8 next-hop 1.1.1.1"

@@ -11,7 +11,7 @@ import pytest
 
 from anycastd.actuators.exabgp import conf
 from anycastd.model.address import Family, NeighborName
-from anycastd.model.topology import Neighbor, Pop
+from anycastd.model.topology import Neighbor, Pop, Role
 
 POP = Pop(name="fra", asn=65000, router_id=IPv4Address("10.9.0.1"))
 BRIDGE = ("/usr/bin/python3", "-SE", "/run/anycastd/bgp/bridge.py", "/run/s.sock", "/run/anycastd/bgp")
@@ -32,6 +32,15 @@ SIX = Neighbor(
     hold_time_s=30,
     graceful_restart_s=0,
     ttl_security=2,
+)
+RR = Neighbor(
+    name=NeighborName("rr"),
+    address=ip_address("10.9.0.9"),
+    asn=65000,
+    local_address=ip_address("10.9.0.1"),
+    local_asn=65000,
+    graceful_restart_s=0,
+    role=Role.OBSERVER,
 )
 
 
@@ -58,6 +67,12 @@ def test_what_the_file_says() -> None:
     assert "route " not in said.replace("route-refresh", "")
 
 
+def test_only_what_observers_say_is_printed() -> None:
+    one, rr = text(ONE, RR).split("neighbor 10.9.0.9")
+    assert "receive" not in one
+    assert "receive { parsed; update; }" in rr
+
+
 def test_exabgp_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "exabgp.conf"
     multihop = Neighbor(
@@ -68,7 +83,7 @@ def test_exabgp_reads_it(tmp_path: Path) -> None:
         local_asn=65000,
         multihop=5,
     )
-    path.write_bytes(conf.render(POP, [ONE, SIX, multihop], {ONE.name: b'pa"ss;{}#\\'}, BRIDGE))
+    path.write_bytes(conf.render(POP, [ONE, SIX, multihop, RR], {ONE.name: b'pa"ss;{}#\\'}, BRIDGE))
     argv = [str(Path(sys.executable).with_name("exabgp")), "validate", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 0, done.stdout + done.stderr

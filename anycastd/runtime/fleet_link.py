@@ -1,0 +1,395 @@
+"""What this POP tells the others by way of observers, and what it hears of them (I1, channel one).
+
+Honest: a claim that gets lower is said before the UPDATE that makes it so (`decided` comes before the route is said),
+one that gets higher only after ExaBGP acknowledged the route to enough established upstreams (`observed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from anycastd.actuators.exabgp.hearing import Hearing
+from anycastd.fleet import seen as s
+from anycastd.fleet.codec import BeaconError, names_of, parts_of, read, route_of
+from anycastd.fleet.domains import one_of_each
+from anycastd.fleet.own import Own
+from anycastd.fleet.standing import View, beacon_of, tells_news
+from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import Heard, SessionState, SessionView
+from anycastd.model.decision import Decision, Level, Memory
+from anycastd.model.fleet import Claim, FleetSpec, Others, Part
+from anycastd.model.fleet_config import FleetConfig
+from anycastd.model.fleet_view import FleetView
+from anycastd.model.status import Alarm
+from anycastd.model.topology import Config
+from anycastd.policy.claims import claim_of, established
+from anycastd.policy.export import beacon_routes
+from anycastd.runtime.alarms import Reported
+from anycastd.runtime.announcer import Announcer
+from anycastd.runtime.boot_number import next_boot
+from anycastd.runtime.fleet_report import Refusal, alarms, observer_of, report
+from anycastd.runtime.schedule import Wake
+
+BOOT = "boot.json"
+LOWER_GAP_S = 0.05
+"""The least time between two beacons if something gets lower: ExaBGP is not told of one prefix any quicker."""
+
+
+class Loop(Protocol):
+    """The control loop, as far as it is needed here."""
+
+    config: Config
+    memories: dict[Prefix, Memory]
+    decisions: dict[Prefix, Decision]
+    announcer: Announcer
+
+
+def specs_of(config: Config, fleet: FleetConfig) -> dict[int, FleetSpec]:
+    """Return the fleet as the codec wants it, by the IP version of the beacons."""
+    return {
+        network.version: FleetSpec(
+            number=fleet.own.number,
+            pops={pop.number: name for name, pop in fleet.pops.items()},
+            base=network,
+            asn=config.pop.asn,
+            heartbeat_s=fleet.heartbeat_s,
+            min_gap_s=fleet.beacon_gap_s,
+            blind_s=fleet.blind_s,
+            boot_s=fleet.boot_s,
+            min_upstreams=fleet.min_upstreams,
+        )
+        for network in fleet.beacon_networks
+    }
+
+
+def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
+    """Return why a beacon cannot be of the POP whose address it has; empty if it can.
+
+    A path with an AS that is not ours (but for the observer's own, a route server that is not transparent), or a
+    reflector's word that it had it from another router than that POP's.
+    """
+    observer = config.neighbors[heard.observer]
+    ours = {config.pop.asn, observer.local_asn}
+    path = [asn for asn in heard.as_path if asn != observer.asn or asn in ours]
+    if any(asn not in ours for asn in path):
+        return f"announced by AS {next(asn for asn in reversed(heard.as_path) if asn not in ours)}, not by ours"
+    number = int(heard.prefix.network_address) % 256
+    pop = next((one for one in fleet.pops.values() if one.number == number), None)
+    wanted = None if pop is None else pop.router_id
+    if heard.originator and wanted is not None and heard.originator != str(wanted):
+        return f"the reflector had it from {heard.originator}, and {pop.name if pop else number} is {wanted}"
+    return ""
+
+
+class FleetLink:
+    """Our beacon and the others', by the observers of the configuration; without a fleet or observers it does nothing.
+
+    `stir` asks the loop to look at what waits for others (`stirred`), `wake` asks for `act` at a time.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        boot: int,
+        *,
+        clock: Callable[[], float],
+        stir: Callable[[], None],
+        wake: Callable[[float], None],
+    ) -> None:
+        self._clock, self._stir, self._wake = clock, stir, wake
+        self._control: Loop | None = None
+        self.seen, self.own = s.Seen.deaf(clock()), Own(boot)
+        self.hearing = Hearing({}, ())
+        self.refused: dict[tuple[str, NeighborName], Refusal] = {}
+        self._specs: dict[int, FleetSpec] = {}
+        self.claims: dict[Prefix, Claim] = {}
+        self._intents: frozenset[Prefix] = frozenset()
+        self._dirty: set[Prefix] = set()
+        self._stirred: set[Prefix] = set()
+        self._parts: tuple[Part, ...] = ()
+        self._upstreams = self._seq = 0
+        self._said_s = float("-inf")
+        self._news = self._lower = False
+        self._view: View | None = None
+        self._view_until_s: float | None = None
+        self._shared: frozenset[Prefix] = frozenset()
+        self._configure(config)
+
+    def begin(self, control: Loop) -> None:
+        """Follow this loop from now on."""
+        self._control = control
+        control.announcer.fleet = self
+
+    def configure(self, config: Config) -> None:
+        """Take a new configuration, before the loop does."""
+        self._configure(config)
+        self._dirty |= set(config.prefixes)
+        self.own = self.own.keep(config.prefixes)
+        self.claims = {prefix: claim for prefix, claim in self.claims.items() if prefix in config.prefixes}
+        self._parts, self._news = (), True
+        self.act()
+
+    def _configure(self, config: Config) -> None:
+        self._config, self._fleet = config, config.fleet
+        observers = {name: one for name, one in config.neighbors.items() if one.is_observer}
+        self._specs = specs_of(config, config.fleet) if config.fleet is not None and observers else {}
+        networks = [spec.base for spec in self._specs.values()]
+        self.hearing.configure({one.address: name for name, one in observers.items()}, networks)
+        self._shared = names_of(config.prefixes)[1]
+        self._view = None
+        if not self._specs:
+            self.seen = s.Seen.deaf(self._clock())
+        for channel in list(self.seen.channels):
+            if observer_of(channel) not in observers:
+                self._close(channel)
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether anybody can be asked."""
+        return bool(self._specs)
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        return self._config
+
+    @property
+    def domains(self) -> Mapping[str, str]:
+        """Return the failure domain of each POP that has one."""
+        pops = {} if self._fleet is None else self._fleet.pops
+        return {name: pop.failure_domain for name, pop in pops.items() if pop.failure_domain}
+
+    @property
+    def seq(self) -> int:
+        """Return the number of our newest beacon."""
+        return self._seq
+
+    @property
+    def said_s(self) -> float | None:
+        """Return when our beacon was last said."""
+        return self._said_s if self._seq else None
+
+    @property
+    def sessions(self) -> Mapping[NeighborName, SessionView]:
+        """Return the BGP sessions as ExaBGP tells them."""
+        return {} if self._control is None else self._control.announcer.observed.sessions
+
+    @property
+    def spec(self) -> FleetSpec:
+        """Return the fleet as configured; only while `is_on`."""
+        return next(iter(self._specs.values()))
+
+    # what the loop asks and tells
+
+    def others(self, prefix: Prefix) -> Others | None:
+        """Return what policy is to know of the other POPs, None if nobody can be asked."""
+        return one_of_each(self.view().others(prefix), self.domains) if self.is_on else None
+
+    def stirred(self) -> Collection[Prefix]:
+        """Return, once, the prefixes for which others may count otherwise than before."""
+        found, self._stirred = self._stirred, set()
+        return found
+
+    def decided(self, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix]) -> None:
+        """Take decisions that are about to be said: what they lower is told first."""
+        if not self.is_on or self._control is None:
+            return
+        own = self.own.follow({prefix: self._control.memories[prefix] for prefix in changed})
+        if own is not self.own:
+            self.own, self._view, self._news, self._lower = own, None, True, True
+        intending = {prefix for prefix in changed if decisions[prefix].intends}
+        intents = (self._intents - set(changed)) | intending
+        if intents != self._intents:
+            self._intents, self._news = intents, True
+        self._dirty |= set(changed)
+        self.act()
+
+    def observed(self, prefixes: Collection[Prefix] | None) -> None:
+        """Take note that ExaBGP holds something else of these prefixes, or of any, or that a session changed."""
+        if not self.is_on or self._control is None:
+            return
+        known = self._config.prefixes.keys()
+        self._dirty |= known if prefixes is None else known & set(prefixes)
+        if prefixes is None:
+            up = established(self._control.announcer.observed, self._config.neighbors)
+            for channel in list(self.seen.channels):
+                if observer_of(channel) not in up:
+                    self._close(channel)
+        self.act()
+
+    def report(self) -> FleetView:
+        """Return the fleet for people."""
+        return report(self)
+
+    def alarms(self) -> Iterable[tuple[Alarm, str, str]]:
+        """Return what an operator must look at: alarm, subject, detail."""
+        return tuple(alarms(self))
+
+    # what observers say
+
+    def session(self, name: NeighborName, state: SessionState) -> None:
+        """Take note of a session's change: what came by it is forgotten, and what comes by a new one is heard."""
+        neighbor = self._config.neighbors.get(name)
+        if not self.is_on or neighbor is None or not neighbor.is_observer:
+            return
+        for version in self._specs:
+            channel = _channel(name, version)
+            self._close(channel)
+            carried = any(family.version == version for family in neighbor.families)
+            if state is SessionState.ESTABLISHED and carried:
+                self.seen, self._view = s.up(self.seen, channel, self._clock()), None
+        self._stir_waiting()
+        self.act()
+
+    def hear(self, line: str) -> None:
+        """Take one line of ExaBGP about an observer's UPDATE."""
+        for heard in self.hearing.take(line, self._clock()):
+            self._hear(heard)
+
+    def _hear(self, heard: Heard) -> None:
+        spec, channel = self._specs[heard.prefix.version], _channel(heard.observer, heard.prefix.version)
+        before, number = self.seen, int(heard.prefix.network_address) % 256
+        who = (spec.pops.get(number, str(number)), heard.observer)
+        if heard.large_communities is None:
+            self.seen = s.lost(before, spec, channel, heard.prefix)
+        elif why := refusal(self._config, self._fleet_or_raise(), heard):
+            self.refused[who] = Refusal(who[0], heard.observer, why)
+            self.seen = s.unreadable(before, spec, channel, heard.prefix, BeaconError(why))
+        else:
+            self.refused.pop(who, None)
+            try:
+                part = read(spec, heard.prefix, heard.large_communities)
+            except BeaconError as error:
+                self.seen = s.unreadable(before, spec, channel, heard.prefix, error)
+            else:
+                ears = s.Ears(spec, self.own.boot, self._seq)
+                self.seen = s.hear(before, ears, channel, part, self._clock())
+        self._view = None
+        if tells_news(before, self.seen, spec, number, self._clock()):
+            self._stir_waiting()
+        if self._echoes_differ(before, number):
+            self._news = True
+            self.act()
+
+    def _fleet_or_raise(self) -> FleetConfig:
+        assert self._fleet is not None
+        return self._fleet
+
+    def _echoes_differ(self, before: s.Seen, number: int) -> bool:
+        """Return whether another POP's epoch is new to us: it waits to hear that."""
+        was, now = before.tracks.get(number), self.seen.tracks.get(number)
+        return now is not None and (was is None or (was.boot, was.epoch) != (now.boot, now.epoch))
+
+    def _close(self, channel: str) -> None:
+        if channel in self.seen.channels:
+            self.seen, self._view = s.down(self.seen, self.spec, channel, self._clock()), None
+            self._stir_waiting()
+
+    # what is seen
+
+    def view(self) -> View:
+        """Return what is seen now."""
+        now_s = self._clock()
+        if self._view is None or (self._view_until_s is not None and now_s >= self._view_until_s):
+            self._view = View(self.seen, self.spec, self.own, now_s, self._shared)
+            self._view_until_s = self._view.next_s()
+        return self._view
+
+    def _stir_waiting(self) -> None:
+        """Have those decided anew that wait for others, or would come back for want of them: all that is not NORMAL."""
+        if self._control is None:
+            return
+        waiting = {
+            prefix
+            for prefix, decision in self._control.decisions.items()
+            if decision.level is not Level.NORMAL or decision.hold is not None or decision.reason.is_ordered
+        }
+        if waiting:
+            self._stirred |= waiting
+            self._stir()
+
+    # what we say
+
+    def act(self) -> None:
+        """Tell what is to be told now, and ask to be woken for what is not due yet."""
+        if not self.is_on or self._control is None:
+            return
+        now_s = self._clock()
+        self._claim()
+        fleet = self._fleet_or_raise()
+        gap_s = min(LOWER_GAP_S, fleet.beacon_gap_s) if self._lower else fleet.beacon_gap_s
+        due_s = self._said_s + (gap_s if self._news else fleet.heartbeat_s)
+        if now_s >= due_s:
+            self._tell(now_s)
+            due_s = now_s + fleet.heartbeat_s
+        self._wake(due_s)
+        self._look_again(now_s)
+
+    def _look_again(self, now_s: float) -> None:
+        """Have decisions made anew when what is seen changes by the passing of time."""
+        view, until_s = self._view, self._view_until_s
+        if view is not None and until_s is not None and now_s >= until_s:
+            self._stir_waiting()
+        if self.view() is not view:
+            until_s = self._view_until_s
+        if until_s is not None and until_s > now_s:
+            self._wake(until_s)
+
+    def _claim(self) -> None:
+        """Bring the claims of what changed up to date; note whether any got lower."""
+        control = self._control
+        if control is None or not self._dirty:
+            return
+        observed = control.announcer.observed
+        up = established(observed, self._config.neighbors)
+        upstreams = sum(not self._config.neighbors[name].is_observer for name in up)
+        if upstreams != self._upstreams:
+            self._lower = self._lower or upstreams < self._upstreams
+            self._upstreams, self._news = upstreams, True
+        least = self._fleet_or_raise().min_upstreams
+        dirty, self._dirty = self._dirty, set()
+        for prefix in dirty:
+            decision = control.decisions.get(prefix)
+            claim = Claim.GONE if decision is None else claim_of(self._config, decision, observed, least)
+            before = self.claims.get(prefix, Claim.GONE)
+            if claim is not before or prefix not in self.claims:
+                self.claims[prefix], self._news = claim, True
+                self._lower = self._lower or claim < before
+
+    def _tell(self, now_s: float) -> None:
+        control = self._control
+        if control is None:
+            return
+        self._seq += 1
+        if self._news or not self._parts:
+            beacon = beacon_of(
+                self.spec, self.own, self.seen, self._seq, self._upstreams, dict(self.claims), self._intents
+            )
+            self._parts = parts_of(beacon, self._parts)
+        else:
+            # a heartbeat of thousands of prefixes costs what one of one does
+            self._parts = (*self._parts[:-1], replace(self._parts[-1], seq=self._seq))
+        self._said_s, self._news, self._lower = now_s, False, False
+        said = [route_of(spec, part) for spec in self._specs.values() for part in self._parts]
+        control.announcer.carry(beacon_routes(self._config, said), now_s)
+
+
+def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, stir: Callable[[], None]) -> FleetLink:
+    """Return the link of a daemon that starts, on the clock of its loop."""
+    path = Path(config.state_dir) / BOOT
+    boot, complaint = (0, "") if config.fleet is None else next_boot(path, time.time())
+    if complaint:
+        reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
+    link = FleetLink(config, boot, clock=loop.time, stir=stir, wake=lambda at_s: wake.at(at_s))
+    wake = Wake(loop, link.act)
+    return link
+
+
+def _channel(observer: NeighborName, version: int) -> str:
+    """Return the name of the way by which beacons of one family come from an observer."""
+    return f"{observer} ipv{version}"
