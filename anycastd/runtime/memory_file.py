@@ -78,7 +78,13 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
 def _memory(value: dict[str, Any], shift_s: float) -> Memory:
     penalty = Penalty(**value.pop("penalty"))
     memory = Memory(**value | {"level": Level[value["level"]]})
-    times = (memory.level_since_s, memory.bad_since_s, memory.fine_since_s, memory.last_relapse_s)
+    times = (
+        memory.level_since_s,
+        memory.bad_since_s,
+        memory.fine_since_s,
+        memory.last_relapse_s,
+        memory.confirmed_since_s,
+    )
     numbers = (*times, memory.relapses, memory.epoch, penalty.plain, penalty.strict, penalty.at_s)
     # JSON as Python reads it knows NaN, and a time that is NaN never comes
     if not all(math.isfinite(number) for number in numbers if number is not None):
@@ -95,9 +101,7 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         fine_since_s=shifted(memory.fine_since_s),
         last_relapse_s=shifted(memory.last_relapse_s),
         penalty=replace(penalty, at_s=penalty.at_s + shift_s),
-        # whom others confirmed was another daemon
-        intends=False,
-        confirmed_since_s=None,
+        confirmed_since_s=shifted(memory.confirmed_since_s),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from anycastd.model.decision import Level, Memory, Reason, Truth
+from anycastd.model.decision import Level, Memory, Reason
 from anycastd.model.topology import LastResort, PrefixTimers
 from anycastd.policy.budget import return_fits_in_s
 from anycastd.policy.draft import Draft, Facts
@@ -75,7 +75,7 @@ def come_back(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     may_be_dark = facts.spec.last_resort is LastResort.WITHDRAW or draft.level >= draft.forced_to
     if may_be_dark or len(others.present) >= number:
         return draft
-    judged = memory.was_announced and facts.condition is not Truth.UNKNOWN
+    judged = memory.was_announced and not facts.first_checks
     from_s = others.sure_from_s if judged else max(others.sure_from_s, others.boot_at_s)
     if facts.now_s < from_s:
         return draft.wake(from_s)
