@@ -199,7 +199,7 @@ def _tracked(seen: Seen, ears: Ears, head: Part, now_s: float) -> Track:
         return _echoing(Track(head.boot, head.seq, now_s), ears, head)
     if _differs(seen, head):
         return replace(track, twice_until_s=now_s + 2 * stale_s)
-    if now_s - track.moved_s > stale_s and head.boot != track.boot:
+    if now_s >= track.moved_s + stale_s and head.boot != track.boot:
         # whoever was heard before is silent. One that began anew with an earlier boot counts when it moves
         return Track(head.boot, head.seq, track.moved_s, head.epoch, twice_until_s=track.twice_until_s)
     if head.boot == track.boot and head.seq > track.seq:

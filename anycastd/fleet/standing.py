@@ -70,7 +70,8 @@ class View:
             return NotCounted.UNREADABLE if garbled else NotCounted.NOT_HEARD
         if self._taken or track.twice_until_s > self._now_s:
             return NotCounted.DUPLICATE
-        if self._now_s - track.moved_s > self._spec.stale_s:
+        # as next_s() has it: at that very moment, or who is woken by it sees nothing and is not woken again
+        if self._now_s >= track.moved_s + self._spec.stale_s:
             return NotCounted.STALE
         return NotCounted.NO_UPSTREAM if parts[0].upstreams == 0 else parts
 
@@ -92,7 +93,7 @@ class View:
             return Standing(NotCounted.NOT_CARRIED if track.lacks_since_s is None else NotCounted.INCOMPLETE)
         if not current:
             # its newer claim is on the way: till then the old one still tells that it was there
-            fresh = track.lacks_since_s is not None and self._now_s - track.lacks_since_s <= self._spec.stale_s
+            fresh = track.lacks_since_s is not None and self._now_s < track.lacks_since_s + self._spec.stale_s
             return Standing(NotCounted.INCOMPLETE, said, fresh and said.claim is not Claim.GONE)
         why = _LEVELS[said.claim]
         if why is None and not self._echoed(track, prefix, at_seq):
@@ -142,7 +143,7 @@ class View:
                 subject = spec.pops.get(pop, str(pop))
                 yield Fault(FleetFault.BEACON_UNREADABLE, subject, f"part {number} by {name}: {error}")
         for pop, at_s in seen.strangers.items():
-            if now_s - at_s <= spec.stale_s:
+            if now_s < at_s + spec.stale_s:
                 yield Fault(FleetFault.UNKNOWN_POP, str(pop), "it is not among the POPs of the configuration")
         for pop, track in seen.tracks.items():
             if track.twice_until_s > now_s and pop == spec.number:
@@ -216,7 +217,7 @@ def tells_news(before: Seen, after: Seen, spec: FleetSpec, pop: int, now_s: floa
     Everything is news when a channel comes or goes, and at `View.next_s()`.
     """
     one, two = before.tracks.get(pop), after.tracks.get(pop)
-    if one is None or two is None or one.boot != two.boot or now_s - one.moved_s > spec.stale_s:
+    if one is None or two is None or one.boot != two.boot or now_s >= one.moved_s + spec.stale_s:
         return True
     was, now = before.parts(pop, one.boot), after.parts(pop, two.boot)
     if _gist(one, was) != _gist(two, now) or was.keys() != now.keys():

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anycastd.fleet import codec
 from anycastd.fleet.codec import BeaconError, names_of, parts_of, place_of, read, route_of
@@ -122,10 +124,10 @@ def test_without_an_upstream_nothing_that_is_said_counts(fra: Fra) -> None:
 
 def test_a_beacon_that_does_not_move_is_stale_on_our_own_clock(fra: Fra) -> None:
     fra.hear(echoing(AMS, 7))
-    fra.now_s += 9.0
+    fra.now_s += 8.999
     assert fra.others().counted == ("ams",)
     fra.hear(echoing(AMS, 7), "rr2")
-    fra.now_s += 0.001
+    fra.now_s = START_S + 9.0
     assert (fra.why(), fra.others().present) == (NotCounted.STALE, ())
     fra.hear(echoing(replace(AMS, seq=2), 7))
     assert fra.others().counted == ("ams",)
@@ -341,6 +343,19 @@ def test_when_to_look_again(fra: Fra) -> None:
     assert fra.view().next_s() == START_S + 60.0
     fra.now_s += 60.0
     assert fra.view().next_s() is None
+
+
+@given(st.floats(0.0, 1e7), st.floats(0.1, 100.0))
+@settings(max_examples=100, deadline=None)
+def test_at_the_moment_to_look_again_what_is_silent_is_stale(heard_s: float, heartbeat_s: float) -> None:
+    """A POP that is woken then sees it: it would not be woken for it again."""
+    spec = replace(SPEC, heartbeat_s=heartbeat_s, boot_s=0.0, blind_s=0.0)
+    seen = hear(up(Seen.deaf(0.0), "rr1", 0.0), Ears(spec, BOOT, 0), "rr1", parts_of(AMS)[0], heard_s)
+    own, now_s = Own(BOOT), heard_s
+    while (next_s := View(seen, spec, own, now_s).next_s()) is not None:
+        now_s = next_s
+    why = {one.pop: one.why for one in View(seen, spec, own, now_s).others(P).uncounted}
+    assert why["ams"] is NotCounted.STALE
 
 
 def test_our_beacon_says_what_we_are_and_whom_we_have_seen(fra: Fra) -> None:
