@@ -2,15 +2,23 @@
 
 A test marked `timed` is run again when it failed and this process was held up meanwhile, by more than such tests take.
 What fails undisturbed has failed, and so has what fails each time.
+
+Property tests try new examples each time; with ANYCASTD_HYPOTHESIS=steady, as CI has it, always the same.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
 import pytest
 from _pytest.runner import runtestprotocol
+from hypothesis import settings
+
+settings.register_profile("steady", derandomize=True)
+if profile := os.environ.get("ANYCASTD_HYPOTHESIS"):
+    settings.load_profile(profile)
 
 TRIES, EVERY_S, HELD_UP_S = 5, 0.002, 0.008
 
