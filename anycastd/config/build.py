@@ -213,6 +213,7 @@ def _prefix(prefix: Prefix, section: PrefixSection, root: Root, neighbors: Itera
         last_resort=section.last_resort,
         when_degraded=section.when_degraded,
         depref_prepend=section.depref_prepend,
+        return_prepends=section.return_prepends,
         dead_man=section.dead_man.action,
         dead_man_after_s=section.dead_man.after,
         timers=timers_of(section.timers, root.timers),

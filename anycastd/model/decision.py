@@ -150,7 +150,8 @@ class Memory:
     `was_lost`: it was announced and vanished with ExaBGP or the machine, by nobody's decision. `held_by_breaker`: the
     circuit breaker kept it on the air, so that a restart does not let it go. `epoch` counts entries into DEPREF, and
     intents to drain (`intends`): what others confirm is of one of them. `confirmed_since_s`: since when enough of them
-    confirm the present one.
+    confirm the present one. `return_step`: how many steps of the return between DEPREF and NORMAL were taken, the last
+    at `step_since_s`.
     """
 
     level: Level = Level.WITHDRAWN
@@ -166,6 +167,8 @@ class Memory:
     held_by_breaker: bool = False
     intends: bool = False
     confirmed_since_s: float | None = None
+    return_step: int = 0
+    step_since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +202,13 @@ class Decision:
     """Neighbors that are told less."""
     intends: bool = False
     """It is to be drained, and this is said to the other POPs before anything is done."""
+    prepend: int | None = None
+    """At DEPREF, how often our AS is added in a step of the return; None: as `depref_prepend` says."""
 
     @property
     def gist(self) -> tuple[object, ...]:
         """Return what makes a decision another one, and not the same in other words."""
-        return self.level, self.reason, self.hold, self.drained, self.intends
+        return self.level, self.reason, self.hold, self.drained, self.intends, self.prepend
 
     def level_at(self, neighbor: NeighborName) -> Level:
         """Return the level at which a neighbor is told of the prefix."""

@@ -149,6 +149,7 @@ class PrefixTimers:
     `settle_s`: how long it waits at DEPREF before it asks to withdraw. `return_after_s`: how long it must be fine
     before DEPREF becomes NORMAL; doubles with each relapse within `backoff_reset_s`, up to `return_max_s`.
     `gshut_wait_s`: how long it says GSHUT before it is withdrawn, once others are confirmed; 0 = not at all.
+    `return_step_s`: how long each further step of the return lasts (`PrefixSpec.return_prepends`).
     `linger_s`: how long the kernel keeps forwarding after a withdrawal. `half_life_s`: of the RFC 2439 penalty.
     """
 
@@ -157,13 +158,14 @@ class PrefixTimers:
     return_max_s: float = 1800.0
     backoff_reset_s: float = 3600.0
     linger_s: float = 300.0
+    return_step_s: float = 300.0
     half_life_s: float = 900.0
     gshut_wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrefixSpec:
-    """One prefix that this POP may announce."""
+    """One prefix that this POP may announce. `return_prepends`: our AS in each step of a return, falling (S14)."""
 
     prefix: Prefix
     announce_when: Rule = field(default_factory=Condition)
@@ -172,6 +174,7 @@ class PrefixSpec:
     last_resort: LastResort = LastResort.STAY
     when_degraded: WhenDegraded = WhenDegraded.KEEP
     depref_prepend: int = 3
+    return_prepends: tuple[int, ...] = ()
     dead_man: DeadMan = DeadMan.KEEP
     dead_man_after_s: float = 30.0
     timers: PrefixTimers = field(default_factory=PrefixTimers)

@@ -29,15 +29,18 @@ def next_hop_of(neighbor: Neighbor, prefix: Prefix) -> str:
     return str(configured if configured is not None else neighbor.local_address)
 
 
-def route_for(neighbor: Neighbor, spec: PrefixSpec, level: Level) -> Route | None:
-    """Return the route that `neighbor` should be sent at `level`, every attribute explicit; None when withdrawn."""
+def route_for(neighbor: Neighbor, spec: PrefixSpec, level: Level, eased: int | None = None) -> Route | None:
+    """Return the route that `neighbor` should be sent at `level`, every attribute explicit; None when withdrawn.
+
+    `eased`: at DEPREF, how often our AS is added in a step of the return; None: `depref_prepend` times.
+    """
     if level is Level.WITHDRAWN:
         return None
     export = neighbor.export
     communities = set(export.communities)
     prepend, med = export.prepend, export.med
     if level is not Level.NORMAL:
-        prepend += spec.depref_prepend
+        prepend += spec.depref_prepend if eased is None or level is not Level.DEPREF else eased
         communities |= set(export.depref_communities)
         med = None if med is None else med + MED_STEP
     if level is Level.GSHUT:
@@ -79,15 +82,20 @@ def wanted_routes(
     levels: Mapping[Prefix, Level],
     prefixes: Iterable[Prefix],
     drained: Mapping[Prefix, Iterable[NeighborLevel]] | None = None,
+    eased: Mapping[Prefix, int | None] | None = None,
 ) -> dict[NeighborName, dict[Prefix, Route]]:
-    """Return the routes of `prefixes` that every neighbor should be sent; `drained` ones are told less."""
+    """Return the routes of `prefixes` that every neighbor should be sent; `drained` ones are told less.
+
+    `eased`: the prepends of those that return in steps.
+    """
     wanted: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in config.neighbors}
     for prefix in prefixes:
         spec = config.prefixes[prefix]
         level = levels.get(prefix, Level.WITHDRAWN)
         less = {one.neighbor: one.level for one in (drained or {}).get(prefix, ())}
         for name in spec.neighbors:
-            route = route_for(config.neighbors[name], spec, min(level, less.get(name, level)))
+            lengths = (eased or {}).get(prefix)
+            route = route_for(config.neighbors[name], spec, min(level, less.get(name, level)), lengths)
             if route is not None:
                 wanted[name][prefix] = route
     return wanted

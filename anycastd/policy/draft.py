@@ -83,7 +83,7 @@ class Draft:
     """The decision so far. A rule leaves a Step only when it has something to say.
 
     `waits_at` is the level at which what wants to be withdrawn waits; down to `forced_to` the guard lets everything
-    through, because an operator forced it.
+    through, because an operator forced it. `return_step`: the step of the return that is to be taken, or kept.
     """
 
     level: Level
@@ -97,6 +97,7 @@ class Draft:
     waits_at: Level = Level.DEPREF
     forced_to: Level = Level.NORMAL
     drained: tuple[NeighborLevel, ...] = ()
+    return_step: int | None = None
     intends: bool = False
 
     def say(self, rule: str, reason: Reason, level: Level, evidence: str = "") -> Draft:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
-from anycastd.policy.budget import charged
+from anycastd.policy.budget import ATTRIBUTE_CHANGE, charged, decayed
 from anycastd.policy.draft import Draft, Facts, Rule
 from anycastd.policy.guard import is_confirmed
 from anycastd.policy.rules.breaker import circuit_breaker
@@ -20,12 +20,12 @@ from anycastd.policy.rules.leaving import (
 )
 from anycastd.policy.rules.ordered import drain, freeze, intent, neighbor_drain, override
 from anycastd.policy.rules.readiness import data_plane, observation
-from anycastd.policy.rules.returning import come_back, return_budget, slow_start
+from anycastd.policy.rules.returning import come_back, return_budget, return_steps, slow_start, step_of
 
 RULES: tuple[Rule, ...] = (
-    health, degraded, override, stopping, drain, intent, slow_start, return_budget, settle, checker_suspect,
-    withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back, neighbor_drain,
-    freeze, observation,
+    health, degraded, override, stopping, drain, intent, slow_start, return_steps, return_budget, settle,
+    checker_suspect, withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back,
+    neighbor_drain, freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 
@@ -40,6 +40,8 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
     if after.intends is not draft.intends:
         # an intent is to be seen by the others before it is acted on, as an entry into DEPREF is
         after = replace(after, intends=draft.intends, epoch=after.epoch + draft.intends)
+    if after.return_step != (step := step_of(facts, memory, draft)):
+        after = _stepped(facts, after, step, changed=draft.level is memory.level)
     if after.held_by_breaker is not (held := draft.hold is Reason.CIRCUIT_BREAKER):
         after = replace(after, held_by_breaker=held)
     decision = Decision(
@@ -56,8 +58,19 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
         would_change=draft.would_change,
         drained=draft.drained,
         intends=draft.intends,
+        prepend=facts.spec.return_prepends[step - 1] if step else None,
     )
     return decision, after
+
+
+def _stepped(facts: Facts, memory: Memory, step: int, *, changed: bool) -> Memory:
+    """Note a step of the return, or that it was broken off; at the same level it costs what a change of levels does."""
+    penalty = memory.penalty
+    if changed:
+        penalty = decayed(penalty, facts.now_s, facts.spec.timers.half_life_s)
+        plain, strict = penalty.plain + ATTRIBUTE_CHANGE, penalty.strict + ATTRIBUTE_CHANGE
+        penalty = replace(penalty, plain=plain, strict=strict)
+    return replace(memory, return_step=step, step_since_s=facts.now_s, penalty=penalty)
 
 
 def _timed(facts: Facts, memory: Memory) -> Memory:

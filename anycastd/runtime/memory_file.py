@@ -84,8 +84,9 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         memory.fine_since_s,
         memory.last_relapse_s,
         memory.confirmed_since_s,
+        memory.step_since_s,
     )
-    numbers = (*times, memory.relapses, memory.epoch, penalty.plain, penalty.strict, penalty.at_s)
+    numbers = (*times, memory.relapses, memory.epoch, memory.return_step, penalty.plain, penalty.strict, penalty.at_s)
     # JSON as Python reads it knows NaN, and a time that is NaN never comes
     if not all(math.isfinite(number) for number in numbers if number is not None):
         message = "not a memory file: a number is not finite"
@@ -100,6 +101,7 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         bad_since_s=shifted(memory.bad_since_s),
         fine_since_s=shifted(memory.fine_since_s),
         last_relapse_s=shifted(memory.last_relapse_s),
+        step_since_s=memory.step_since_s + shift_s,
         penalty=replace(penalty, at_s=penalty.at_s + shift_s),
         confirmed_since_s=shifted(memory.confirmed_since_s),
     )

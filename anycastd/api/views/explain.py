@@ -62,7 +62,7 @@ def headline(status: Status, view: PrefixView) -> str:
     decision, name = view.decision, str(view.prefix)
     when = f"since {clock(status, decision.since_s, milliseconds=False)}"
     when = f"{when} ({span(age_s(status, decision.since_s))})"
-    level = preference(status, view.prefix, decision.level)
+    level = preference(status, view.prefix, decision.level, decision.prepend)
     if view.state is PrefixState.ANNOUNCED:
         return f"{name} is announced at preference {level} to {_listed(view.confirmed)} {when}"
     if view.state is PrefixState.PENDING and decision.level is Level.WITHDRAWN:

@@ -12,10 +12,12 @@ from anycastd.model.status import PrefixView, Status
 _TIMED = frozenset({Reason.SLOW_START, Reason.CHANGE_BUDGET, Reason.SETTLING})
 
 
-def preference(status: Status, prefix: Prefix, level: Level) -> str:
-    """Return a level as people read it: NORMAL, DEPREF 3, GSHUT or WITHDRAWN."""
+def preference(status: Status, prefix: Prefix, level: Level, eased: int | None = None) -> str:
+    """Return a level as people read it: NORMAL, DEPREF 3, GSHUT or WITHDRAWN; `eased`: the prepend of a step."""
     if level is not Level.DEPREF:
         return level.name
+    if eased is not None:
+        return f"DEPREF {eased}"
     spec = status.config.prefixes.get(prefix)
     return f"DEPREF {spec.depref_prepend}" if spec else "DEPREF"
 
@@ -43,7 +45,7 @@ def prefix(status: Status, view: PrefixView) -> Json:
         "family": family_of(view.prefix).value,
         "state": view.state.value,
         "level": decision.level.name,
-        "preference": preference(status, view.prefix, decision.level),
+        "preference": preference(status, view.prefix, decision.level, decision.prepend),
         "wanted": decision.wanted.name,
         "reason": decision.reason.value,
         "hold": None if decision.hold is None else decision.hold.value,

@@ -17,5 +17,16 @@ def other_pops(found: Findings) -> None:
             found.error((*path, "usual"), f"{rate_text(pop.usual)} is more than the capacity")
 
 
-RULES = (other_pops,)
-"""In the order of the file."""
+def return_prepends(found: Findings) -> None:
+    """The steps of a return fall from the whole prepend, else a step up would be one down."""
+    for path, _, section in found.prefixes():
+        before = section.depref_prepend
+        for number, prepend in enumerate(section.return_prepends):
+            if prepend >= before:
+                what = "depref_prepend" if number == 0 else "the step before"
+                found.error((*path, "return_prepends", number), f"{prepend} is not less than {what} ({before})")
+            before = prepend
+
+
+RULES = (other_pops, return_prepends)
+"""Of the whole file first, then of each prefix."""

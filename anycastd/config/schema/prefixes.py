@@ -51,6 +51,11 @@ class PrefixSection(Section):
     depref_prepend: Annotated[int, whole(1, 10)] = Field(
         default=3, description="How often our AS number is added while depreferenced."
     )
+    return_prepends: tuple[Annotated[int, whole(0, 10)], ...] = Field(
+        default=(),
+        description="How often our AS number is added in steps between DEPREF and NORMAL, falling, such as `[1]`; each "
+        "lasts `timers.return_step`. Default: none.",
+    )
     dead_man: DeadManSection = Field(default=DeadManSection(), description="What happens without the daemon.")
     neighbors: tuple[Name, ...] | None = Field(
         default=None, description="Upstreams that get it; default: all that carry its family."

@@ -27,6 +27,9 @@ class TimersSection(Section):
         default=None,
         description="How long it must be fine before it is announced normally again; doubles with each relapse.",
     )
+    return_step: Annotated[float | None, duration(1.0, DAY_S)] = Field(
+        default=None, description="How long each step of `return_prepends` lasts."
+    )
     return_max: Annotated[float | None, duration(0.0, DAY_S)] = Field(
         default=None, description="The most that `return_after` grows to."
     )

@@ -51,6 +51,48 @@ def _hurry_s(facts: Facts, memory: Memory) -> float | None:
     return max(begun_s + facts.spec.timers.settle_s, others.sure_from_s)
 
 
+def return_steps(facts: Facts, memory: Memory, draft: Draft) -> Draft:
+    """DEPREF -> NORMAL by way of shorter prepends, one after another, each for `return_step_s` (S14, off by default).
+
+    Each step is a change of attributes, so each asks the budget: it, and a depreference after it, must fit (I7).
+    """
+    prepends, taken = facts.spec.return_prepends, memory.return_step
+    if draft.level is not Level.NORMAL or memory.level is not Level.DEPREF or draft.reason is Reason.OVERRIDDEN:
+        return draft
+    ready_s = memory.step_since_s + facts.spec.timers.return_step_s
+    if taken and facts.now_s < ready_s:
+        words = f"step {taken} of {len(prepends)} of the return, {ready_s - facts.now_s:.0f} s more"
+        return replace(draft.wake(ready_s), return_step=taken).say(
+            "return_steps", Reason.SLOW_START, Level.DEPREF, words
+        )
+    if taken >= len(prepends):
+        return replace(draft, return_step=taken)
+    wait_s = return_fits_in_s(memory.penalty, facts.now_s, facts.spec.timers.half_life_s)
+    if wait_s > 0:
+        draft = replace(draft.wake(facts.now_s + wait_s), return_step=taken)
+        words = f"flap penalty; the next step of the return fits in {wait_s:.0f} s"
+        return draft.say("return_steps", Reason.CHANGE_BUDGET, Level.DEPREF, words)
+    draft = replace(draft.wake(facts.now_s + facts.spec.timers.return_step_s), return_step=taken + 1)
+    words = f"step {taken + 1} of {len(prepends)} of the return: prepend {prepends[taken]}"
+    return draft.say("return_steps", Reason.SLOW_START, Level.DEPREF, words)
+
+
+def step_of(facts: Facts, memory: Memory, draft: Draft) -> int:
+    """Return which step of the return is announced: the one to be taken; the last one where nothing may change.
+
+    Anything that wants less than NORMAL ends the return: the whole prepend at once.
+    """
+    if draft.level is not Level.DEPREF or memory.level is not Level.DEPREF:
+        return 0
+    most = len(facts.spec.return_prepends)
+    if facts.frozen or not facts.bgp_observed:
+        return min(memory.return_step, most)
+    if draft.return_step is not None and draft.wanted is Level.NORMAL:
+        return min(draft.return_step, most)
+    unknown = draft.reason in (Reason.HEALTH_UNKNOWN, Reason.FIRST_CHECKS)
+    return min(memory.return_step, most) if unknown or draft.wanted is Level.NORMAL else 0
+
+
 def return_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """DEPREF -> NORMAL waits until it, and a depreference after it, cannot make a neighbor suppress the prefix."""
     if draft.level is not Level.NORMAL or memory.level not in (Level.DEPREF, Level.GSHUT):
