@@ -71,7 +71,8 @@ def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
     """Return why a beacon cannot be of the POP whose address it has; empty if it can.
 
     A path with an AS that is not ours (but for the observer's own, a route server that is not transparent), or a
-    reflector's word that it had it from another router than that POP's.
+    reflector's word that it had it from another router than that POP's. A reflector that does not say from whom it had
+    it (RFC 4456 section 8) announces it itself.
     """
     observer = config.neighbors[heard.observer]
     ours = {config.pop.asn, observer.local_asn}
@@ -81,9 +82,11 @@ def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
     number = int(heard.prefix.network_address) % 256
     pop = next((one for one in fleet.pops.values() if one.number == number), None)
     wanted = None if pop is None else pop.router_id
-    if heard.originator and wanted is not None and heard.originator != str(wanted):
-        return f"the reflector had it from {heard.originator}, and {pop.name if pop else number} is {wanted}"
-    return ""
+    if pop is None or wanted is None or heard.originator == str(wanted) or observer.is_ebgp:
+        return ""
+    if not heard.originator:
+        return f"the observer announces it itself, and {pop.name} is {wanted}"
+    return f"the reflector had it from {heard.originator}, and {pop.name} is {wanted}"
 
 
 class FleetLink:

@@ -32,6 +32,9 @@ FLEET = CONTAINERLAB / "fleet.clab.yml"
 BOTH = (PREFIX_A4, PREFIX_A6)
 REFLECTORS = ("rr-frr", "rr-bird")
 ANYCASTD = "/opt/anycastd/.venv/bin/anycastd"
+OBSERVERS = {"rr-frr": ("eth2", "10.100.0.21"), "rr-bird": ("eth1", "fd00:70:2::2")}
+"""The device and address by which a POP reaches a reflector."""
+STAYS = ("not_enough_announcers", "observers_blind")
 SHUT = ("conf t", "router bgp 64500", "neighbor POP shutdown")
 OPEN = ("conf t", "router bgp 64500", "no neighbor POP shutdown")
 
@@ -106,6 +109,19 @@ class SeenLab:
                 heal_tunnels(self.lab, pop, underlay)
 
         return self.hurt(do, undo)
+
+    def cut_session(self, pop: str, reflector: str) -> float:
+        """Cut silently one session of a POP with a reflector."""
+        device, address = OBSERVERS[reflector]
+        return self.hurt(partial(self.lab.cut, pop, device, address), partial(self.lab.heal, pop, device))
+
+    def has_decided(self) -> bool:
+        """Return whether every POP is down, and stays for want of others or has left."""
+        for pop in SITES:
+            for one in self.status(pop).get("prefixes", [{}]):
+                assert one.get("wanted") == "WITHDRAWN", (pop, one)
+                assert one["level"] == "WITHDRAWN" or one["hold"] in STAYS, (pop, one["why"])
+        return True
 
     def shut(self, reflector: str) -> None:
         """End all sessions of a reflector."""

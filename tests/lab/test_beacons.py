@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from random import Random
 
 import pytest
 
@@ -10,6 +15,7 @@ from anycastd.lab import runner
 from anycastd.lab.running import Lab
 from tests.lab.seen import BOTH, FLEET, REFLECTORS, SeenLab, whole
 from tests.lab.topology_facts import SERVICE, SITES, ask
+from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
@@ -49,3 +55,85 @@ def test_a_single_sick_pop_is_out_by_the_word_of_the_others(seen: SeenLab, by: s
             assert seen.told(SITES[pop], prefix, at_s) == [], "nothing moved elsewhere"
         (answer,) = ask(seen.lab, "c-fra", SERVICE[prefix])
         assert answer.ok, "its clients are served by another POP"
+
+
+@dataclass(frozen=True)
+class Blow:
+    """One thing that is cut in a round, and when after its beginning."""
+
+    pop: str
+    what: str
+    after_s: float
+
+
+def blows(random: Random) -> list[Blow]:
+    """Return the cuts of a round: all tunnels of all POPs within 100 ms, and two observer sessions."""
+    sessions = random.sample([(pop, reflector) for pop in SITES for reflector in REFLECTORS], 2)
+    wanted = [*((pop, "tunnels") for pop in SITES), *sessions]
+    return [Blow(pop, what, random.uniform(0.0, 0.1)) for pop, what in wanted]
+
+
+def strike(seen: SeenLab, blow: Blow) -> float:
+    """Cut it when its time has come."""
+    seen.lab.exec(blow.pop, "sleep", f"{blow.after_s:.3f}", check=True)
+    return seen.cut_tunnels(blow.pop) if blow.what == "tunnels" else seen.cut_session(blow.pop, blow.what)
+
+
+def rounds(seen: SeenLab, count: int, random: Random) -> None:
+    """Cut all tunnels of all POPs, as often as asked: no transit is ever without the prefix."""
+    for number in range(count):
+        seen.wait_seen()
+        cuts = blows(random)
+        with ThreadPoolExecutor(len(cuts)) as pool:
+            begun_s = min(pool.map(partial(strike, seen), cuts))
+        wait_until("every POP is down and has decided to stay or to leave", 30, seen.has_decided)
+        assert not any(seen.is_dark(prefix) for prefix in BOTH), (number, cuts)
+        for prefix in BOTH:
+            assert seen.dark_s(prefix, begun_s) == 0.0, (number, cuts)
+        left = sum(length == 0 for length in seen.levels().values())
+        print(f"round {number}: {left} of {len(SITES) * len(BOTH)} routes withdrawn")
+        seen.heal()
+
+
+def test_all_tunnels_of_all_pops_cut_and_no_transit_is_ever_without_the_prefix(seen: SeenLab) -> None:
+    rounds(seen, 5, Random(os.environ.get("ANYCASTD_SEED", "5")))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_all_tunnels_of_all_pops_cut_fifty_times(seen: SeenLab) -> None:
+    rounds(seen, 50, Random(os.environ.get("ANYCASTD_SEED", "50")))
+
+
+def leave(seen: SeenLab, *pops: str) -> float:
+    """Tell daemons to leave (SIGTERM), not to be started again before the test is over."""
+    for pop in pops:
+        seen.lab.exec(pop, "touch", "/run/no-restart", check=True)
+    return seen.hurt(
+        lambda: [seen.lab.exec(pop, "sh", "-c", "kill -TERM $(cat /run/anycastd.pid)", check=True) for pop in pops],
+        lambda: [seen.lab.exec(pop, "rm", "-f", "/run/no-restart") for pop in pops],
+    )
+
+
+def has_ended(seen: SeenLab, pop: str) -> bool:
+    """Return whether the daemon of a POP has ended."""
+    return seen.lab.exec(pop, "test", "-e", "/run/anycastd.pid").returncode != 0
+
+
+def test_a_pop_that_is_told_to_leave_leaves_when_others_have_seen_it(seen: SeenLab) -> None:
+    at_s = leave(seen, "fra")
+    seen.wait_levels({"fra": 0, "sin": 1, "iad": 1})
+    wait_until("its daemon has ended", 20, partial(has_ended, seen, "fra"))
+    for prefix in BOTH:
+        told = seen.told(SITES["fra"], prefix, at_s)
+        assert [gone for _, gone in told] == [False, True], "depreferenced, seen by the others, withdrawn"
+
+
+def test_pops_that_are_all_told_to_leave_do_not_leave_the_prefix_dark(seen: SeenLab) -> None:
+    at_s = leave(seen, *SITES)
+    for pop in SITES:
+        wait_until(f"the daemon of {pop} has ended", 40, partial(has_ended, seen, pop))
+    for prefix in BOTH:
+        assert seen.dark_s(prefix, at_s) == 0.0
+        assert not seen.is_dark(prefix)
+    assert set(seen.levels().values()) - {0}, "some stay, depreferenced, with an ExaBGP that runs on"

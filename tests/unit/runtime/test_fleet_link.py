@@ -208,7 +208,7 @@ def test_a_beacon_of_a_foreign_as_or_of_another_router_is_refused_and_alarmed(fl
     fra, sin = fleet["fra"], fleet["sin"]
     ((prefix, route),) = sin.beacon.items()
     path = {"as-path": {"0": {"element": "as-sequence", "value": [64666]}}}
-    for more in (path, {"originator-id": "192.0.2.66"}):
+    for more in (path, {"originator-id": "192.0.2.66"}, {}):
         fra.link.hear(line(prefix, route, **more))
         assert [(alarm, subject) for alarm, subject, _ in fra.link.alarms()] == [(Alarm.BEACON_REFUSED, "sin")]
         assert {one.name: one.why for one in fra.link.report().pops}["sin"] is NotCounted.UNREADABLE
@@ -223,7 +223,8 @@ def test_a_stripped_or_changed_beacon_is_not_counted_and_alarmed(fleet: FleetOfP
     fra, sin = fleet["fra"], fleet["sin"]
     ((prefix, route),) = sin.beacon.items()
     for communities in ((), route.large_communities[1:], (*route.large_communities, "64500:1:2")):
-        fra.link.hear(line(prefix, replace(route, large_communities=communities)))
+        stripped = replace(route, large_communities=communities)
+        fra.link.hear(line(prefix, stripped, **{"originator-id": str(POPS["sin"].router_id)}))
         assert [(alarm, subject) for alarm, subject, _ in fra.link.alarms()] == [(Alarm.BEACON_UNREADABLE, "sin")]
 
 
