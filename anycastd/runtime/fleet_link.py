@@ -108,7 +108,7 @@ class FleetLink:
         self._control: Loop | None = None
         self.seen, self.own = s.Seen.deaf(clock()), Own(boot)
         self.hearing = Hearing({}, ())
-        self.refused: dict[tuple[str, NeighborName], Refusal] = {}
+        self.refused: dict[tuple[Prefix, NeighborName], Refusal] = {}
         self._specs: dict[int, FleetSpec] = {}
         self.claims: dict[Prefix, Claim] = {}
         self._intents: frozenset[Prefix] = frozenset()
@@ -257,14 +257,14 @@ class FleetLink:
     def _hear(self, heard: Heard) -> None:
         spec, channel = self._specs[heard.prefix.version], _channel(heard.observer, heard.prefix.version)
         before, number = self.seen, int(heard.prefix.network_address) % 256
-        who = (spec.pops.get(number, str(number)), heard.observer)
+        what = (heard.prefix, heard.observer)
+        self.refused.pop(what, None)
         if heard.large_communities is None:
             self.seen = s.lost(before, spec, channel, heard.prefix)
         elif why := refusal(self._config, self._fleet_or_raise(), heard):
-            self.refused[who] = Refusal(who[0], heard.observer, why)
+            self.refused[what] = Refusal(spec.pops.get(number, str(number)), heard.observer, why)
             self.seen = s.unreadable(before, spec, channel, heard.prefix, BeaconError(why))
         else:
-            self.refused.pop(who, None)
             try:
                 part = read(spec, heard.prefix, heard.large_communities)
             except BeaconError as error:
@@ -289,6 +289,8 @@ class FleetLink:
         return now is not None and (was is None or (was.boot, was.epoch) != (now.boot, now.epoch))
 
     def _close(self, channel: str) -> None:
+        observer = observer_of(channel)
+        self.refused = {what: one for what, one in self.refused.items() if what[1] != observer}
         if channel in self.seen.channels:
             self.seen, self._view = s.down(self.seen, self.spec, channel, self._clock()), None
             self._stir_waiting()

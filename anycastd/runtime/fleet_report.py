@@ -34,7 +34,7 @@ class Link(Protocol):
     seen: Seen
     own: Own
     hearing: Hearing
-    refused: dict[tuple[str, NeighborName], Refusal]
+    refused: dict[tuple[Prefix, NeighborName], Refusal]
 
     @property
     def is_on(self) -> bool: ...
@@ -122,16 +122,16 @@ def alarms(link: Link) -> Iterator[tuple[Alarm, str, str]]:
     """Yield what an operator must look at: alarm, subject, detail."""
     if not link.is_on:
         return
-    refused = {(one.pop, one.observer): one for one in link.refused.values()}
-    for (pop, observer), one in refused.items():
-        yield Alarm.BEACON_REFUSED, pop, f"by {observer}: {one.detail}; it is not believed, and {pop} not counted by it"
+    refused = {one.pop: one for one in link.refused.values()}
+    for pop, one in refused.items():
+        detail = f"by {one.observer}: {one.detail}; it is not believed, and {pop} not counted by it"
+        yield Alarm.BEACON_REFUSED, pop, detail
     if not link.seen.channels:
         names: list[NeighborName] = list(link.hearing.ears)
         detail = f"no observer is established ({', '.join(names)}): no other POP can be seen, so no prefix leaves"
         yield Alarm.OBSERVERS_BLIND, link.config.pop.name, detail
-    told = {pop for pop, _ in refused}
     for fault in link.view().faults():
-        if fault.kind is not FleetFault.BEACON_UNREADABLE or fault.subject not in told:
+        if fault.kind is not FleetFault.BEACON_UNREADABLE or fault.subject not in refused:
             yield Alarm(fault.kind.value), fault.subject, fault.detail
 
 

@@ -1,6 +1,7 @@
 """A raw BGP listener that stamps every route, withdrawal and End-of-RIB with CLOCK_MONOTONIC; prints JSON lines.
 
-Run as a program: `bgp_sink.py ADDRESS ASN [--hold 9] [--restart 120] [--md5 FILE --from ADDRESS]`.
+Run as a program: `bgp_sink.py ADDRESS ASN [--hold 9] [--restart 120] [--md5 FILE --from ADDRESS]`. With `--flood N` it
+says N routes of its own on each session, as fast as they are taken; with `--garbage` then an UPDATE that is none.
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ TCP_MD5SIG = 14
 def message(kind: int, body: bytes = b"") -> bytes:
     """Return a BGP message (RFC 4271 section 4.1)."""
     return MARKER + struct.pack("!HB", 19 + len(body), kind) + body
+
+
+def foreign(number: int) -> bytes:
+    """Return an UPDATE that announces 100.64.0.0/10's number-th /32, over AS 64666 (RFC 4271 section 4.3)."""
+    path = struct.pack("!BBI", 2, 1, 64666)
+    said = b"".join(
+        struct.pack("!BBB", 0x40, code, len(value)) + value
+        for code, value in ((ORIGIN, b"\0"), (AS_PATH, path), (NEXT_HOP, bytes((10, 9, 0, 9))))
+    )
+    return (
+        struct.pack("!HH", 0, len(said)) + said + bytes((32, 100, 64 + (number >> 16), number >> 8 & 255, number & 255))
+    )
 
 
 def prefixes(data: bytes, version: int) -> list[str]:
@@ -131,10 +144,21 @@ class Session:
         elif kind == KEEPALIVE and not self.is_up:
             self.is_up = True
             self.say("up")
+            self.flood()
         elif kind == NOTIFICATION:
             self.say("notification", code=body[0], subcode=body[1])
         elif kind == UPDATE:
             self.update(body)
+
+    def flood(self) -> None:
+        """Say as many routes as asked, then garbage if asked."""
+        sock = self.sock
+        sock.setblocking(True)
+        for first in range(0, self.options.flood, 500):
+            sock.sendall(b"".join(message(UPDATE, foreign(number)) for number in range(first, first + 500)))
+        if self.options.garbage:
+            sock.sendall(message(UPDATE, struct.pack("!HH", 0, 4) + bytes((0x40, ORIGIN, 200, 9))))
+        self.say("flooded")
 
     def open(self) -> bytes:
         """Return our OPEN: IPv4 and IPv6 unicast, 4-byte AS, graceful restart."""
@@ -231,6 +255,8 @@ def main() -> None:
     parser.add_argument("--md5")
     parser.add_argument("--from", dest="source")
     parser.add_argument("--ttl-security", action="store_true")
+    parser.add_argument("--flood", type=int, default=0)
+    parser.add_argument("--garbage", action="store_true")
     serve(parser.parse_args())
 
 

@@ -115,6 +115,10 @@ class SeenLab:
         device, address = OBSERVERS[reflector]
         return self.hurt(partial(self.lab.cut, pop, device, address), partial(self.lab.heal, pop, device))
 
+    def alarms(self, pop: str) -> set[tuple[str, str]]:
+        """Return the alarms of a POP and their subjects."""
+        return {(one["alarm"], one["subject"]) for one in self.status(pop).get("alarms", [])}
+
     def has_decided(self) -> bool:
         """Return whether every POP is down, and stays for want of others or has left."""
         for pop in SITES:

@@ -105,6 +105,68 @@ def test_all_tunnels_of_all_pops_cut_fifty_times(seen: SeenLab) -> None:
     rounds(seen, 50, Random(os.environ.get("ANYCASTD_SEED", "50")))
 
 
+BEACON_OF_SIN, BEACON_OF_IAD = "10.255.255.2/32", "10.255.255.3/32"
+FORGE = (
+    "conf t",
+    "route-map FOREIGN permit 10",
+    "set as-path prepend 64666",
+    "router bgp 64500",
+    "address-family ipv4 unicast",
+    f"network {BEACON_OF_SIN}",
+    f"network {BEACON_OF_IAD} route-map FOREIGN",
+)
+TRUE_AGAIN = (*FORGE[:1], *FORGE[3:5], f"no network {BEACON_OF_SIN}", f"no network {BEACON_OF_IAD}")
+STRIP = (
+    "conf t",
+    "route-map STRIP permit 10",
+    "set large-community none",
+    "router bgp 64500",
+    "address-family ipv4 unicast",
+    "neighbor POP route-map STRIP in",
+    "address-family ipv6 unicast",
+    "neighbor POP route-map STRIP in",
+)
+WHOLE_AGAIN = tuple("no " + line if line.startswith("neighbor") else line for line in (*STRIP[:1], *STRIP[3:]))
+
+
+def has_alarms(seen: SeenLab, *wanted: tuple[str, str]) -> bool:
+    """Return whether fra shows these alarms."""
+    found = seen.alarms("fra")
+    assert set(wanted) <= found, found
+    return True
+
+
+def test_forged_and_foreign_beacons_are_refused_and_change_nothing(seen: SeenLab) -> None:
+    at_s = seen.hurt(partial(seen.vtysh, *FORGE), partial(seen.vtysh, *TRUE_AGAIN))
+    refused = (("beacon_refused", "sin"), ("beacon_refused", "iad"))
+    wait_until("fra refuses both", 20, partial(has_alarms, seen, *refused))
+    for pop in SITES:
+        for prefix in BOTH:
+            assert seen.told(SITES[pop], prefix, at_s) == [], "no router heard of anything"
+    heard = seen.status("fra")["fleet"]["pops"]
+    assert all(one["heard"] for one in heard), "their true beacons come by the other reflector and family"
+
+
+def test_nobody_leaves_by_beacons_that_were_stripped(seen: SeenLab) -> None:
+    seen.shut("rr-bird")
+    seen.wait_seen(frozenset({"rr-frr"}))
+    seen.hurt(partial(seen.vtysh, *STRIP), partial(seen.vtysh, *WHOLE_AGAIN))
+    unreadable = (("beacon_unreadable", "sin"), ("beacon_unreadable", "iad"))
+    wait_until("fra cannot read them", 20, partial(has_alarms, seen, *unreadable))
+    at_s = seen.cut_tunnels("fra")
+    wait_until("fra has decided", 20, partial(has_hold, seen, "fra", "not_enough_announcers"))
+    for prefix in BOTH:
+        assert [gone for _, gone in seen.told(SITES["fra"], prefix, at_s)] == [False], "depreferenced, and it stays"
+
+
+def has_hold(seen: SeenLab, pop: str, hold: str) -> bool:
+    """Return whether all prefixes of a POP stay for this reason."""
+    holds = [one["hold"] for one in seen.status(pop).get("prefixes", [])]
+    assert holds
+    assert set(holds) == {hold}, holds
+    return True
+
+
 def leave(seen: SeenLab, *pops: str) -> float:
     """Tell daemons to leave (SIGTERM), not to be started again before the test is over."""
     for pop in pops:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,10 +28,12 @@ from anycastd.actuators.exabgp.events import (
     Repaired,
     Wedged,
 )
+from anycastd.actuators.exabgp.hearing import Hearing
 from anycastd.actuators.exabgp.process import program, start_of
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Family, NeighborName
-from anycastd.model.bgp import DeadManStage, EndOfRib, Priority, SpeakerState
+from anycastd.model.bgp import DeadManStage, EndOfRib, Heard, Priority, SpeakerState
+from anycastd.model.topology import Role
 from tests.lab.bgp_stage import Daemon, Sink, Stage, announce, children, eventually, kill, neighbor, stage, withdraw
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(90)]
@@ -44,6 +47,9 @@ async def ex() -> AsyncIterator[Stage]:
             yield made
         finally:
             await made.close()
+
+
+FLOOD = 6000
 
 
 def end_of_rib(number: int, family: Family = Family.IPV4_UNICAST) -> EndOfRib:
@@ -532,3 +538,30 @@ async def test_an_adopted_exabgp_gets_the_configuration_of_today(ex: Stage) -> N
     assert two.pid == pid
     assert len(first.rows()) == seen
     await two.speaker.stop(withdraw=True)
+
+
+async def test_a_flood_and_garbage_of_an_observer_hold_up_no_command(ex: Stage) -> None:
+    sink, _ = ex.sink(2), ex.sink(3, 64666, "--flood", str(FLOOD), "--garbage")
+    rr = neighbor(3, 64666, role=Role.OBSERVER, graceful_restart_s=0)
+    one = ex.driven(neighbor(2), rr)
+    hearing = Hearing({rr.address: rr.name}, [ip_network("10.255.255.0/24")])
+    heard: list[Heard] = []
+    one.speaker.on_update = lambda line: heard.extend(hearing.take(line, time.monotonic()))
+    await one.start()
+    await one.up("n2")
+    took_s = []
+    for number in range(40):
+        asked_s = time.monotonic()
+        one.speaker.apply([announce(2, f"198.51.100.{number}/32", Priority.FAILOVER)])
+        await eventually("it is acknowledged", 10, lambda: not one.speaker.observed.in_flight)
+        took_s.append(time.monotonic() - asked_s)
+    ear = hearing.ears[rr.name]
+    await eventually("the flood is over", 60, lambda: ear.foreign + ear.flooded + ear.unreadable >= FLOOD)
+    took_ms = sorted(1000 * seconds for seconds in took_s)
+    print(f"answers beside {FLOOD} UPDATEs: median {took_ms[20]:.0f} ms, longest {took_ms[-1]:.0f} ms")
+    assert heard == []
+    for kind in (Wedged, Refused, Exited):
+        assert one.of(kind) == []
+    assert one.state("n2") == "established"
+    await eventually("the upstream has all", 10, lambda: has(sink, 40))
+    await one.speaker.stop(withdraw=True)
