@@ -291,6 +291,17 @@ class Fleet:
             after = _put(state, me, pop._replace(heard=tuple(heard), knows=tuple(knows)))
             yield f"{me} hears {other}", _wired(after, other, me, queue[1:])
 
+    def canonical(self, state: State) -> State:
+        """Return the state with its POPs in an order that does not depend on their numbers, as far as that is cheap.
+
+        Only drains tell POPs apart by number; where none may happen, fleets that differ by numbers only are one.
+        """
+        if "drain" in self.events:
+            return state
+        keys = [_signature(pop) for pop in state.pops]
+        order = sorted(range(self.pops), key=keys.__getitem__)
+        return state if order == list(range(self.pops)) else _renumbered(state, order)
+
     def is_dark(self, state: State) -> bool:
         """Return whether a POP is alive and none announces. One that says GSHUT is as good as gone."""
         alive = [pop for pop in state.pops if pop.alive]
@@ -316,6 +327,7 @@ class Fleet:
             state = ahead.popleft()
             for label, after in self.steps(state):
                 steps += 1
+                after = self.canonical(after)
                 if after in came:
                     continue
                 came[after] = (state, label)
@@ -331,6 +343,27 @@ _NOTHING = Said(Claim.GONE, False, False, ())
 
 def _put(state: State, me: int, pop: Pop) -> State:
     return state._replace(pops=(*state.pops[:me], pop, *state.pops[me + 1 :]))
+
+
+def _signature(pop: Pop) -> tuple[object, ...]:
+    heard = sorted(0 if one is None else 8 + one.claim * 4 + one.intends * 2 + one.echo for one in pop.heard)
+    return (pop.alive, pop.cause, pop.level, pop.sent, pop.announced, pop.intends, pop.up, pop.mourned, heard,
+            sum(pop.knows), pop.said.claim, sum(pop.said.echoes))  # fmt: skip
+
+
+def _renumbered(state: State, order: list[int]) -> State:
+    def said(one: Said | None) -> Said | None:
+        return one and one._replace(echoes=tuple([one.echoes[of] for of in order]))
+
+    pops = []
+    for number in order:
+        pop = state.pops[number]
+        spoken = said(pop.said)
+        assert spoken is not None
+        heard, knows = tuple([pop.heard[of] for of in order]), tuple([pop.knows[of] for of in order])
+        pops.append(pop._replace(heard=heard, knows=knows, said=spoken))
+    wire = tuple([tuple([tuple([said(one) for one in state.wire[a][b]]) for b in order]) for a in order])
+    return State(tuple(pops), wire, state.left)
 
 
 def _wired(state: State, sender: int, reader: int, queue: tuple[Said | None, ...]) -> State:

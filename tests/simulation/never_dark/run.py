@@ -37,10 +37,12 @@ TIMERS = PrefixTimers(settle_s=0.5, return_after_s=5.0, return_max_s=5.0, half_l
 DARK_S = max(HOLD_S, 9.0) + 2 * HOP_S + LAG_S + ACK_S
 """T_dark: hold time (or three heartbeats), the way, one period of the controller, the way out."""
 BLIND_S = 10.0
+TO, FROM = "to the observer", "from the observer"
 
 KINDS = (
-    "sick", "heal", "all_sick", "drain", "undrain", "cut", "mend", "observer_down", "observer_up", "die",
-    "die_loudly", "revive", "crash", "restart", "uplink_down", "uplink_up", "garble", "replay", "doubt",
+    "sick", "heal", "all_sick", "drain", "undrain", "cut", "cut_to", "cut_from", "mend", "observer_down",
+    "observer_up", "die", "die_loudly", "revive", "crash", "restart", "uplink_down", "uplink_up", "garble", "replay",
+    "doubt",
 )  # fmt: skip
 DEADLY = frozenset({"die", "die_loudly", "uplink_down"})
 
@@ -71,12 +73,12 @@ class Plan:
 
 @dataclass
 class Session:
-    """One BGP session of a POP with an observer; `stalled` holds what was sent since it was cut."""
+    """One BGP session of a POP with an observer; `stalled` holds what was sent since a direction was cut: TO, FROM."""
 
     number: int = 0
     pop_up: bool = False
     observer_up: bool = False
-    stalled: list[Callable[[], None]] | None = None
+    stalled: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
     to_observer_s: float = 0.0
     to_pop_s: float = 0.0
 
@@ -343,8 +345,8 @@ class Run:
     def _send(self, session: Session, arrive: Callable[[], None], *, up: bool, to_pop: bool = False) -> None:
         if not up:
             return
-        if session.stalled is not None:
-            session.stalled.append(arrive)
+        if (waiting := session.stalled.get(FROM if to_pop else TO)) is not None:
+            waiting.append(arrive)
             return
         at_s = self.now_s + self.random.random() * HOP_S
         if to_pop:
@@ -380,7 +382,7 @@ class Run:
             return
         session.number += 1
         session.pop_up = session.observer_up = True
-        session.stalled, session.to_pop_s, session.to_observer_s = None, self.now_s, self.now_s
+        session.stalled, session.to_pop_s, session.to_observer_s = {}, self.now_s, self.now_s
         if node.daemon:
             node.seen = up(node.seen, f"rr{observer}", self.now_s)
             self._soon(number)
@@ -428,25 +430,33 @@ class Run:
         if not session.pop_up and not session.observer_up:
             self._at(self.now_s + 1.0 + 4.0 * self.random.random(), lambda: self._connect(number, observer))
 
-    def _cut(self, number: int, observer: int, *, mend: bool = False) -> None:
-        """Cut a session; each end knows when its hold time is over, which began with what it heard last."""
+    def _cut(self, number: int, observer: int, *, mend: bool = False, ways: tuple[str, ...] = (TO, FROM)) -> None:
+        """Cut a session, or one way of it; who hears nothing knows when its hold time is over, and hangs up."""
         session = self.sessions[number, observer]
         connection = session.number
-        if session.stalled is None:
-            session.stalled = []
-        for end in (self._pop_down, self._observer_down):
+        for way in ways:
+            session.stalled.setdefault(way, [])
             at_s = self.now_s + HOLD_S * (1.0 - self.random.random() / 3.0)
-            self._at(at_s, lambda end=end: session.stalled is not None and end(number, observer, connection))  # type: ignore[misc]
+            self._at(at_s, lambda way=way: self._expired(number, observer, connection, way))  # type: ignore[misc]
         if mend:
             self._at(self.now_s + HOLD_S * 0.6 * self.random.random(), lambda: self._mend(number, observer, connection))
 
+    def _expired(self, number: int, observer: int, connection: int, way: str) -> None:
+        session = self.sessions[number, observer]
+        if session.number != connection or way not in session.stalled:
+            return
+        first, other = (self._observer_down, self._pop_down) if way == TO else (self._pop_down, self._observer_down)
+        first(number, observer, connection)
+        if len(session.stalled) == 1:  # the other end is told
+            self._at(self.now_s + self.random.random() * HOP_S, lambda: other(number, observer, connection))
+
     def _mend(self, number: int, observer: int, connection: int) -> None:
         session = self.sessions[number, observer]
-        if session.number != connection or session.stalled is None:
+        if session.number != connection or not session.stalled:
             return
-        stalled, session.stalled = session.stalled, None
-        for arrive in stalled:  # TCP sends again what was lost, in order
-            self._at(self.now_s + HOP_S, arrive)
+        stalled, session.stalled = session.stalled, {}
+        for arrive in [one for waiting in stalled.values() for one in waiting]:
+            self._at(self.now_s + HOP_S, arrive)  # TCP sends again what was lost, in order
         session.to_pop_s = session.to_observer_s = self.now_s + HOP_S
 
     # what happens from outside
@@ -456,7 +466,7 @@ class Run:
         self._tell(f"== {event.kind} pop-{number} rr{observer}")
         if event.kind in DEADLY:
             self._excuse(DARK_S + self._faulty_s())
-        if event.kind in ("cut", "mend", "observer_down", "crash", "restart", "garble"):
+        if event.kind in ("cut", "cut_to", "cut_from", "mend", "observer_down", "crash", "restart", "garble"):
             self._last_fault_s = self.now_s
             if self.allowed_s > self.now_s:
                 self._excuse(HOLD_S + BLIND_S + DARK_S)
@@ -484,6 +494,12 @@ class Run:
 
     def _do_cut(self, node: Node, number: int, observer: int, kind: str) -> None:
         self._cut(number, observer)
+
+    def _do_cut_to(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self._cut(number, observer, ways=(TO,))
+
+    def _do_cut_from(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self._cut(number, observer, ways=(FROM,))
 
     def _do_mend(self, node: Node, number: int, observer: int, kind: str) -> None:
         self._cut(number, observer, mend=True)
