@@ -67,6 +67,8 @@ class Plan:
     gshut_wait_s: float
     events: tuple[Event, ...]
     end_s: float
+    excused: bool = True
+    """Whether a prefix may be dark for a while when a POP died."""
     keeps_s: float = 0.0
     """How long an observer keeps the beacons of a POP whose session it lost (graceful restart, badly chosen)."""
 
@@ -213,7 +215,8 @@ class Run:
                 self.dark_since.pop(prefix, None)
 
     def _excuse(self, for_s: float) -> None:
-        self.allowed_s = max(self.allowed_s, self.now_s + for_s)
+        if self.plan.excused:
+            self.allowed_s = max(self.allowed_s, self.now_s + for_s)
 
     # a POP
 

@@ -30,7 +30,7 @@ def test_two_pops_any_delay() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fleet", [
     pytest.param(Fleet(events=SICKNESS, on_the_way=2), id="two beacons on the way"),
     pytest.param(Fleet(events={**SICKNESS, **CUTS}, on_the_way=1), id="C2 sessions cut, silently for any time"),
@@ -46,7 +46,7 @@ def test_two_pops(fleet: Fleet) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_three_pops() -> None:
     """C1: three of them turn sick."""
     shown(Fleet(pops=3, events={"sick": 3}, on_the_way=1, speaks_apart=False))
@@ -67,7 +67,7 @@ def test_larger_fleets(fleet: Fleet) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("line", "fleet"), [
     (lines.echo_ignored, TWO), (lines.depref_counts, TWO), (lines.no_new_epochs, TWO), (lines.overstated, TWO),
     (lines.any_entry, TWO), (lines.unguarded, TWO),
@@ -86,14 +86,14 @@ def fresh(fleet: Fleet) -> Fleet:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_one_other_is_too_few_where_it_may_die() -> None:
     """A5: with one wanted, the POP whose word was taken dies, and its word was the last."""
     dark(Fleet(pops=3, wanted=1, events={"sick": 2, "die": 1}, on_the_way=1, speaks_apart=False))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_coming_back_for_normal_ones_only_is_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """A7: no dark state stays."""
     lines.back_for_normal_only(monkeypatch)
