@@ -59,6 +59,8 @@ def return_steps(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     prepends, taken = facts.spec.return_prepends, memory.return_step
     if draft.level is not Level.NORMAL or memory.level is not Level.DEPREF or draft.reason is Reason.OVERRIDDEN:
         return draft
+    if (hurry_s := _hurry_s(facts, memory)) is not None and facts.now_s >= hurry_s:
+        return draft  # no other POP is NORMAL
     ready_s = memory.step_since_s + facts.spec.timers.return_step_s
     if taken and facts.now_s < ready_s:
         words = f"step {taken} of {len(prepends)} of the return, {ready_s - facts.now_s:.0f} s more"

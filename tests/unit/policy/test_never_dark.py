@@ -107,6 +107,7 @@ CASES = (
     # up
     Case("slow start while others are NORMAL", MENDING, facts(T, SEEN), D, R.SLOW_START, 245.0),
     Case("no slow start when nobody is", MENDING, facts(T, BOTH_SICK), N),
+    Case("nor steps", MENDING, facts(T, BOTH_SICK, replace(SPEC, return_prepends=(2, 1))), N),
     Case("blind: slow start", MENDING, facts(T, BLIND), D, R.SLOW_START, 245.0),
     Case("nobody heard yet: slow start", MENDING, facts(T, replace(ALONE, sure_from_s=NOW_S + 2.0)), D, R.SLOW_START,
          2.0),
