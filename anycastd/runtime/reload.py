@@ -15,10 +15,11 @@ from anycastd.model.topology import Config
 async def reload_config(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
     """Return the configuration to apply and what it changes, or None and the problems that refuse it."""
     # comparing 10,000 EIPs alone takes 75 ms (measured)
-    return await asyncio.to_thread(_judged, path, old, expected_removals)
+    return await asyncio.to_thread(judged, path, old, expected_removals)
 
 
-def _judged(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
+def judged(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
+    """Return what `reload_config` does, without a thread of its own: read, compared and judged whole."""
     try:
         new = load(path)
         # a dry run too must say that a secret cannot be used
