@@ -20,9 +20,11 @@ import yaml
 from anycastd.config.eip_values import read_rate
 from anycastd.config.fields import read_duration
 from anycastd.model.address import Prefix
-from tests.simulation.site import Site
+from anycastd.model.bgp import Route
+from tests.simulation.site import OBSERVERS, Site
 
 POPS = ("fra", "ams", "lon")
+REFLECTED_S = 0.02
 FOREVER_S = 40 * 3600.0
 
 
@@ -47,7 +49,7 @@ class Incident:
         """Play every step; whatever does not hold is an AssertionError that names it."""
         loop, rng = asyncio.get_running_loop(), Random(1)
         for number, name in enumerate(POPS, start=1):
-            site = Site(name, number, self.directory, loop, rng, self._look)
+            site = Site(name, number, self.directory, loop, rng, self._look, self._reflect)
             site.write(self.told["prefixes"], self.told)
             self.sites[name] = site
         for site in self.sites.values():
@@ -67,6 +69,13 @@ class Incident:
         now_s = asyncio.get_running_loop().time()
         self.dark += [f"{p} is dark at {now_s:.3f}" for p in self.never_dark if p in self.was_announced - seen]
 
+    def _reflect(self, sender: Site, observer: str, prefix: Prefix, route: Route | None) -> None:
+        """Pass on to the others what a POP told an observer."""
+        loop, originator = asyncio.get_running_loop(), f"10.0.0.{1 + list(self.sites).index(sender.name)}"
+        for site in self.sites.values():
+            if site is not sender:
+                loop.call_later(REFLECTED_S, site.hear, observer, prefix, route, originator)
+
     def _at(self, names: str) -> list[Site]:
         return [self.sites[name.strip()] for name in names.split(",")]
 
@@ -77,7 +86,17 @@ class Incident:
         rng, within_s = Random(2), read_duration(more.get("within", 0))
         for site in self._at(more["at"]):
             await asyncio.sleep(rng.uniform(0.0, within_s / len(POPS)))
-            site.cut(what)
+            if what in OBSERVERS:
+                self._lose_observer(site, what)
+            else:
+                site.cut(what)
+
+    def _lose_observer(self, site: Site, observer: str) -> None:
+        """Cut a POP off an observer, which then takes its beacon back from the others."""
+        gone = site.beacons(observer)
+        site.cut_observer(observer)
+        for prefix in gone:
+            self._reflect(site, observer, prefix, None)
 
     async def _mend(self, what: str, more: dict[str, Any], where: str) -> None:
         for site in self._at(more["at"]):

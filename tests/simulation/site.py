@@ -6,12 +6,14 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from anycastd.config.load import load
 from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import Route, SessionState
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Binding, Eip, EipId, Target
 from anycastd.model.operator import DrainScope
@@ -22,6 +24,7 @@ from anycastd.resources.orders import DrainCommand, Lasting, PlannedOrder, plan_
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.drain_progress import no_room
+from anycastd.runtime.fleet_link import FleetLink
 from anycastd.runtime.follow import Followed
 from anycastd.runtime.memory_file import Clocks, decode, encode
 from anycastd.runtime.reload import judged
@@ -30,11 +33,13 @@ from anycastd.runtime.state import Circumstances, build
 from anycastd.runtime.touched import Touched
 from tests.simulation.equipment import Probes, SimulatedKernel, Speaker
 from tests.simulation.router import Router
+from tests.unit.runtime.fleet_world import line
 from tests.unit.runtime.world import Nft, Notes, eip_of
 
 TICK_S = 10.0
 LATENCY_S = 0.01
 REGIONS = ("eu", "us")
+OBSERVERS = {"rr-1": "192.0.2.250", "rr-2": "192.0.2.251"}
 
 
 def file_of(name: str, number: int, prefixes: Any, more: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +51,7 @@ def file_of(name: str, number: int, prefixes: Any, more: dict[str, Any]) -> dict
             "transit-a": {"address": "192.0.2.1", "asn": 64496, **local},
             "transit-b": {"address": "192.0.2.5", "asn": 64497, **local},
             **more.get("neighbors", {}),
+            **(_observers() if more.get("fleet") else {}),
         },
         "checks": {
             "path": {"icmp": {"interval": "10s", "timeout": "300ms", "fast_interval": "500ms"}},
@@ -67,8 +73,24 @@ def file_of(name: str, number: int, prefixes: Any, more: dict[str, Any]) -> dict
             for place, region in enumerate(REGIONS, start=1)
         },
         "prefixes": prefixes,
+        **_fleet_of(name, number, more.get("fleet")),
         "safety": _safety_of(name, more.get("safety", {})),
     }
+
+
+def _observers() -> dict[str, Any]:
+    """Return the two reflectors that carry beacons between the POPs."""
+    about = {"asn": 64500, "local_address": "192.0.2.2", "role": "observer", "graceful_restart": 0}
+    return {name: {"address": address, **about} for name, address in OBSERVERS.items()}
+
+
+def _fleet_of(name: str, number: int, pops: list[str] | None) -> dict[str, Any]:
+    """Return the section that names the fleet, if there is one."""
+    if not pops:
+        return {}
+    assert pops[number - 1] == name
+    members = {one: {"number": place, "router_id": f"10.0.0.{place}"} for place, one in enumerate(pops, start=1)}
+    return {"fleet": {"pops": members, "beacon_network4": "10.255.255.0/24"}}
 
 
 def _safety_of(name: str, safety: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +110,9 @@ class Site:
         loop: asyncio.AbstractEventLoop,
         rng: Random,
         looked: Callable[[], None],
+        reflect: Callable[[Site, str, Prefix, Route | None], None],
     ) -> None:
+        self._reflect = reflect
         self.name, self._number, self._loop, self._rng, self._looked = name, number, loop, rng, looked
         self.path = directory / f"{name}.yaml"
         self.errors: list[str] = []
@@ -99,7 +123,13 @@ class Site:
         self._ticking: asyncio.Task[None] | None = None
         self._soon, self._wake = Soon(loop, self._follow), Wake(loop, self._fell_due)
         names = (NeighborName("transit-a"), NeighborName("transit-b"))
-        self.speaker = Speaker(loop, rng, {one: Told(looked) for one in names})
+        routers: dict[NeighborName, Router] = {one: Told(looked) for one in names}
+        for observer in OBSERVERS:
+            routers[NeighborName(observer)] = Observer(partial(self._to_observer, observer))
+        self.link: FleetLink | None = None
+        self.hears = set(OBSERVERS)
+        self._boot = 0
+        self.speaker = Speaker(loop, rng, routers)
         self.speaker.changed, self.speaker.refused = self._changed, self._refused
         self.refused: tuple[str, ...] = ()
 
@@ -148,8 +178,47 @@ class Site:
         )
         for eip in config.eips.values():
             self.control.forwarder.steering.put(eip, now_s)
+        self._begin_link(config)
         self.control.step(now_s)
         self._ticking = self._loop.create_task(self._tick())
+
+    def _begin_link(self, config: Config) -> None:
+        """Take part in the fleet, if there is one."""
+        assert self.control is not None
+        self._boot += 1
+        if config.fleet is None:
+            return
+        link = FleetLink(
+            config,
+            self._boot,
+            clock=self._loop.time,
+            stir=lambda: self._changed(frozenset()),
+            wake=lambda at_s: wake.at(at_s),
+        )
+        wake = Wake(self._loop, lambda: link.act() if self.link is link else None)
+        self.link = link
+        link.begin(self.control)
+        for observer in sorted(self.hears):
+            link.session(NeighborName(observer), SessionState.ESTABLISHED)
+
+    def _to_observer(self, observer: str, prefix: Prefix, route: Route | None) -> None:
+        if observer in self.hears:
+            self._reflect(self, observer, prefix, route)
+
+    def beacons(self, observer: str) -> dict[Prefix, Route]:
+        """Return what an observer has from here."""
+        return self.speaker.routers[NeighborName(observer)].has()
+
+    def hear(self, observer: str, prefix: Prefix, route: Route | None, originator: str) -> None:
+        """Hear from an observer what another POP told it."""
+        if self.link is not None and observer in self.hears:
+            self.link.hear(line(prefix, route, peer=OBSERVERS[observer], **{"originator-id": originator}))
+
+    def cut_observer(self, observer: str) -> None:
+        """Lose the session with an observer; both sides know it."""
+        self.hears.discard(observer)
+        if self.link is not None:
+            self.link.session(NeighborName(observer), SessionState.DOWN)
 
     def kill(self) -> None:
         """Kill the daemon; ExaBGP and the kernel go on."""
@@ -159,7 +228,7 @@ class Site:
         self._saved = encode(self.control.memories, Clocks("boot", now_s, now_s))
         self._ticking.cancel()
         self.probes.close()
-        self.control = None
+        self.control = self.link = None
 
     def kill_exabgp(self) -> None:
         """Kill ExaBGP, which is back after some seconds."""
@@ -228,7 +297,8 @@ class Site:
 
     def announced(self) -> set[Prefix]:
         """Return the prefixes that at least one upstream has from here."""
-        return {prefix for router in self.speaker.routers.values() for prefix in router.has()}
+        upstreams = (router for name, router in self.speaker.routers.items() if name not in OBSERVERS)
+        return {prefix for router in upstreams for prefix in router.has()}
 
     def level(self, prefix: Prefix) -> str:
         """Return at what level it is."""
@@ -274,6 +344,22 @@ class Site:
             hold = "" if decision.hold is None else f" held by {decision.hold.value}"
             lines.append(f"  {prefix} {decision.level.name} {decision.reason.value}{hold}")
         return lines
+
+
+class Observer(Router):
+    """A reflector as this POP sees it: it passes on what it is told, and damps nothing."""
+
+    def __init__(self, told: Callable[[Prefix, Route | None], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def update(self, now_s: float, prefix: Prefix, route: Route | None) -> None:
+        """Pass on what is new."""
+        before = self.has().get(prefix)
+        self.exempt.add(prefix)
+        super().update(now_s, prefix, route)
+        if route != before:
+            self._told(prefix, route)
 
 
 class Told(Router):
