@@ -235,7 +235,7 @@ def _only(found: Sequence[Pair], kind: Kind) -> Pair:
 
 
 def _unique(pairs: Collection[Pair], key: Callable[[Pair], int], value: Callable[[Pair], T], what: str) -> dict[int, T]:
-    found = {key(pair): value(pair) for pair in pairs}
+    found = {key(pair): value(pair) for pair in sorted(pairs)}
     if len(found) != len(pairs):
         message = f"it says two things of one {what}"
         raise BeaconError(message)

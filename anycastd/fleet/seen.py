@@ -20,7 +20,9 @@ from anycastd.fleet.codec import BeaconError, said_by
 from anycastd.model.address import Prefix
 from anycastd.model.fleet import Epoch, FleetSpec, Part
 
+K = TypeVar("K")
 T = TypeVar("T")
+_NO_PARTS: Mapping[int, Part] = {}
 MAX_ECHOES = 16
 """Steps that are kept of how far a POP has echoed us; without the older ones it is only counted a little later."""
 TURNS = 3
@@ -39,10 +41,10 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way by which beacons come: since when it is there, its parts, and what of it cannot be read."""
+    """One way by which beacons come: since when it is there, parts by POP and number, and what of it cannot be read."""
 
     since_s: float
-    parts: Mapping[Place, Part] = field(default_factory=dict)
+    parts: Mapping[int, Mapping[int, Part]] = field(default_factory=dict)
     unreadable: Mapping[Place, str] = field(default_factory=dict)
 
 
@@ -97,8 +99,8 @@ class Seen:
         """Return the newest parts of a boot of a POP, over all channels, by number."""
         found: dict[int, Part] = {}
         for channel in self.channels.values():
-            for (of, number), part in channel.parts.items():
-                if of == pop and part.boot == boot and (number not in found or found[number].seq < part.seq):
+            for number, part in channel.parts.get(pop, _NO_PARTS).items():
+                if part.boot == boot and (number not in found or found[number].seq < part.seq):
                     found[number] = part
         return found
 
@@ -138,7 +140,11 @@ def lost(seen: Seen, spec: FleetSpec, name: str, prefix: Prefix) -> Seen:
     return _with(
         seen,
         name,
-        replace(channel, parts=_without(channel.parts, place), unreadable=_without(channel.unreadable, place)),
+        replace(
+            channel,
+            parts={**channel.parts, place[0]: _without(channel.parts.get(place[0], _NO_PARTS), place[1])},
+            unreadable=_without(channel.unreadable, place),
+        ),
     )
 
 
@@ -168,7 +174,11 @@ def hear(seen: Seen, ears: Ears, name: str, part: Part, now_s: float) -> Seen:
     seen = _with(
         seen,
         name,
-        replace(channel, parts={**channel.parts, place: part}, unreadable=_without(channel.unreadable, place)),
+        replace(
+            channel,
+            parts={**channel.parts, part.pop: {**channel.parts.get(part.pop, _NO_PARTS), part.number: part}},
+            unreadable=_without(channel.unreadable, place),
+        ),
     )
     track = seen.tracks.get(part.pop)
     if part.number == 0:
@@ -224,7 +234,7 @@ def _rival(track: Track, head: Part, stale_s: float, now_s: float) -> Track:
 
 def _differs(seen: Seen, head: Part) -> bool:
     """Return whether one seq of one boot says two things."""
-    held = (channel.parts.get((head.pop, 0)) for channel in seen.channels.values())
+    held = (channel.parts.get(head.pop, _NO_PARTS).get(0) for channel in seen.channels.values())
     return any(one is not None and (one.boot, one.seq) == (head.boot, head.seq) and one != head for one in held)
 
 
@@ -255,7 +265,7 @@ def _with(seen: Seen, name: str, channel: Channel) -> Seen:
     return replace(seen, channels={**seen.channels, name: channel})
 
 
-def _without(held: Mapping[Place, T], place: Place) -> Mapping[Place, T]:
+def _without(held: Mapping[K, T], place: K) -> Mapping[K, T]:
     return {one: value for one, value in held.items() if one != place} if place in held else held
 
 

@@ -6,6 +6,7 @@ at any level. Whoever is not heard, not understood, silent, or one of two with t
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from anycastd.model.fleet import (
     Uncounted,
 )
 
+FEW_PARTS = 4
 _LEVELS = {
     Claim.GONE: NotCounted.GONE,
     Claim.DEPREF: NotCounted.DEPREF,
@@ -57,6 +59,7 @@ class View:
         self._taken = mine is not None and mine.twice_until_s > now_s
         self._others = [pop for pop in sorted(spec.pops) if pop != spec.number]
         self._heard = {pop: self._listen(pop) for pop in self._others}
+        self._ranges: dict[int, tuple[list[int], list[Part]] | None] = {}
 
     def _listen(self, pop: int) -> NotCounted | dict[int, Part]:
         """Return the parts that a POP is known by, or why it is not."""
@@ -88,7 +91,7 @@ class View:
         if prefix in self._shared:
             return Standing(NotCounted.NAME_SHARED)
         track = self._seen.tracks[pop]
-        said, at_seq, current = _said(parts, name_of(prefix))
+        said, at_seq, current = _said(self._holding(pop, parts, name_of(prefix)), parts[0])
         if said is None:
             return Standing(NotCounted.NOT_CARRIED if track.lacks_since_s is None else NotCounted.INCOMPLETE)
         if not current:
@@ -99,6 +102,18 @@ class View:
         if why is None and not self._echoed(track, prefix, at_seq):
             why = NotCounted.NOT_ECHOED
         return Standing(why, said, said.claim is not Claim.GONE)
+
+    def _holding(self, pop: int, parts: Mapping[int, Part], name: int) -> list[tuple[Part, Said]]:
+        """Return the parts that speak of a name: at once the right one, if each has a range of names of its own."""
+        if len(parts) <= FEW_PARTS:
+            return [(part, part.said[name]) for part in parts.values() if name in part.said]
+        if pop not in self._ranges:
+            self._ranges[pop] = _ranges(parts.values())
+        ranges = self._ranges[pop]
+        if ranges is None:
+            return [(part, part.said[name]) for part in parts.values() if name in part.said]
+        part = ranges[1][max(bisect_right(ranges[0], name) - 1, 0)]
+        return [(part, part.said[name])] if name in part.said else []
 
     def _echoed(self, track: Track, prefix: Prefix, at_seq: int) -> bool:
         """Return whether a claim made at `at_seq` was made after our entry into DEPREF was seen."""
@@ -166,18 +181,27 @@ class View:
         return min((at_s for at_s in times if at_s > self._now_s), default=None)
 
 
-def _said(parts: Mapping[int, Part], name: int) -> tuple[Said | None, int, bool]:
-    """Return what a POP says of a prefix, the seq of the beacon in which it was surely so, and whether it still is.
+def _ranges(parts: Iterable[Part]) -> tuple[list[int], list[Part]] | None:
+    """Return the parts in the order of their names, with the first name of each; None if ranges of names overlap."""
+    ordered = sorted((part for part in parts if part.said), key=lambda part: next(iter(part.said)))
+    firsts = [next(iter(part.said)) for part in ordered]
+    lasts = [next(reversed(list(part.said))) for part in ordered]
+    if not ordered or any(first <= last for first, last in zip(firsts[1:], lasts, strict=False)):
+        return None
+    return firsts, ordered
+
+
+def _said(parts: Iterable[tuple[Part, Said]], head: Part) -> tuple[Said | None, int, bool]:
+    """Return what a POP says of a prefix, of the parts that speak of it; the seq of the beacon in which it was surely
+    so, and whether it still is.
 
     The head tells which seq of each part it goes with: a part that is the one it names was so when the head was made,
     and one that is newer when itself was made. One that is older was replaced, by what did not arrive yet.
     """
-    head = parts[0]
     best: tuple[Said | None, int, bool] = (None, -1, False)
-    for number, part in parts.items():
-        said = part.said.get(name)
-        version = part.seq if number == 0 else head.versions.get(number)
-        if said is None or version is None:
+    for part, said in parts:
+        version = part.seq if part.number == 0 else head.versions.get(part.number)
+        if version is None:
             continue
         at_seq = head.seq if part.seq == version else part.seq
         found = (said, at_seq, part.seq >= version)

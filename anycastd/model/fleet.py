@@ -64,7 +64,8 @@ class Said:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What one beacon route carries. Part 0 is the head: `epoch`, `upstreams`, `echoes`, and in `versions` the seq of
-    each other part as it was when the head was made. `said` is by the prefix's name (`fleet/codec.py`)."""
+    each other part as it was when the head was made. `said` is by the prefix's name (`fleet/codec.py`), in its order.
+    """
 
     pop: int
     boot: int

@@ -85,7 +85,7 @@ def report(link: Link) -> FleetView:
             continue
         track = seen.tracks.get(number)
         head = None if track is None else seen.parts(number, track.boot).get(0)
-        by = {observer_of(channel) for channel, one in seen.channels.items() if (number, 0) in one.parts}
+        by = {observer_of(channel) for channel, one in seen.channels.items() if 0 in one.parts.get(number, {})}
         pops.append(
             PopSeen(
                 name=name,

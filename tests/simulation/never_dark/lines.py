@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -106,8 +106,8 @@ def parts_mixed(patch: Patch) -> None:
     """Take every part as said together with the newest head."""
     in_parts(patch)
 
-    def said(parts: Mapping[int, Part], name: int) -> tuple[Said | None, int, bool]:
-        return next((part.said[name] for part in parts.values() if name in part.said), None), parts[0].seq, True
+    def said(parts: Iterable[tuple[Part, Said]], head: Part) -> tuple[Said | None, int, bool]:
+        return next((one for _, one in parts), None), head.seq, True
 
     patch.setattr(standing, "_said", said)
 

@@ -306,6 +306,26 @@ def test_a_part_that_is_missing_makes_its_prefixes_uncounted(fra: Fra) -> None:
     assert found == {None, NotCounted.INCOMPLETE}
 
 
+@pytest.mark.parametrize("shifted", [False, True], ids=["each part with names of its own", "a part from before"])
+def test_among_many_parts_the_right_one_is_found(fra: Fra, shifted: bool) -> None:
+    every: tuple[Prefix, ...] = tuple(ip_network((0x0A000000 + (n << 8), 24)) for n in range(1000))
+    fra.own = replace(fra.own, entered={prefix: Entered(1, 7) for prefix in every})
+    told = {prefix: Claim.NORMAL if n % 3 else Claim.DEPREF for n, prefix in enumerate(every)}
+    parts = fra.hear(echoing(replace(AMS, claims=told), 7))
+    assert len(parts) == 7
+    if shifted:
+        # names move from part to part, and one of the new parts is not there yet
+        told = {prefix: claim for prefix, claim in told.items() if prefix not in every[:300]}
+        after = parts_of(echoing(replace(AMS, seq=2, claims=told), 7), parts)
+        for part in (after[0], *after[2:]):
+            fra.hear(part)
+    found = {prefix: fra.why(prefix=prefix) for prefix in told}
+    right = {prefix: None if claim is Claim.NORMAL else NotCounted.DEPREF for prefix, claim in told.items()}
+    wrong = {prefix for prefix in told if found[prefix] is not right[prefix]}
+    assert {found[prefix] for prefix in wrong} == ({NotCounted.INCOMPLETE} if shifted else set())
+    assert len(wrong) < len(told) / 2
+
+
 def test_the_better_rank_goes_first_and_only_if_it_counts(fra: Fra) -> None:
     first = {prefix: rank(prefix, 2) < rank(prefix, 1) for prefix in MANY}
     assert 100 < sum(first.values()) < 200
