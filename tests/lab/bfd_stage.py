@@ -169,6 +169,18 @@ class BfdStage:
                         check=False)  # fmt: skip
         return {one["peer"]: one for one in json.loads(text)} if text.startswith("[") else {}
 
+    def frr_counters(self) -> list[dict[str, Any]]:
+        """Return what FRR counted of each session."""
+        sockets = str(self.directory / "frr")
+        said = self.say(self.frr, "vtysh", "--vty_socket", sockets, "-c", "show bfd peers counters json")
+        found: list[dict[str, Any]] = json.loads(said)
+        return found
+
+    def configure_frr(self, *lines: str) -> None:
+        """Enter lines of configuration at FRR."""
+        words = [word for line in ("configure terminal", *lines) for word in ("-c", line)]
+        self.say(self.frr, "vtysh", "--vty_socket", str(self.directory / "frr"), *words)
+
     def bird_peers(self) -> dict[str, str]:
         """Return the states of BIRD's sessions by our address."""
         said = self.say(self.bird, "birdc", "-s", str(self.directory / "bird.ctl"), "show", "bfd", "sessions")

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anycastd.model.probe import Why
+from tests.lab.bfd_engine import PEERS, asking, spec
 from tests.lab.bfd_stage import PYTHON, BfdStage, bfd_stage
 from tests.wait import wait_until
 
+HOLD = """
+import socket, time
+held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+held.bind(("0.0.0.0", 3784))
+print("held", flush=True)
+time.sleep(600)
+"""
+TUNNEL = ("10.255.1.1", "fd00:1::1")
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 CONFIG = """
 pop: {{name: fra, asn: 64500, router_id: 192.0.2.1}}
 neighbors: {{transit: {{address: 192.0.2.2, asn: 64496, local_address: 192.0.2.1}}}}
-checks: {{alive: {{bfd: {{interval: 300ms}}}}, ping: {{icmp: {{interval: 1s}}}}}}
+checks: {{alive: {{bfd: {timers}}}, ping: {{icmp: {{interval: 1s}}}}}}
 regions:
   eu:
     tunnels:
@@ -28,7 +42,7 @@ regions:
 prefixes: {{203.0.113.0/24: {{}}}}
 api: {{port: 8179, socket: {at}/api.sock, group: root}}
 bgp: {{user: nobody, socket: {at}/exabgp.sock, directory: {at}/bgp}}
-bfd: {{socket: {at}/bfd.sock, replace_after: 2s}}
+bfd: {{socket: {at}/bfd.sock, replace_after: 4s}}
 state_dir: {at}/state
 """
 
@@ -37,20 +51,24 @@ state_dir: {at}/state
 def stage() -> Iterator[BfdStage]:
     """The tunnels, with both routers at their far ends."""
     with bfd_stage() as made:
-        made.start_frr()
-        made.start_bird()
+        made.start_frr(50)
+        made.start_bird(50)
         yield made
+
+
+QUICK, PATIENT = "{interval: 300ms}", "{interval: 500ms, multiplier: 20}"
+"""The second is for what another process must be started for in time: on a busy machine that takes seconds."""
 
 
 class Daemon:
     """A real daemon in the POP's namespace."""
 
-    def __init__(self, stage: BfdStage) -> None:
+    def __init__(self, stage: BfdStage, timers: str) -> None:
         self.stage, self.at = stage, stage.directory / "daemon"
         for name in ("", "state"):
             (self.at / name).mkdir(exist_ok=True)
         self.config = self.at / "anycastd.yaml"
-        self.config.write_text(CONFIG.format(at=self.at), encoding="utf-8")
+        self.config.write_text(CONFIG.format(at=self.at, timers=timers), encoding="utf-8")
         self.process = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -70,15 +88,32 @@ class Daemon:
         found = {one["id"]: one for one in (self.ask("/v1/checks") or {"checks": []})["checks"]}
         return {("6" if id_.endswith("#6") else "4"): one for id_, one in found.items() if "/alive" in id_}
 
+    def alarms(self) -> dict[str, str]:
+        """Return what each standing alarm says."""
+        return {one["alarm"]: one["detail"] for one in (self.ask("/v1/status") or {"alarms": []})["alarms"]}
+
+    def pid(self) -> int | None:
+        """Return the BFD process; a stopped one is one."""
+        ours = os.fsencode(self.at / "bfd.sock")
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and ours in (entry / "cmdline").read_bytes().split(b"\0"):
+                    return int(entry.name)
+        return None
+
+    def said(self, word: str) -> list[str]:
+        """Return the lines of the daemon's log with a word."""
+        return [line for line in self.stage.log(self.process).splitlines() if word in line]
+
     def health(self) -> set[str]:
         """Return what the BFD checks are."""
         return {one["health"] for one in self.checks().values()}
 
 
 @pytest.fixture
-def daemon(stage: BfdStage) -> Iterator[Daemon]:
+def daemon(stage: BfdStage, request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A daemon whose tunnel is up."""
-    made = Daemon(stage)
+    made = Daemon(stage, getattr(request, "param", QUICK))
     try:
         wait_until("both sessions up", 30, lambda: made.health() == {"HEALTHY"})
         yield made
@@ -91,13 +126,184 @@ def daemon(stage: BfdStage) -> Iterator[Daemon]:
 
 
 def test_a_silently_cut_tunnel_is_unhealthy_by_bfd_alone(stage: BfdStage, daemon: Daemon) -> None:
-    print(daemon.checks())
-    peers = stage.frr_peers()
-    assert {peers[peer]["status"] for peer in ("10.255.1.1", "fd00:1::1")} == {"up"}
     stage.cut()
     wait_until("both down", 10, lambda: daemon.health() == {"UNHEALTHY"})
-    checks = daemon.checks()
-    print(checks)
-    print(daemon.ask("/v1/regions"), daemon.ask("/v1/tunnels"))
+    details = {version: one["last"]["detail"] for version, one in daemon.checks().items()}
+    assert details == {
+        "4": "Down: control detection time expired; nothing is heard of 10.255.1.2",
+        "6": "Down: control detection time expired; nothing is heard of fd00:1::2",
+    }
+    tunnel = daemon.ask("/v1/tunnels")["tunnels"][0]
+    assert (tunnel["health"], tunnel["reason"]) == ("UNHEALTHY", "check_failed")
+    assert tunnel["why"].startswith("alive: bfd down (Down: control detection time expired")
     stage.mend()
     wait_until("both up again", 20, lambda: daemon.health() == {"HEALTHY"})
+
+
+def counted(stage: BfdStage, what: str) -> dict[str, int]:
+    """Return what FRR counted of each of the daemon's sessions: `session-down`, `control-packet-input`."""
+    return {one["peer"]: one[what] for one in stage.frr_counters() if one["peer"] in TUNNEL}
+
+
+def downs(stage: BfdStage) -> dict[str, int]:
+    """Return how often FRR saw each of the daemon's sessions go down."""
+    return counted(stage, "session-down")
+
+
+@pytest.mark.parametrize("daemon", [PATIENT], indirect=True)
+def test_a_killed_bfd_process_is_replaced_and_nobody_sees_it(stage: BfdStage, daemon: Daemon) -> None:
+    before, pid, since = downs(stage), daemon.pid(), {one["since"] for one in daemon.checks().values()}
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until("another one", 10, lambda: daemon.pid() not in (None, pid))
+    wait_until("an alarm", 10, lambda: "bfd_process" in daemon.alarms())
+    assert "the BFD process has ended" in daemon.alarms()["bfd_process"]
+    heard = counted(stage, "control-packet-input")
+    wait_until("it goes on with both", 20, lambda: all(
+        count > heard[peer] + 2 for peer, count in counted(stage, "control-packet-input").items()
+    ))  # fmt: skip
+    assert daemon.health() == {"HEALTHY"}, daemon.checks()
+    assert {one["since"] for one in daemon.checks().values()} == since, "no verdict changed"
+    assert downs(stage) == before, "the peer has seen nothing"
+
+
+def test_a_bfd_process_that_stands_still_is_unknown_never_down_and_replaced(stage: BfdStage, daemon: Daemon) -> None:
+    pid = daemon.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    wait_until("another one", 30, lambda: daemon.pid() not in (None, pid))
+    wait_until("both sessions up", 30, lambda: daemon.health() == {"HEALTHY"})
+    assert "bfd_process" in daemon.alarms()
+    assert [line for line in daemon.said('"verdict"') if "UNKNOWN" in line and "bfd_unknown" in line]
+    assert daemon.said("UNHEALTHY") == []
+
+
+@pytest.mark.parametrize("daemon", [PATIENT], indirect=True)
+def test_a_blocked_or_killed_daemon_keeps_its_sessions_up(stage: BfdStage, daemon: Daemon) -> None:
+    before, pid = downs(stage), daemon.pid()
+    heard = counted(stage, "control-packet-input")
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    # each packet 0.5 s or so after the last: for longer than a second nothing of the daemon runs
+    wait_until("packets all the same", 20, lambda: all(
+        count > heard[peer] + 4 for peer, count in counted(stage, "control-packet-input").items()
+    ))  # fmt: skip
+    os.kill(daemon.process.pid, signal.SIGCONT)
+    wait_until("it answers", 20, lambda: daemon.health() == {"HEALTHY"})
+    assert daemon.pid() == pid
+    daemon.process.kill()
+    daemon.process.wait()
+    daemon.start()
+    wait_until("both sessions up", 30, lambda: daemon.health() == {"HEALTHY"})
+    assert daemon.pid() == pid, "the next daemon found the process"
+    daemon.process.send_signal(signal.SIGUSR2)
+    assert daemon.process.wait(30) == 0
+    daemon.start()
+    wait_until("both sessions up", 30, lambda: daemon.health() == {"HEALTHY"})
+    assert daemon.pid() == pid
+    assert downs(stage) == before
+    # to leave is another thing: the peer is told
+    daemon.process.terminate()
+    assert daemon.process.wait(30) == 0
+    wait_until("taken down at the peer", 10, lambda: {stage.frr_peers()[one]["status"] for one in TUNNEL} == {"down"})
+    assert {stage.frr_peers()[one]["remote-diagnostic"] for one in TUNNEL} == {"administratively down"}
+
+
+EVERY = tuple(PEERS)
+
+
+async def test_every_kind_of_session_comes_up_with_frr_and_bird_and_is_down_after_a_cut(stage: BfdStage) -> None:
+    async with asking(stage, *(spec(stage, name) for name in EVERY)) as asked:
+        await asked.until("all up", lambda: asked.all_are(Why.ANSWERED, *EVERY))
+        negotiated = "Up, sent each 300 ms, down after 900 ms of silence"
+        await asked.until("all at their pace", lambda: {asked.detail(name) for name in EVERY} == {negotiated})
+        assert {peer["status"] for peer in stage.frr_peers().values()} == {"up"}
+        assert set(stage.bird_peers().values()) == {"Up"}
+        stage.cut()
+        await asked.until("all down", lambda: asked.all_are(Why.BFD_DOWN, *EVERY))
+        assert {asked.detail(name).split(";")[0] for name in EVERY} == {"Down: control detection time expired"}
+        stage.mend()
+        await asked.until("all up again", lambda: asked.all_are(Why.ANSWERED, *EVERY))
+        assert asked.whys(*EVERY) == {Why.ANSWERED, Why.BFD_DOWN}
+        view = asked.engine.bfd
+        assert view is not None
+        assert (view.downs, view.sessions) == (len(EVERY), {"Up": len(EVERY)})
+
+
+async def test_a_peer_that_leaves_on_purpose_says_nothing_of_the_path(stage: BfdStage) -> None:
+    async with asking(stage, spec(stage, "frr4")) as asked:
+        await asked.until("up", lambda: asked.all_are(Why.ANSWERED, "frr4"))
+        peer = "peer 10.255.1.1 local-address 10.255.1.2 interface tun0"
+        stage.configure_frr("bfd", peer, "shutdown")
+        try:
+            await asked.until("left", lambda: asked.all_are(Why.BFD_UNKNOWN, "frr4"))
+            assert asked.detail("frr4") == "10.255.1.2 has taken the session down on purpose (AdminDown)"
+        finally:
+            stage.configure_frr("bfd", peer, "no shutdown")
+        await asked.until("up again", lambda: asked.all_are(Why.ANSWERED, "frr4"))
+        assert asked.whys("frr4") == {Why.ANSWERED, Why.BFD_UNKNOWN}
+
+
+async def test_new_timers_are_agreed_on_without_a_flap_and_a_wrong_key_is_not_up(stage: BfdStage) -> None:
+    async with asking(stage, spec(stage, "frr4"), spec(stage, "bird4")) as asked:
+        await asked.until("up", lambda: asked.all_are(Why.ANSWERED, "frr4", "bird4"))
+        asked.engine.set_probes([spec(stage, "frr4", 0.5, 4)])
+        await asked.until("slower", lambda: "each 500 ms" in asked.detail("frr4"))
+        assert asked.whys("frr4") == {Why.ANSWERED}
+        (stage.directory / "key").write_text("another", encoding="ascii")
+        asked.engine.set_probes([spec(stage, "frr4", 0.5, 4), spec(stage, "bird4")])
+        await asked.until("never up", lambda: asked.all_are(Why.BFD_DOWN, "bird4"))
+        assert asked.whys("frr4") == {Why.ANSWERED}
+        view = asked.engine.bfd
+        assert view is not None
+        assert view.discarded["auth_digest"] > 0
+
+
+async def test_a_port_that_another_program_holds_is_named(stage: BfdStage) -> None:
+    holder = stage.run(stage.pop, str(PYTHON), "-c", HOLD)
+    wait_until("the port is held", 10, lambda: "held" in stage.log(holder))
+    try:
+        async with asking(stage, spec(stage, "frr4")) as asked:
+            await asked.until("unknown", lambda: asked.all_are(Why.BFD_UNKNOWN, "frr4"))
+            assert asked.detail("frr4") == "UDP port 3784 (IPv4): Address already in use"
+            holder.kill()
+            holder.wait()
+            await asked.until("up", lambda: asked.all_are(Why.ANSWERED, "frr4"))
+            assert asked.whys("frr4") == {Why.BFD_UNKNOWN, Why.ANSWERED}
+    finally:
+        holder.kill()
+
+
+def busy(stage: BfdStage, seconds: int) -> None:
+    """Keep both cores busy with two loops each, for so long."""
+    for _ in range(2 * (os.cpu_count() or 2)):
+        stage.run(stage.pop, "timeout", str(seconds), str(PYTHON), "-c", "while True: pass")
+
+
+async def load(stage: BfdStage, seconds: int, interval_s: float) -> tuple[int, int, float]:
+    """Return the downs of ours and of FRR's, and our worst lateness in seconds, under load."""
+    async with asking(stage, *(spec(stage, name, interval_s) for name in EVERY)) as asked:
+        await asked.until("all up", lambda: asked.all_are(Why.ANSWERED, *EVERY))
+        before = sum(one["session-down"] for one in stage.frr_counters())
+        busy(stage, seconds)
+        over_s = asyncio.get_running_loop().time() + seconds
+        await asked.until("the time is over", lambda: asyncio.get_running_loop().time() > over_s, seconds + 60)
+        view = asked.engine.bfd
+        assert view is not None
+        theirs = sum(one["session-down"] for one in stage.frr_counters()) - before
+        what = f"{interval_s * 1000:.0f} ms x 3, {seconds} s, {len(EVERY)} sessions"
+        found = f"downs {view.downs} of ours, {theirs} of FRR's, worst lateness {view.late_worst_s * 1000:.1f} ms"
+        print(f"{what}: {found}, real-time {view.realtime}")
+        assert set(stage.bird_peers().values()) == {"Up"}
+        return view.downs, theirs, view.late_worst_s
+
+
+@pytest.mark.timed
+async def test_with_both_cores_busy_nobody_cries_wolf(stage: BfdStage) -> None:
+    assert (await load(stage, 10, 0.3))[:2] == (0, 0)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("interval_s", [0.3, 0.1])
+async def test_five_minutes_with_both_cores_busy(stage: BfdStage, interval_s: float) -> None:
+    assert (await load(stage, 300, interval_s))[:2] == (0, 0)

@@ -23,7 +23,8 @@ from anycastd.probes.bfd.packet import State
 Key = tuple[str, str, bool]
 READ_BYTES = 65536
 RESUMED_WITHIN_S = 2.0
-"""A session that was Up when its process ended is gone on with by the next one; later its peer has given up."""
+"""A session that was Up when its process was last heard of is gone on with by the next one; later its peer has given
+us up."""
 RETRY_S = 1.0
 WELL_AFTER_S = 10.0
 """How long the alarm stands after a process was replaced: so that who looks each minute, or a scraper, sees it."""
@@ -214,8 +215,8 @@ class BfdLink:
 
     def _order_sessions(self, now_s: float) -> None:
         self._dirty = False
-        lost_s, before = self._before
-        up = before if now_s - lost_s < RESUMED_WITHIN_S else {}
+        heard_s, before = self._before
+        up = before if now_s - heard_s < RESUMED_WITHIN_S else {}
         sessions = []
         for key, user in self._users.items():
             told = up.get(key)
@@ -256,7 +257,7 @@ class BfdLink:
         found.kill()
         found.close(wait=False)
         if self._told:
-            self._before = (now_s, dict(self._told))
+            self._before = (self._heard_s, dict(self._told))
         self._told.clear()
         self._why, self._lost_s = why, now_s
         self._restarts += 1

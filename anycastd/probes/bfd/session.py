@@ -94,10 +94,13 @@ class Session:
         return max(self.tx_in_use_us, self.remote.min_rx_us) if self.remote.min_rx_us else 0
 
     def resume(self, remote: Remote, now_s: float) -> None:
-        """Go on Up, as a session that another process had with this peer; the peer has one detection time to show."""
+        """Go on Up, as a session that another process had with this peer; the peer has one detection time to show.
+
+        Until it has, it is not said to have been up: a peer that gave us up meanwhile is our fault, not the path's.
+        """
         self.remote, self.state = remote, State.UP
         self.desired_tx_us = self.tx_in_use_us = self._want_tx_us
-        self.heard_s, self.transmit_s, self.was_up = now_s, now_s, True
+        self.heard_s, self.transmit_s = now_s, now_s
         self._changed_at(now_s)
         self._arm_detection()
 
@@ -134,6 +137,7 @@ class Session:
             self._poll_ended()
         self.heard_s = max(self.heard_s, received_s)
         self._step(packet.state, now_s)
+        self.was_up = self.was_up or self.state is State.UP
         self._arm_detection()
         self._follow(before_us, now_s)
         said = [self._packet(final=True)] if packet.poll else []
@@ -167,7 +171,6 @@ class Session:
         if state is not State.INIT:
             # while it comes up again the peer is still told why it went down
             self.diag = int(diag)
-        self.was_up = self.was_up or state is State.UP
         self._changed_at(now_s)
         self._negotiate()
 

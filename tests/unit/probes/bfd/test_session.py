@@ -223,8 +223,19 @@ def test_a_resumed_session_goes_on_up_and_waits_one_detection_time() -> None:
     packets = made.due(5.0)
     assert [(one.state, one.yours, one.poll) for one in packets] == [(U, 2, False)]
     assert made.detect_s == pytest.approx(5.9)
-    made.due(5.9)
+    assert not made.was_up
+    made.receive(said(U), 5.1, 5.1)
+    assert made.was_up
+    made.due(6.0)
     assert made.state is D
+
+
+def test_a_resumed_session_whose_peer_gave_us_up_was_not_up() -> None:
+    made, remote = session(), Remote()
+    remote.take(said(U))
+    made.resume(remote, 5.0)
+    made.receive(said(D), 5.1, 5.1)
+    assert (made.state, made.was_up) == (D, False)
 
 
 @dataclass
