@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from anycastd.api.schema_bfd import BfdProcess
 from anycastd.api.schema_orders import OrdersShape
 from anycastd.api.schema_seen import OtherShape, SeenShape
 from anycastd.api.shape import LevelName, Shape
@@ -352,6 +353,7 @@ class Overview(Shape):
     fault: Fault
     self_test: SelfTest
     loop: Loop
+    bfd: BfdProcess | None
     alarms: list[RaisedAlarm]
     prefixes: list[Prefix]
     regions: list[Region]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from anycastd.actuators.exabgp.process import program
-from anycastd.doctor import kernel_facts, service_facts, system_facts
+from anycastd.doctor import bfd, kernel_facts, service_facts, system_facts
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Facts
 from anycastd.doctor.service import DAEMON
@@ -26,6 +26,7 @@ def collect(config: Config, root: Path = Path("/")) -> Facts:
         rules=kernel_facts.rules(ask),
         chains=kernel_facts.chains(ask),
         listeners=kernel_facts.listeners(ask, config.bgp.port),
+        bfd_listeners=bfd.listeners(ask, config),
         networkd=system_facts.networkd(ask),
         nftables_flushes=system_facts.nftables_flushes(ask),
         uid=os.geteuid(),

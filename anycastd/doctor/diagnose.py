@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from anycastd.doctor.bfd import BFD
 from anycastd.doctor.collisions import COLLISIONS
 from anycastd.doctor.facts import Facts
 from anycastd.doctor.finding import Check, Finding, Severity
@@ -11,7 +12,7 @@ from anycastd.doctor.network import NETWORK
 from anycastd.doctor.ourselves import OURSELVES
 from anycastd.doctor.service import SERVICE
 
-CHECKS = (*NETWORK, *COLLISIONS, *SERVICE, *OURSELVES)
+CHECKS = (*NETWORK, *BFD, *COLLISIONS, *SERVICE, *OURSELVES)
 """Every check, in the order of the page."""
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.OK)

@@ -72,7 +72,7 @@ class ForwardChain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Who listens on the BGP port."""
+    """Who has a port of ours."""
 
     address: str
     process: str = ""
@@ -171,6 +171,8 @@ class Facts:
     rules: tuple[RuleSeen, ...] = ()
     chains: tuple[ForwardChain, ...] = ()
     listeners: tuple[Listener, ...] = ()
+    bfd_listeners: tuple[Listener, ...] = ()
+    """Who has a port of BFD."""
     networkd: Networkd = field(default_factory=Networkd)
     nftables_flushes: bool = False
     """nftables.service is enabled and its file begins with `flush ruleset`."""

@@ -33,6 +33,9 @@ OF_DEVICE = (
     "net/ipv6/conf/{}/accept_ra",
 )
 LISTEN = "0A"
+UNCONNECTED = "07"
+"""A datagram socket that is bound (net/tcp_states.h, TCP_CLOSE)."""
+BFD = "anycastd.probes.bfd.process"
 SAYS_NOTHING = frozenset({"counter", "log", "comment"})
 
 
@@ -165,14 +168,15 @@ def legacy_refusal(text: str) -> str:
     return f"a last rule that says {final[1].lower()}" if final is not None else ""
 
 
-def listeners(ask: Asking, port: int) -> tuple[Listener, ...]:
-    """Return who listens on a TCP port in this namespace (the tables of proc(5): address in host byte order)."""
+def listeners(ask: Asking, port: int, protocol: str = "tcp") -> tuple[Listener, ...]:
+    """Return who listens on a port in this namespace (the tables of proc(5): address in host byte order)."""
     found: dict[int, str] = {}
-    for name, version in (("tcp", 4), ("tcp6", 6)):
+    state = LISTEN if protocol == "tcp" else UNCONNECTED
+    for name, version in ((protocol, 4), (f"{protocol}6", 6)):
         for line in (ask.text(f"proc/net/{name}") or "").splitlines()[1:]:
             fields = line.split()
             address, _, number = fields[1].rpartition(":")
-            if fields[3] == LISTEN and int(number, 16) == port:
+            if fields[3] == state and int(number, 16) == port:
                 found[int(fields[9])] = _address(address, version)
     if not found:
         return ()
@@ -188,7 +192,7 @@ def _address(text: str, version: int) -> str:
 def _listener(ask: Asking, address: str, pid: str | None) -> Listener:
     words = (ask.text(f"proc/{pid}/cmdline") or "").split("\0") if pid else []
     process = (ask.text(f"proc/{pid}/comm") or "") if pid else ""
-    ours = any(word.rpartition("/")[2] == "exabgp" for word in words[:3])
+    ours = any(word.rpartition("/")[2] == "exabgp" for word in words[:3]) or any(BFD in word for word in words[:5])
     return Listener(address=address, process=process, ours=ours)
 
 

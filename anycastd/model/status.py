@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anycastd.model.address import CheckId, Prefix, RegionName
+from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Routes
 from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
 from anycastd.model.fleet_view import FleetView
@@ -152,6 +153,8 @@ class Status:
     """What is still carried by what is drained, by the id of the drain."""
     breaker: BreakerView = field(default_factory=BreakerView)
     """The circuit breaker."""
+    bfd: BfdView | None = None
+    """The process that speaks BFD; None without a `bfd` check."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
 

@@ -477,7 +477,7 @@ class App:
         return self._status(None)
 
     def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
-        self.circumstances.carried = self.orders.carried
+        self.circumstances.carried, self.circumstances.bfd = self.orders.carried, self.engine.bfd
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)
         return build(self.control, *parts, now_s, time.time(), prefixes)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
 from anycastd.model.operator import Carried
@@ -27,6 +28,7 @@ class Circumstances:
     config_error: str = ""
     loop: LoopView = field(default_factory=LoopView)
     carried: Mapping[str, Carried] = field(default_factory=dict)
+    bfd: BfdView | None = None
 
 
 def state_of(
@@ -119,6 +121,7 @@ def build(
         stopping=control.stopping,
         orders=control.orders,
         carried=circumstances.carried,
+        bfd=circumstances.bfd,
         breaker=control.breaker.view(config, now_s),
         dials=control.forwarder.steering.dials,
     )

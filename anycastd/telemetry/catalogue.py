@@ -265,6 +265,25 @@ FLEET: tuple[Spec, ...] = (GUARD, PREFIX_ANNOUNCERS, POP_HEARD, BEACON_AGE, OBSE
 JOURNAL: tuple[Spec, ...] = (JOURNAL_ENTRIES, JOURNAL_LOST, JOURNAL_SIZE, JOURNAL_WAITING, EVENT_READERS)
 """Made by `telemetry.journal` when Prometheus asks."""
 
+BFD_SESSIONS = _gauge("bfd_sessions", "BFD sessions by state; `unknown`: the process says nothing of them.", "state",
+                      values="AdminDown, Down, Init, Up, unknown")  # fmt: skip
+BFD_LATE = _gauge(
+    "bfd_transmit_late_seconds",
+    "How late the BFD process sent at worst, since its last report (each 250 ms) and since it started.",
+    "which",
+    values="last, max",
+)
+BFD_REALTIME = _gauge("bfd_realtime", "1 while the BFD process has real-time scheduling.")
+BFD_DOWNS = _counter("bfd_downs", "BFD sessions that went down, as their process counts.")
+BFD_PACKETS = _counter("bfd_packets", "BFD packets.", "what", values="sent, heard, unsent")
+BFD_DISCARDED = _counter("bfd_discarded", "BFD packets that were discarded.", "why", values="docs/bfd.md, discarded")
+BFD_RESTARTS = _counter("bfd_restarts", "BFD processes that ended or were replaced while the daemon ran.")
+
+BFD: tuple[Spec, ...] = (
+    BFD_SESSIONS, BFD_LATE, BFD_REALTIME, BFD_DOWNS, BFD_PACKETS, BFD_DISCARDED, BFD_RESTARTS,
+)  # fmt: skip
+"""Made by `telemetry.bfd` of what the process reports; only where there is one."""
+
 TRAFFIC: tuple[Spec, ...] = (
     EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_SHAPED_DROPPED,
     EIP_STATUS, EIP_PLACEMENT, EIP_CONNECTIONS, PATH_CONNECTIONS,

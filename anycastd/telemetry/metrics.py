@@ -26,6 +26,7 @@ from anycastd.model.status import FailoverTimer, Status
 from anycastd.model.topology import Config
 from anycastd.resources.refusal import Code
 from anycastd.telemetry import catalogue as c
+from anycastd.telemetry.bfd import bfd_families
 from anycastd.telemetry.collector import Condition, gauges
 from anycastd.telemetry.fleet import fleet_families
 from anycastd.telemetry.journal import journal_families
@@ -60,7 +61,7 @@ class Metrics:
         self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET)
+        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET, *c.BFD)
         counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in apart)
         self._tallies = {spec: Tally(spec) for spec in counted}
         self._spreads = {spec: Spread(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM}
@@ -196,6 +197,7 @@ class Metrics:
         for spread in self._spreads.values():
             yield spread.family()
         yield from journal_families(self._journal())
+        yield from bfd_families(status.bfd)
 
     def _learn(self, config: Config) -> None:
         if config is not self._config:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.model.topology import ApiConfig, BgpConfig
+from anycastd.model.topology import ApiConfig, BfdConfig, BgpConfig
 from anycastd.runtime.leaving import WITHIN_S
 from anycastd.runtime.main import EX_CONFIG, EX_NOPERM
 from anycastd.runtime.unit import READY_WITHIN_S
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "etc" / "systemd"
-EXPOSURE = {"anycastd.service": 25, "anycastd-bgp.service": 20}
+EXPOSURE = {"anycastd.service": 25, "anycastd-bgp.service": 20, "anycastd-bfd.service": 20}
 """systemd's own figure times ten, as --threshold wants it; 24 and 17 with systemd 252."""
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is missing (Debian package systemd)"
@@ -89,6 +89,13 @@ def test_the_paths_and_users_of_the_units_are_the_defaults_of_the_configuration(
     assert {line.split()[1] for line in users.splitlines() if line.startswith("u ")} == {bgp.user, daemon["User"][0]}
 
 
+def test_the_unit_of_bfd_is_of_the_daemons_user_and_listens_where_the_daemon_looks() -> None:
+    daemon, spoken = lines("anycastd.service"), lines("anycastd-bfd.service")
+    assert spoken["User"] == daemon["User"]
+    assert spoken["ExecStart"][0].split()[-1] == BfdConfig().socket
+    assert spoken["AmbientCapabilities"] == ["CAP_SYS_NICE CAP_IPC_LOCK"]
+
+
 def test_networkd_is_told_to_leave_ours_alone() -> None:
     parser = RawConfigParser()
     parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -104,11 +111,13 @@ def test_install_puts_every_file_in_its_place(tmp_path: Path) -> None:
     assert placed == {
         "etc/systemd/system/anycastd.service",
         "etc/systemd/system/anycastd-bgp.service",
+        "etc/systemd/system/anycastd-bfd.service",
         "etc/systemd/networkd.conf.d/anycastd.conf",
         "etc/sysusers.d/anycastd.conf",
         "etc/tmpfiles.d/anycastd.conf",
         "etc/sysctl.d/60-anycastd.conf",
         "usr/local/share/doc/anycastd/operations.md",
         "usr/local/share/doc/anycastd/exabgp.md",
+        "usr/local/share/doc/anycastd/bfd.md",
         "usr/local/share/doc/anycastd/anycastd.yaml",
     }

@@ -48,6 +48,27 @@ def _config(status: Status) -> Json:
     }
 
 
+def bfd(status: Status) -> Json | None:
+    """Return the process that speaks BFD, None where there is none."""
+    view = status.bfd
+    if view is None:
+        return None
+    return {
+        "connected": view.connected,
+        "pid": view.pid,
+        "adopted": view.adopted,
+        "realtime": view.realtime,
+        "locked": view.locked,
+        "restarts": view.restarts,
+        "trouble": view.trouble,
+        "sessions": dict(view.sessions),
+        "downs": view.downs,
+        "late_ms": round(view.late_s * 1000, 3),
+        "late_worst_ms": round(view.late_worst_s * 1000, 3),
+        "discarded": dict(view.discarded),
+    }
+
+
 def breaker(status: Status) -> Json:
     """Return the circuit breaker."""
     view = status.breaker
@@ -82,6 +103,7 @@ def overview(status: Status) -> Json:
             "detail": test.detail,
         },
         "loop": {"lag_ms": round(status.loop.lag_ms, 3), "lag_max_ms": round(status.loop.lag_max_ms, 3)},
+        "bfd": bfd(status),
         "alarms": [alarm(status, view) for view in status.alarms],
         "prefixes": [prefix(status, view) for view in status.prefixes.values()],
         "regions": [region(status, view) for view in status.health.regions.values()],

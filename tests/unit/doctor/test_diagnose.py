@@ -26,6 +26,8 @@ from anycastd.doctor.facts import (
 from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
 from anycastd.doctor.service import DAEMON, SPEAKER
+from anycastd.model.address import CheckId
+from anycastd.model.checks import BfdOptions, CheckKind, CheckSpec, ProbeSpec
 from anycastd.model.kernel import SourceRule
 from anycastd.model.topology import Config, Launch
 from anycastd.model.tunnel_device import Vxlan
@@ -66,6 +68,13 @@ def service(units: dict[str, UnitSeen]) -> Facts:
 def created(config: Config) -> Config:
     shape = Vxlan(vni=1, remote=ip_address("192.0.2.77"))
     return replace(config, tunnels={key: replace(one, shape=shape) for key, one in config.tunnels.items()})
+
+
+def spoken(process: str, *, ours: bool = False) -> Facts:
+    check = CheckSpec(name="alive", kind=CheckKind.BFD, options=BfdOptions())
+    probe = ProbeSpec(id=CheckId("tunnel/eu/a/alive"), check=check, target=ip_address("10.255.1.2"))
+    holder = Listener(address="0.0.0.0", process=process, ours=ours)
+    return replace(WELL, config=replace(CONFIG, probes=(probe,)), bfd_listeners=(holder,))
 
 
 def only_ipv4() -> Facts:
@@ -141,6 +150,8 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
      sysctl({"net/ipv4/ping_group_range": "100\t200"})),
     ("bgp-port", WARNING, "bgpd listens on 0.0.0.0 port 179", "systemctl disable --now frr",
      replace(WELL, listeners=(Listener(address="0.0.0.0", process="bgpd"),))),
+    ("bfd-port", ERROR, "bfdd speaks BFD on 0.0.0.0: UDP port 3784 is taken", "bfdd=no", spoken("bfdd")),
+    ("bfd-port", ERROR, "bird speaks BFD", "systemctl disable --now bird", spoken("bird")),
     ("exabgp-version", ERROR, "4.2.25", "exabgp>=5.0.13", replace(WELL, exabgp_version="4.2.25")),
     ("exabgp-version", ERROR, "5.0.12", "", replace(WELL, exabgp_version="5.0.12")),
     ("exabgp-version", ERROR, "6.0.0", "", replace(WELL, exabgp_version="6.0.0")),
@@ -239,6 +250,7 @@ FINE: dict[str, Facts] = {
     "networkd that leaves others alone": replace(
         WELL, networkd=Networkd(running=True, manage_routes=False, manage_rules=False)
     ),
+    "our own BFD process on the port": spoken("python", ours=True),
     "our own ExaBGP on the port": replace(WELL, listeners=(Listener(address="::", process="python3", ours=True),)),
     "a stranger on the port, and we do not listen": replace(
         WELL,

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from anycastd.api.views.readiness import conditions
 from anycastd.model.address import CheckId, Family
+from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import Announce, EndOfRib, Withdraw
 from anycastd.model.health import Health
 from anycastd.model.journal import EntryKind, JournalFacts, LostWhy
@@ -86,7 +87,9 @@ def test_who_counts_and_who_is_heard_of_the_fleet() -> None:
 
 
 def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
-    ordered = replace(with_certificate(), orders=build.ordered().orders, fleet=build.in_a_fleet().fleet)
+    spoken = BfdView(sessions={"Up": 2}, sent=9, heard=8, discarded={"ttl": 1})
+    ordered = replace(with_certificate(), orders=build.ordered().orders, bfd=spoken)
+    ordered = replace(ordered, fleet=build.in_a_fleet().fleet)
     exposed = families(lively(), ordered)
     known = {re.sub("_total$", "", spec.name): spec for spec in CATALOGUE}
     assert set(exposed) == set(known)
@@ -96,6 +99,18 @@ def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
         assert family.documentation == spec.text
         assert all(set(sample.labels) - {"le"} == set(spec.labels) for sample in family.samples), name
         assert family.samples, name
+
+
+def test_bfd_is_told_where_it_is_spoken_by_state_and_by_why_packets_were_discarded() -> None:
+    assert not any(key[0].startswith("anycastd_bfd") for key in samples(Metrics(), build.serving()))
+    view = BfdView(sessions={"Up": 2, "unknown": 1}, late_s=0.002, late_worst_s=0.009, downs=3, discarded={"ttl": 4})
+    found = samples(Metrics(), replace(build.serving(), bfd=view))
+    assert {key[1]: value for key, value in found.items() if key[0] == "anycastd_bfd_sessions"} == {
+        "AdminDown": 0.0, "Down": 0.0, "Init": 0.0, "Up": 2.0, "unknown": 1.0,
+    }  # fmt: skip
+    assert found["anycastd_bfd_transmit_late_seconds", "max"] == 0.009
+    assert found["anycastd_bfd_downs_total",] == 3.0
+    assert found["anycastd_bfd_discarded_total", "ttl"] == 4.0
 
 
 def test_names_have_the_prefix_the_unit_and_a_help_text() -> None:

@@ -223,9 +223,9 @@ def test_a_resumed_session_goes_on_up_and_waits_one_detection_time() -> None:
     packets = made.due(5.0)
     assert [(one.state, one.yours, one.poll) for one in packets] == [(U, 2, False)]
     assert made.detect_s == pytest.approx(5.9)
-    assert not made.was_up
+    known = [made.was_up]
     made.receive(said(U), 5.1, 5.1)
-    assert made.was_up
+    assert [*known, made.was_up] == [False, True]
     made.due(6.0)
     assert made.state is D
 
