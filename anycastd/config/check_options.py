@@ -168,6 +168,7 @@ def _bfd(check: BfdCheck, directory: str) -> BfdOptions:
         multiplier=check.multiplier,
         multihop=check.multihop,
         min_ttl=check.ttl or 1,
+        via=check.via,
         auth=None if check.auth is None else _bfd_auth(check.auth, directory),
     )
 

@@ -8,7 +8,7 @@ from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Facts, Listener
 from anycastd.doctor.finding import Check, Trouble, error
 from anycastd.doctor.kernel_facts import listeners as of_port
-from anycastd.model.checks import BfdOptions
+from anycastd.model.checks import BfdOptions, Via
 from anycastd.model.topology import Config
 
 PORT, MULTIHOP_PORT = 3784, 4784
@@ -18,7 +18,7 @@ UNIT_OF = {"bfdd": "frr", "bird": "bird"}
 def ports(config: Config) -> tuple[int, ...]:
     """Return the UDP ports that the configured sessions need."""
     options = [one.check.options for one in config.probes if isinstance(one.check.options, BfdOptions)]
-    needed = {MULTIHOP_PORT if one.multihop else PORT for one in options}
+    needed = {MULTIHOP_PORT if one.multihop else PORT for one in options if one.via is Via.OWN}
     return tuple(sorted(needed))
 
 

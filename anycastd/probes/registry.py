@@ -31,12 +31,14 @@ from anycastd.model.checks import (
     ProbeSpec,
     TcpOptions,
     TlsOptions,
+    Via,
 )
 from anycastd.model.topology import BfdConfig
 from anycastd.probes.attempt import Plan, Reactor
 from anycastd.probes.bfd.link import BfdLink
 from anycastd.probes.bfd.link import Trouble as BfdTrouble
 from anycastd.probes.bfd.probe import BfdPlan
+from anycastd.probes.bfd.reading import Readings
 from anycastd.probes.dns.probe import DnsPlan
 from anycastd.probes.exec.probe import ExecPlan
 from anycastd.probes.exec.programs import Programs
@@ -67,6 +69,7 @@ class Registry:
         self.at_once, self.bfd = at_once, BfdLink(reactor, bfd, bfd_trouble)
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
         self.programs = Programs(reactor)
+        self.readings = Readings(self.programs)
         self.lookups = Lookups(reactor, system_servers, trouble)
 
     def plan(self, spec: ProbeSpec) -> Plan:
@@ -140,6 +143,8 @@ def _file(_registry: Registry, spec: ProbeSpec) -> Plan:
 def _bfd(registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, BfdOptions):
         raise InvariantError(_mismatch(spec))
+    if spec.check.options.via is not Via.OWN:
+        return registry.readings.plan(spec, spec.check.options.via)
     return BfdPlan(spec, spec.check.options, registry.bfd, registry.at_once)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    bfd,
     binding,
     decide,
     eip_counters,
@@ -57,6 +58,8 @@ namespaces; a figure with a baseline is judged against that baseline in the same
   takes several turns of the loop, so that one turn is held at most so long.
 * **Forwarding** goes through a POP of its own for each way, all in one kernel, by turns; a ratio is the median of the
   rounds' ratios. The sender is the bottleneck: its core carries every packet up to the backend.
+* **BFD**: eight sessions with FRR and BIRD, single hop and multihop, IPv4 and IPv6, over vxlan; the underlay swallows
+  everything from one moment on. A cut is shorter than the detection time by the age of the last packet.
 * **Lost tunnels**: a client of the EIP sends each 10 ms. A TCP sender tries again after 0.2, 0.6 and 1.4 s or so, and
   its gap ends with the next try after the change of tunnel.
 """
@@ -85,6 +88,7 @@ def _probes() -> list[Figure]:
 
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "failover": failover.run,
+    "bfd": bfd.run,
     "mass": mass.run,
     "cold_start": lives.cold_start,
     "probes": _probes,

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from anycastd.model.address import CheckId
-from anycastd.model.checks import BfdAuth, BfdAuthType, BfdOptions, CheckKind, CheckSpec, ProbeSpec, Timing
+from anycastd.model.checks import BfdAuth, BfdAuthType, BfdOptions, CheckKind, CheckSpec, ProbeSpec, Timing, Via
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import BfdConfig, Launch
 from anycastd.probes.bfd.launch import PROGRAM
@@ -46,6 +46,12 @@ def spec(stage: BfdStage, name: str, interval_s: float = 0.3, multiplier: int = 
     options = BfdOptions(interval_s=interval_s, multiplier=multiplier, multihop=multihop, auth=auth)
     check = CheckSpec(name=name, kind=CheckKind.BFD, options=options, timing=TIMING)
     return ProbeSpec(id=CheckId(name), check=check, target=ip_address(peer), source=ip_address(here))
+
+
+def spec_via(via: str, peer: str, name: str = "") -> ProbeSpec:
+    """Return the check of a session that FRR or BIRD speaks."""
+    check = CheckSpec(name=via, kind=CheckKind.BFD, options=BfdOptions(via=Via(via)), timing=TIMING)
+    return ProbeSpec(id=CheckId(name or via), check=check, target=ip_address(peer))
 
 
 @dataclass

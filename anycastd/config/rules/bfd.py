@@ -6,6 +6,7 @@ from anycastd.config.expand import pairs
 from anycastd.config.fields import duration_text
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.findings import Findings
+from anycastd.model.checks import Via
 
 SAFE_INTERVAL_S, SAFE_MULTIPLIER = 0.1, 3
 _NOT_OF_BFD = {
@@ -20,6 +21,9 @@ _NOT_OF_BFD = {
 }
 
 
+_OURS = ("interval", "multiplier", "multihop", "ttl", "auth")
+
+
 def meaningless(found: Findings) -> None:
     """What other checks have and a session has not."""
     for path, section in sections(found):
@@ -29,6 +33,9 @@ def meaningless(found: Findings) -> None:
         for key, why in _NOT_OF_BFD.items():
             if key in check.model_fields_set:
                 found.error((*path, "bfd", key), f"a bfd check has none: {why}")
+        for key in _OURS if check.via is not Via.OWN else ():
+            if key in check.model_fields_set:
+                found.error((*path, "bfd", key), f"is for {check.via.value} to say, which speaks this session")
         if check.ttl is not None and not check.multihop:
             found.error((*path, "bfd", "ttl"), "a single hop always wants 255; ttl is for multihop: true")
 
@@ -42,6 +49,8 @@ def of_tunnels(found: Findings) -> None:
             continue
         if path[2] != "tunnels":
             found.error(path, "a bfd check is of a tunnel: its far end speaks BFD")
+            continue
+        if section.bfd.via is not Via.OWN:
             continue
         tunnel = found.root.regions[str(path[1])].tunnels[str(path[3])]
         for here, peer in pairs(tunnel):

@@ -23,7 +23,7 @@ from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
 from anycastd.config.target_fields import TargetFamily, TargetField
-from anycastd.model.checks import BadWhen, BfdAuthType, Expiring, Limit
+from anycastd.model.checks import BadWhen, BfdAuthType, Expiring, Limit, Via
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.1, 3600.0
@@ -263,6 +263,10 @@ class BfdCheck(TimedCheck):
         description="Least TTL of a multihop packet, 255 less the hops between (default: any). A single hop wants 255.",
     )
     auth: BfdAuthSection | None = Field(default=None, description="Authenticate the session.")
+    via: Annotated[Via, choice(Via)] = Field(
+        default=Via.OWN,
+        description="Who speaks BFD: our `own` process; or `frr`, `bird` on this machine, which are asked each second.",
+    )
 
 
 class CheckSection(Section):

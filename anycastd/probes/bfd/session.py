@@ -137,7 +137,8 @@ class Session:
             self._poll_ended()
         self.heard_s = max(self.heard_s, received_s)
         self._step(packet.state, now_s)
-        self.was_up = self.was_up or self.state is State.UP
+        # one that has left comes back as a new one does, by way of Down
+        self.was_up = self.state is State.UP or (self.was_up and not self.left)
         self._arm_detection()
         self._follow(before_us, now_s)
         said = [self._packet(final=True)] if packet.poll else []

@@ -66,14 +66,19 @@ class Programs:
         """Return the warden's process, if there is one."""
         return None if self._process is None else self._process.pid
 
-    def run(self, listener: Listener, argv: Sequence[str], env: Mapping[str, str]) -> int:
-        """Have a program run; return its number. Raise OSError if the warden cannot be started."""
+    def run(
+        self, listener: Listener, argv: Sequence[str], env: Mapping[str, str], keep_bytes: int = warden.KEPT_BYTES
+    ) -> int:
+        """Have a program run, and so much of its output kept; return its number.
+
+        Raise OSError if the warden cannot be started.
+        """
         if self._channel is None:
             self._start()
         number = next(self._ids)
         self._running[number] = listener
         # some microseconds; the starting itself is done elsewhere
-        self._order({"run": number, "argv": list(argv), "env": dict(env)})
+        self._order({"run": number, "argv": list(argv), "env": dict(env), "keep": keep_bytes})
         return number
 
     def kill(self, number: int) -> None:

@@ -1,7 +1,7 @@
 """The process that runs programs for the daemon; started as a file, with the standard library alone.
 
 Starting a program takes about 1 ms, and as long as the disk pleases: here it holds up nobody but the programs. The
-daemon sends one JSON object per line on a socket, `{"run": ID, "argv": [...], "env": {...}}` or
+daemon sends one JSON object per line on a socket, `{"run": ID, "argv": [...], "env": {...}, "keep": BYTES}` or
 `{"kill": ID}`, and is told `{"id": ID, ...}` with `began`, `said` (first output), `status` and `output`, or `failed`
 (an errno). When the daemon is gone, however it went, the socket ends and everything that runs is killed.
 
@@ -35,8 +35,8 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 class Program:
     """One program that runs; `errors` ends when it was started, and says why where it could not be."""
 
-    def __init__(self, id_: int, pid: int, errors: int, output: int) -> None:
-        self.id, self.pid, self.errors, self.output = id_, pid, errors, output
+    def __init__(self, id_: int, pid: int, errors: int, output: int, keep_bytes: int) -> None:
+        self.id, self.pid, self.errors, self.output, self.keep_bytes = id_, pid, errors, output, keep_bytes
         self.kept, self.cut, self.began, self.failed = bytearray(), False, False, 0
 
     def close(self) -> None:
@@ -114,13 +114,13 @@ class Warden:
     def _obey(self, order: dict[str, Any]) -> None:
         if "run" in order:
             try:
-                self._start(order["run"], order["argv"], order["env"])
+                self._start(order["run"], order["argv"], order["env"], order["keep"])
             except OSError as error:
                 self._tell(id=order["run"], failed=error.errno)
         elif (program := self._by_id.get(order["kill"])) is not None:
             _kill_group(program.pid)
 
-    def _start(self, id_: int, argv: list[str], env: dict[str, str]) -> None:
+    def _start(self, id_: int, argv: list[str], env: dict[str, str], keep_bytes: int) -> None:
         pipes: list[int] = []
         try:
             pipes += os.pipe2(os.O_CLOEXEC)
@@ -138,7 +138,7 @@ class Warden:
             os.setpgid(pid, pid)
         os.close(told)
         os.close(said)
-        program = Program(id_, pid, errors, output)
+        program = Program(id_, pid, errors, output, keep_bytes)
         self._by_pid[pid] = self._by_id[id_] = program
         for descriptor in (errors, output):
             os.set_blocking(descriptor, False)
@@ -170,7 +170,7 @@ class Warden:
             self._tell(id=program.id, began=True)
 
     def _keep(self, program: Program, data: bytes) -> None:
-        first, room = not program.kept, KEPT_BYTES - len(program.kept)
+        first, room = not program.kept, program.keep_bytes - len(program.kept)
         program.kept += data[:room]
         program.cut = program.cut or len(data) > room
         if first:

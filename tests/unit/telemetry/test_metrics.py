@@ -259,7 +259,7 @@ async def test_a_scrape_gives_the_loop_back_between_metrics() -> None:
             await asyncio.sleep(0)
 
     ticking = asyncio.create_task(tick())
-    status = build.serving()
+    status = replace(build.serving(), bfd=BfdView())
     await Metrics().expose(status, conditions(status))
     ticking.cancel()
     assert ticks >= len(CATALOGUE)

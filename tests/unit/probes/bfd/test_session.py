@@ -204,7 +204,7 @@ def test_a_peer_that_left_on_purpose_is_remembered_as_one() -> None:
     made.due(60.0)
     assert made.left
     made.receive(said(D), 61.0, 61.0)
-    assert not made.left
+    assert (made.left, made.was_up) == (False, False)
 
 
 def test_a_session_that_is_taken_down_says_so_and_hears_nothing_more() -> None:
