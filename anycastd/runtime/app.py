@@ -162,6 +162,7 @@ class App:
         self.fleet = fleet_of(self.control, self.eips, *told)
         if self.fleet is not None:
             self.orders.ask_fleet, self.orders.may_leave = self.fleet.ask, self.fleet.may_leave
+            self.orders.loads_bps = self.fleet.loads_bps
         self.orders.begin(self.control, self.eips.carried_by)
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold

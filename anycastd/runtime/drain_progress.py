@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
@@ -102,14 +102,16 @@ def _evidence(decision: Decision) -> str:
     return next((step.evidence for step in reversed(decision.trail) if step.reason is decision.hold), "")
 
 
-def no_room(config: Config, order: Drain | Override, moved_bps: float | None) -> Refused | None:
+def no_room(
+    config: Config, order: Drain | Override, moved_bps: float | None, loads_bps: Mapping[str, float]
+) -> Refused | None:
     """Return why a drain of the POP that is not forced is refused: another POP could not take what moves (S7).
 
-    What other POPs carry now is not known here: their declared usual load counts.
+    `loads_bps` is what other POPs carry now; of whom it is not known the declared usual load counts.
     """
     if not isinstance(order, Drain) or order.scope is not DrainScope.POP or moved_bps is None:
         return None
-    found = overloads(config.safety.capacity, moved_bps, {})
+    found = overloads(config.safety.capacity, moved_bps, loads_bps)
     return Refused(tuple(Refusal(Code.CAPACITY, 409, f"{one}; {_ROOM}") for one in found[:TOLD])) if found else None
 
 

@@ -191,6 +191,12 @@ class FleetDesk:
             return True
         return self._granted == drain.id
 
+    def loads_bps(self) -> Mapping[str, float]:
+        """Return what the other POPs say that they carry, in the busier direction; nothing while the store is away."""
+        if self._trouble:
+            return {}
+        return {pop: max(one.in_bps, one.out_bps) for pop, one in self.seen.present.items() if pop != self.pop}
+
     def _tell_held(self) -> None:
         drain = self._control.orders.pop
         if drain is None or self.may_leave(drain):

@@ -74,6 +74,8 @@ class OrderDesk:
         self.on_refused: Callable[[Code], None] = lambda code: None
         self.ask_fleet: AskFleet = _alone
         """Says whether the fleet's budget refuses a drain, and what else there is to say of it."""
+        self.loads_bps: Callable[[], Mapping[str, float]] = dict
+        """Says what other POPs carry now, as far as it is known."""
         self.may_leave: Callable[[Drain], bool] = lambda drain: True
         self._control: Control
         self._measure: Callable[[Drain, Mapping[str, float]], Carried]
@@ -244,7 +246,7 @@ class OrderDesk:
         if isinstance(planned, Refused) or planned.order is None or planned.order.forced:
             return planned
         no = refusal_of(self._control, planned.after, planned.order, now_s)
-        return no or no_room(self._control.config, planned.order, carried.busier_bps) or planned
+        return no or no_room(self._control.config, planned.order, carried.busier_bps, self.loads_bps()) or planned
 
     async def _done(self, request: OrderRequest, planned: PlannedOrder, id_: str) -> OrderDone | Refused:
         before = self._answers

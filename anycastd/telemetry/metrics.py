@@ -79,7 +79,7 @@ class Metrics:
                 self._tallies[spec].add(value, count=0)
         for reason in PlacementReason:
             self._tallies[c.EIPS_MOVED].add(reason.value, count=0)
-        for code in (Code.ANNOUNCE_WHEN, Code.WITHDRAW_GUARD, Code.FROZEN, Code.CAPACITY):
+        for code in (Code.ANNOUNCE_WHEN, Code.WITHDRAW_GUARD, Code.FROZEN, Code.FLEET_BUDGET, Code.CAPACITY):
             self._tallies[c.ORDERS_REFUSED].add(code.value, count=0)
         for effect in Effect:
             self._tallies[c.EFFECTS].add(effect.value, count=0)

@@ -19,6 +19,11 @@ REFUSED_ORDERS: Mapping[Code, Meaning] = {
         "`--force` with a reason.",
     ),
     Code.FROZEN: Meaning("Orders are frozen too.", "`anycastd status` says who froze and why; `anycastd unfreeze`."),
+    Code.FLEET_BUDGET: Meaning(
+        "Too many POPs of the fleet would be away at once, or another one began to leave a moment ago "
+        "(`store.budget_percent`, `store.single_flight`).",
+        "`anycastd fleet status` shows who is away; wait, or `--force` with a reason.",
+    ),
     Code.CAPACITY: Meaning(
         "Another POP could not take the traffic that a drain of this one moves to it (`safety.capacity`).",
         "Wait for a quiet hour, drain a part (a neighbor), or `--force` with a reason.",

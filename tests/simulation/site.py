@@ -246,7 +246,7 @@ class Site:
         planned = plan_order(command, control.orders, control.config, now_s, "drain-1", float(carries_bps))
         assert isinstance(planned, PlannedOrder)
         assert planned.order is not None
-        if (refused := no_room(control.config, planned.order, float(carries_bps))) is not None:
+        if (refused := no_room(control.config, planned.order, float(carries_bps), {})) is not None:
             return tuple(one.message for one in refused.refusals)
         control.take(planned.after, now_s)
         control.step(now_s)

@@ -187,6 +187,10 @@ async def test_a_drain_of_the_pop_is_refused_where_another_pop_could_not_take_it
     desk.begin(world.control, lambda drain, devices: Carried(rate_bps=1e9, busier_bps=3.8e9))
     await order(desk, pop())
     await order(desk, Undo(desk.orders.of(DrainScope.POP)[0].id, is_drain=True))
+    # what is known of the others now counts for more than what they usually carry
+    desk.loads_bps = lambda: {"ams": 7e9}
+    assert (await refusal(desk, pop())).first.code is Code.CAPACITY
+    desk.loads_bps = dict
     # what is not measured refuses nothing
     desk.begin(world.control, lambda drain, devices: Carried())
     await order(desk, pop())
