@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from ipaddress import ip_network
 from typing import Any, TypeVar
-
-from anycastd.model.address import Prefix
 
 MEMBERS, PRESENCE, LEDGER = "/members/", "/pops/", "/ledger"
 MAX_NAMED = 500
 """So many withdrawn prefixes are named; with more a POP counts as away for all."""
+MAX_WORD, MAX_NUMBER = 512, 1e15
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A POP of the fleet: what it may announce, as configured."""
+    """A POP of the fleet: what it may announce, as configured; prefixes as text, in their one spelling."""
 
     pop: str
     asn: int
-    prefixes: frozenset[Prefix]
+    prefixes: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class Presence:
     """How many of its regions are in which health."""
     levels: Mapping[str, int] = field(default_factory=dict)
     """How many prefixes are announced at which level."""
-    away: frozenset[Prefix] = frozenset()
+    away: frozenset[str] = frozenset()
     away_all: bool = False
     in_bps: float = 0.0
     out_bps: float = 0.0
@@ -103,13 +101,13 @@ class Ledger:
 
 def encode_member(member: Member) -> str:
     """Return the text of a member's record."""
-    return _text({"pop": member.pop, "asn": member.asn, "prefixes": _named(member.prefixes)})
+    return _text({"pop": member.pop, "asn": member.asn, "prefixes": sorted(member.prefixes)})
 
 
 def decode_member(text: str) -> Member:
     """Return a member's record; ValueError if the text is not what `encode_member` writes."""
     return _decoded(
-        text, lambda body: Member(pop=str(body["pop"]), asn=int(body["asn"]), prefixes=_nets(body["prefixes"]))
+        text, lambda body: Member(pop=_word(body["pop"]), asn=int(body["asn"]), prefixes=_words(body["prefixes"]))
     )
 
 
@@ -117,12 +115,35 @@ def encode_presence(presence: Presence) -> str:
     """Return the text of how a POP is; of many prefixes that are away none are named."""
     body = asdict(presence)
     away_all = presence.away_all or len(presence.away) > MAX_NAMED
-    return _text(body | {"away": [] if away_all else _named(presence.away), "away_all": away_all})
+    return _text(body | {"away": [] if away_all else sorted(presence.away), "away_all": away_all})
 
 
 def decode_presence(text: str) -> Presence:
-    """Return how a POP is; ValueError if the text is not what `encode_presence` writes."""
-    return _decoded(text, lambda body: Presence(**body | {"away": _nets(body["away"])}))
+    """Return how a POP is, as far as this release knows what it says; ValueError if that is not what it should be."""
+    return _decoded(text, _presence_in)
+
+
+def _presence_in(body: Mapping[str, Any]) -> Presence:
+    """Every value is taken for what it must be: somebody else may have written it."""
+    return Presence(
+        pop=_word(body["pop"]),
+        version=_word(body["version"]),
+        config=_word(body["config"]),
+        at_unix_s=_number(body["at_unix_s"]),
+        started_unix_s=_number(body["started_unix_s"]),
+        state=_word(body["state"]),
+        health={_word(name): int(count) for name, count in body["health"].items()},
+        levels={_word(name): int(count) for name, count in body["levels"].items()},
+        away=_words(body["away"]),
+        away_all=bool(body["away_all"]),
+        in_bps=_number(body["in_bps"]),
+        out_bps=_number(body["out_bps"]),
+        eips=int(body["eips"]),
+        bound=int(body["bound"]),
+        revision=int(body["revision"]),
+        drain=_word(body["drain"]),
+        alarms=int(body["alarms"]),
+    )
 
 
 def encode_ledger(ledger: Ledger) -> str:
@@ -136,18 +157,50 @@ def decode_ledger(text: str) -> Ledger:
     return _decoded(
         text,
         lambda body: Ledger(
-            {str(pop): Entry(**entry) for pop, entry in body["entries"].items()},
-            {str(pop): Move(**move) for pop, move in body["moves"].items()},
+            {_word(pop): _entry_in(entry) for pop, entry in body["entries"].items()},
+            {_word(pop): _move_in(move) for pop, move in body["moves"].items()},
         ),
     )
 
 
-def _named(prefixes: Iterable[Prefix]) -> list[str]:
-    return sorted(map(str, prefixes))
+def _entry_in(body: Mapping[str, Any]) -> Entry:
+    return Entry(
+        pop=_word(body["pop"]),
+        drain=_word(body["drain"]),
+        owner=_word(body["owner"]),
+        reason=_word(body["reason"]),
+        forced=bool(body["forced"]),
+        since_unix_s=_number(body["since_unix_s"]),
+    )
 
 
-def _nets(texts: Iterable[str]) -> frozenset[Prefix]:
-    return frozenset(map(ip_network, texts))
+def _move_in(body: Mapping[str, Any]) -> Move:
+    return Move(
+        pop=_word(body["pop"]),
+        what=_word(body["what"]),
+        number=int(body["number"]),
+        unix_s=_number(body["unix_s"]),
+    )
+
+
+def _word(value: object) -> str:
+    """Return one line that can be shown on a terminal."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_WORD:
+        message = f"not a word of ours: {value!r:.80}"
+        raise ValueError(message)
+    return value
+
+
+def _words(values: Iterable[object]) -> frozenset[str]:
+    return frozenset(map(_word, values))
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not 0 <= number < MAX_NUMBER:
+        message = f"not a time or rate: {value!r:.80}"
+        raise ValueError(message)
+    return number
 
 
 def _text(body: Mapping[str, Any]) -> str:
@@ -157,6 +210,6 @@ def _text(body: Mapping[str, Any]) -> str:
 def _decoded(text: str, read: Callable[[dict[str, Any]], T]) -> T:
     try:
         return read(json.loads(text))
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         message = f"not a record of ours: {error!r}"
         raise ValueError(message) from error

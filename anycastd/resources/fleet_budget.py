@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from anycastd.model.address import Prefix
 from anycastd.resources.fleet import Ledger, Member, Presence
 
 NAMED = 5
@@ -22,12 +21,14 @@ class FleetSeen:
     present: Mapping[str, Presence] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     ledger_revision: int = 0
+    unread: str = ""
+    """Which record cannot be read, and why: nobody leaves by order on the strength of half of what is there."""
 
-    def carriers(self, prefix: Prefix) -> frozenset[str]:
+    def carriers(self, prefix: str) -> frozenset[str]:
         """Return the POPs that may announce a prefix."""
         return frozenset(pop for pop, member in self.members.items() if prefix in member.prefixes)
 
-    def why_away(self, pop: str, prefix: Prefix) -> str:
+    def why_away(self, pop: str, prefix: str) -> str:
         """Return why a POP does not count for a prefix, in words; "" = it does."""
         if pop in self.ledger.entries:
             return f"{pop} is drained"
@@ -44,8 +45,10 @@ def most_away(carriers: int, percent: int) -> int:
 
 def budget_refusal(pop: str, seen: FleetSeen, percent: int) -> str:
     """Return why a POP may not leave too; "" = it may."""
+    if seen.unread:
+        return f"what the POPs say cannot be read: {seen.unread}"
     mine = seen.members.get(pop)
-    for prefix in sorted(mine.prefixes if mine else (), key=str):
+    for prefix in sorted(mine.prefixes if mine else ()):
         carriers = seen.carriers(prefix)
         away = [why for other in sorted(carriers - {pop}) if (why := seen.why_away(other, prefix))]
         most = most_away(len(carriers), percent)

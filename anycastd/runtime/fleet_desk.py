@@ -45,6 +45,7 @@ log = logging.getLogger("anycastd")
 TRIES = 5
 """How often a commit of the ledger is tried anew when another POP was first."""
 ASK_WITHIN_S = 2.0
+RECORDS = "fleet records"
 
 
 class FleetDesk:
@@ -62,6 +63,7 @@ class FleetDesk:
         self._presence, self.clocks = presence, clocks
         self._flights = Flights()
         self._entered = self._trouble = self._granted = ""
+        self._entered_of: Config | None = None
         self.seen = FleetSeen()
         """What was read last; for display."""
 
@@ -88,7 +90,7 @@ class FleetDesk:
         try:
             await self.store.beat(encode_presence(self._presence()))
             await self._enter_member()
-            await self._follow(await self.read())
+            await self._follow()
         except (StoreUnavailable, Conflict) as error:
             self._tell(str(error))
         else:
@@ -104,22 +106,46 @@ class FleetDesk:
 
     async def _enter_member(self) -> None:
         """Have our record in the store as the configuration is."""
-        member = Member(pop=self.pop, asn=self.config.pop.asn, prefixes=frozenset(self.config.prefixes))
+        config = self.config
+        if config is self._entered_of:
+            return
+        member = Member(pop=self.pop, asn=config.pop.asn, prefixes=frozenset(map(str, config.prefixes)))
         text = encode_member(member)
         if text != self._entered:
             await self.store.commit_fleet([Write(MEMBERS + self.pop, text)], {})
             self._entered = text
+        self._entered_of = config
 
     async def read(self) -> FleetSeen:
         """Return the fleet as a majority of the store has it; what cannot be read counts as not there."""
-        self.seen = seen = seen_of(await self.store.fleet("/"))
+        return self._noted(seen_of(await self.store.fleet("/")))
+
+    def _noted(self, seen: FleetSeen) -> FleetSeen:
+        self.seen = seen
         clocks = self.clocks()
         self._flights.note(seen.ledger, clocks.now_s, clocks.wall_s)
+        detail = seen.unread or None
+        if detail is None:
+            self._reported.clear(Alarm.STORE_TROUBLE, RECORDS)
+        else:
+            self._reported.raise_(Alarm.STORE_TROUBLE, RECORDS, detail)
         return seen
 
-    async def _follow(self, seen: FleetSeen) -> None:
-        """Have the ledger as our drain is: entered before it leaves, taken back when we announce again."""
-        drain, mine = self._control.orders.pop, seen.ledger.entries.get(self.pop)
+    async def _follow(self) -> None:
+        """Have the ledger as our drain is: entered before it leaves, taken back when we announce again.
+
+        What POPs may announce is read only when it is needed: it may be long.
+        """
+        ledger = seen_of(await self.store.fleet(LEDGER))
+        drain = self._control.orders.pop
+        if drain is not None and self._granted != drain.id:
+            seen = await self.read()
+        else:
+            present = seen_of(await self.store.fleet(PRESENCE))
+            unread = present.unread or ledger.unread
+            seen = FleetSeen(self.seen.members, present.present, ledger.ledger, ledger.ledger_revision, unread)
+            self._noted(seen)
+        mine = seen.ledger.entries.get(self.pop)
         if drain is None:
             self._granted = ""
             if mine is not None and self._announces():
@@ -142,6 +168,9 @@ class FleetDesk:
         )  # fmt: skip
 
     async def _commit(self, seen: FleetSeen, ledger: Ledger) -> None:
+        if seen.unread:
+            # a newer release may have written it: never over what we cannot read
+            raise StoreUnavailable(seen.unread)
         await self.store.commit_fleet([Write(LEDGER, encode_ledger(ledger))], {LEDGER: seen.ledger_revision})
 
     def _refusal(self, seen: FleetSeen) -> str:
@@ -271,7 +300,7 @@ def seen_of(snapshot: Snapshot) -> FleetSeen:
     """Return what the keys say."""
     members: dict[str, Member] = {}
     present: dict[str, Presence] = {}
-    ledger, revision = Ledger(), ABSENT
+    ledger, revision, unread = Ledger(), ABSENT, ""
     for key, item in snapshot.items.items():
         text = item.value or ""
         try:
@@ -283,5 +312,5 @@ def seen_of(snapshot: Snapshot) -> FleetSeen:
                 revision = item.revision
                 ledger = decode_ledger(text)
         except ValueError as error:
-            log_event(log, "fleet_record_unread", level=logging.WARNING, key=key, detail=str(error))
-    return FleetSeen(members, present, ledger, revision)
+            unread = f"{key[:64]}: {error}"
+    return FleetSeen(members, present, ledger, revision, unread)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from anycastd.model.decision import Level
 from anycastd.model.traffic import Rates
-from anycastd.resources.fleet import Presence
+from anycastd.resources.fleet import MAX_NAMED, Presence
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips import Eips
 from anycastd.store.etcd.trust import Known
@@ -17,7 +17,7 @@ def presence_of(
 ) -> Presence:
     """Return it as of now; a prefix that was not decided yet counts as not announced."""
     config, decisions = control.config, control.decisions
-    away = frozenset(p for p in config.prefixes if p not in decisions or decisions[p].level is Level.WITHDRAWN)
+    away = [p for p in config.prefixes if p not in decisions or decisions[p].level is Level.WITHDRAWN]
     sample = eips.meter.sample
     rates = Rates() if sample is None else sample.pop_rates
     drain = control.orders.pop
@@ -30,8 +30,8 @@ def presence_of(
         state=_state(control, len(away)),
         health=dict(Counter(view.health.value for view in control.beliefs.view.regions.values())),
         levels=dict(Counter(decision.level.name for decision in decisions.values())),
-        away=away,
-        away_all=len(away) == len(config.prefixes),
+        away=frozenset() if len(away) > MAX_NAMED else frozenset(map(str, away)),
+        away_all=len(away) == len(config.prefixes) or len(away) > MAX_NAMED,
         in_bps=round(rates.in_bps),
         out_bps=round(rates.out_bps),
         eips=len(eips.desk.records),

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from anycastd.api.ports import Clocks, Request
 from anycastd.model.nft import NftObserved
@@ -56,6 +57,7 @@ class PopStore:
     complaints: dict[str, str] = field(default_factory=dict)
     beats: int = 0
     last_failure: str = ""
+    beating: asyncio.Task[None] = field(init=False)
 
 
 def config_of(*endpoints: str, **more: object) -> StoreConfig:
@@ -64,8 +66,21 @@ def config_of(*endpoints: str, **more: object) -> StoreConfig:
     return StoreConfig(kind=StoreKind.ETCD, endpoints=endpoints, **quick | more)  # type: ignore[arg-type]
 
 
+class VirtualStore(EtcdStore):
+    """The real store on something else than sockets."""
+
+    gateway: Any = None
+
+    async def _gateway(self) -> Any:
+        self._made = self._made or self.gateway
+        self.gateway.cluster = self.gateway.cluster or self.known.cluster
+        return self.gateway
+
+
 @asynccontextmanager
-async def pop_store(config: StoreConfig, pop: str, directory: Path, *, beats: bool = True) -> AsyncIterator[PopStore]:
+async def pop_store(
+    config: StoreConfig, pop: str, directory: Path, *, beats: bool = True, gateway: Any = None
+) -> AsyncIterator[PopStore]:
     """Give a POP's store; its heartbeat goes on beside it."""
     complaints: dict[str, str] = {}
 
@@ -74,7 +89,10 @@ async def pop_store(config: StoreConfig, pop: str, directory: Path, *, beats: bo
         if detail is not None:
             complaints[subject] = detail
 
-    store = EtcdStore(config, pop, directory / f"{pop}.db", carries=codec.carries, complain=complain)
+    made_by = EtcdStore if gateway is None else VirtualStore
+    store = made_by(config, pop, directory / f"{pop}.db", carries=codec.carries, complain=complain)
+    if isinstance(store, VirtualStore):
+        store.gateway = gateway
     made = PopStore(store, complain, complaints)
 
     async def beat() -> None:
@@ -86,14 +104,13 @@ async def pop_store(config: StoreConfig, pop: str, directory: Path, *, beats: bo
                 made.last_failure = str(error)
             await asyncio.sleep(config.heartbeat_s)
 
-    task = asyncio.create_task(beat()) if beats else None
+    made.beating = task = asyncio.create_task(beat() if beats else asyncio.sleep(0))
     try:
         yield made
     finally:
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
         await store.close()
 
 
@@ -130,9 +147,9 @@ class PopDesk:
 
 
 @asynccontextmanager
-async def pop_desk(config: StoreConfig, pop: str, directory: Path) -> AsyncIterator[PopDesk]:
+async def pop_desk(config: StoreConfig, pop: str, directory: Path, *, gateway: Any = None) -> AsyncIterator[PopDesk]:
     """Give a POP's desk; it follows the store, and tidies up, as in a daemon."""
-    async with pop_store(config, pop, directory) as made:
+    async with pop_store(config, pop, directory, gateway=gateway) as made:
         plane = Plane()
         desk = EipDesk(
             made.store,

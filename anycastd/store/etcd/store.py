@@ -334,7 +334,7 @@ class EtcdStore:
         if items:
             self._count(items)
             self._known = replace(self._known, revision=max(self._known.revision, revision))
-            await self._on_disk(lambda: self._file.change(items, {"revision": revision}))
+            await self._on_disk(lambda: self._file.change(items, {"revision": revision, "beat": self._known.beat}))
         return Snapshot(revision, items)
 
     def _count(self, items: Mapping[str, Item]) -> None:

@@ -25,8 +25,11 @@ def encoded(text: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """Return the text of a key or value; ValueError if it is not UTF-8 in base64."""
-    return b64decode(text, validate=True).decode()
+    """Return the text of a key or value; ValueError if it is not base64.
+
+    Bytes that are not UTF-8, which some other program wrote, are shown: one such key must not stop the watch.
+    """
+    return b64decode(text, validate=True).decode("utf-8", "backslashreplace")
 
 
 def end_of(prefix: str) -> str:

@@ -1,0 +1,225 @@
+"""POPs on a shared store through long faults, in virtual time: what was accepted is never lost, nothing is unbound."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from anycastd.store.port import StoreUnavailable
+from tests.etcd.stores import PopDesk, config_of, pop_desk
+from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop
+
+TIMERS = {"heartbeat_s": 3.0, "stale_after_s": 9.0, "presence_s": 10.0, "attempt_s": 1.0, "commit_within_s": 4.0}
+SETTLED_S = 40.0
+"""After a heal: a member rests 5 s, a stream is stale after 9 s, an attempt takes 1 s."""
+
+
+class Fleet:
+    """Two POPs on one cluster, and what was accepted: address -> bound or not."""
+
+    def __init__(self, cluster: Cluster, directory: Path, stack: AsyncExitStack) -> None:
+        self.cluster, self._directory, self._stack = cluster, directory, stack
+        self.pops: dict[str, PopDesk] = {}
+        self.accepted: dict[str, bool] = {}
+        self.unsure: set[str] = set()
+        """Changes that were refused for want of an answer: they may have been made."""
+        self.had: dict[str, set[str]] = {}
+        """What each POP knew to be bound when it was looked at last, but for what was to be changed since."""
+        self.generations: dict[str, int] = {}
+
+    async def join(self, name: str) -> PopDesk:
+        config = config_of(*(f"http://{member}:2379" for member in MEMBERS), **TIMERS)
+        made = pop_desk(config, name, self._directory, gateway=Gateway(self.cluster))
+        self.pops[name] = await self._stack.enter_async_context(made)
+        return self.pops[name]
+
+    async def change(self, name: str, address: str, *, bind: bool) -> str:
+        pop = self.pops[name]
+        for had in self.had.values():
+            had.discard(address)
+        why = await (pop.bind(address) if bind else pop.unbind(address))
+        if not why:
+            self.accepted[address], self.generations[address] = bind, self._generation(pop, address)
+        elif why.startswith("503"):
+            self.unsure.add(address)
+        return why
+
+    def look(self) -> None:
+        """No POP may have lost what it had and nobody touched since."""
+        for name, pop in self.pops.items():
+            lost = self.had.setdefault(name, set()) - pop.bound
+            assert not lost, f"{name} lost {lost}"
+            sure = {address for address, bound in self.accepted.items() if bound} - self.unsure
+            self.had[name] = {a for a in pop.bound & sure if self._generation(pop, a) == self.generations[a]}
+
+    @staticmethod
+    def _generation(pop: PopDesk, address: str) -> int:
+        eip = pop.desk.records.find(address)
+        return eip.generation if eip is not None else 0
+
+    def look_settled(self) -> None:
+        """Both POPs are as the store is, and as was accepted."""
+        first, second = self.pops.values()
+        assert first.bound == second.bound
+        assert {a for a, bound in self.accepted.items() if bound} - self.unsure <= first.bound
+        assert not {a for a, bound in self.accepted.items() if not bound} - self.unsure & first.bound
+        for pop in self.pops.values():
+            assert not pop.store.trouble, pop.store.trouble
+            assert pop.made.complaints == {}
+
+
+def run(main: Callable[[Fleet], Coroutine[Any, Any, None]], directory: Path, seed: int = 1) -> None:
+    async def whole() -> None:
+        async with AsyncExitStack() as stack:
+            fleet = Fleet(Cluster(Random(seed)), directory, stack)
+            for name in ("fra", "sin"):
+                await fleet.join(name)
+            await main(fleet)
+
+    with asyncio.Runner(loop_factory=lambda: InlineLoop(1000.0)) as runner:
+        runner.run(whole())
+
+
+def test_ten_minutes_without_a_majority_change_nothing(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        for number in range(10, 20):
+            assert await fleet.change("fra", f"203.0.113.{number}", bind=True) == ""
+        await asyncio.sleep(1.0)
+        before = fleet.pops["sin"].bound
+        assert len(before) == 10
+        wanted = [dict(pop.plane.wanted) for pop in fleet.pops.values()]
+        asked = fleet.cluster.asked
+        fleet.cluster.cut |= {"m1", "m2"}
+        for minute in range(10):
+            await asyncio.sleep(60.0)
+            why = await fleet.change("fra", f"203.0.113.{50 + minute}", bind=True)
+            assert why.startswith("503") and "nothing was changed" in why
+            assert [dict(pop.plane.wanted) for pop in fleet.pops.values()] == wanted
+            assert all(pop.bound == before for pop in fleet.pops.values())
+        # two POPs, three members: heartbeat, stream and this test's own changes; no storm of tries
+        assert (fleet.cluster.asked - asked) / 600.0 < 5.0
+        fleet.cluster.cut.clear()
+        fleet.unsure.clear()
+        await asyncio.sleep(SETTLED_S)
+        assert await fleet.change("sin", "203.0.113.99", bind=True) == ""
+        await asyncio.sleep(1.0)
+        fleet.look_settled()
+
+    run(main, tmp_path)
+
+
+def test_a_pop_that_starts_without_the_store_serves_what_it_applied(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        for number in range(10, 15):
+            await fleet.change("fra", f"203.0.113.{number}", bind=True)
+        await asyncio.sleep(1.0)
+        fleet.cluster.cut |= {"m1", "m2"}
+        begun_s = asyncio.get_running_loop().time()
+        # another life of the same POP, on the same disk
+        again = await fleet.join("sin")
+        assert asyncio.get_running_loop().time() == begun_s
+        assert again.bound == fleet.pops["fra"].bound and len(again.bound) == 5
+        assert (await fleet.change("sin", "203.0.113.60", bind=True)).startswith("503")
+
+    run(main, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_pop_that_is_not_seen_any_more_is_missed_and_nothing_else(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(5.0)
+        assert set((await fleet.pops["fra"].store.fleet("/pops/")).items) == {"/pops/fra", "/pops/sin"}
+        wanted, acts = dict(fleet.pops["fra"].plane.wanted), fleet.pops["fra"].plane.acts
+        fleet.pops["sin"].made.beating.cancel()
+        await asyncio.sleep(30.0)
+        assert set((await fleet.pops["fra"].store.fleet("/pops/")).items) == {"/pops/fra"}
+        assert (fleet.pops["fra"].plane.wanted, fleet.pops["fra"].plane.acts) == (wanted, acts)
+        assert fleet.pops["fra"].made.complaints == {}
+
+    run(main, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_heartbeat_that_does_not_come_back_moves_the_stream_to_the_next_member(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(5.0)
+        sin = fleet.pops["sin"]
+        assert sin.store.member == "m1"
+        fleet.cluster.cut.add("m1")
+        await fleet.change("fra", "203.0.113.11", bind=True)
+        await asyncio.sleep(TIMERS["stale_after_s"] + 2.0)
+        assert sin.store.member != "m1" and "203.0.113.11" in sin.bound
+        assert sin.made.complaints == {}
+
+    run(main, tmp_path)
+
+
+@pytest.mark.slow
+def test_compacted_history_is_read_anew(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(1.0)
+        gateway = fleet.pops["sin"].store.gateway  # type: ignore[attr-defined]
+        # one POP alone is cut off from every member, while the other goes on
+        gateway.call_at, call_at = _deaf, gateway.call_at
+        for number in range(20, 25):
+            await fleet.change("fra", f"203.0.113.{number}", bind=True)
+        fleet.cluster.compacted = fleet.cluster.revision
+        gateway.call_at = call_at
+        await asyncio.sleep(SETTLED_S)
+        fleet.look_settled()
+
+    run(main, tmp_path)
+
+
+async def _deaf(*_: object) -> None:
+    await asyncio.sleep(1.0)
+    message = "cut off"
+    raise StoreUnavailable(message)
+
+
+def storm(seed: int) -> Callable[[Fleet], Coroutine[Any, Any, None]]:
+    """Return minutes of cuts, lost answers and changes at both POPs, then peace."""
+
+    async def main(fleet: Fleet) -> None:
+        luck, cluster = Random(seed), fleet.cluster
+        for _ in range(120):
+            deed = luck.random()
+            if deed < 0.1:
+                cluster.cut = set(luck.sample(MEMBERS, luck.randint(0, 3)))
+            elif deed < 0.2:
+                cluster.cut = set()
+                cluster.lost_answers = luck.choice((0.0, 0.3, 0.7))
+            else:
+                address = f"203.0.113.{luck.randint(10, 40)}"
+                await fleet.change(luck.choice(("fra", "sin")), address, bind=luck.random() < 0.7)
+            await asyncio.sleep(luck.choice((0.0, 0.1, 2.0)))
+            fleet.look()
+        cluster.cut, cluster.lost_answers = set(), 0.0
+        await asyncio.sleep(SETTLED_S)
+        fleet.look_settled()
+
+    return main
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_through_cuts_and_lost_answers_nothing_that_was_accepted_is_lost(seed: int, tmp_path: Path) -> None:
+    run(storm(seed), tmp_path, seed)
+
+
+@pytest.mark.soak
+def test_through_very_many_of_them(tmp_path: Path) -> None:
+    for seed in range(100, 400):
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        print("seed", seed)
+        run(storm(seed), directory, seed)
