@@ -116,7 +116,12 @@ class Gateway:
         headers = {"Authorization": self._token} if self._token else {}
         timeout = aiohttp.ClientTimeout(total=within_s)
         async with self._session.post(f"{member}/v3{path}", json=body, headers=headers, timeout=timeout) as response:
-            return response.status, json.loads(await response.read())
+            text = await response.read()
+        try:
+            return response.status, json.loads(text)
+        except ValueError:
+            # of a proxy between, or of a gateway that refuses before it looks at the request
+            return response.status, text.decode("utf-8", "replace").strip()
 
     async def _authenticate(self, member: str, within_s: float) -> None:
         """Get a token for our user; those of etcd end after some minutes, or with the member."""

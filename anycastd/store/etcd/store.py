@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -60,6 +61,9 @@ class EtcdStore:
         self._is_read = self._accepted = self._closed = False
         self._making, self._made = asyncio.Lock(), cast(Any, None)
         self._lease, self._beats = "", 0
+        self._unsaved: dict[str, Item] = {}
+        self._facts: dict[str, int] = {}
+        self._saving: asyncio.Task[None] | None = None
         self._seen: deque[tuple[float, int]] = deque()
 
     @property
@@ -112,6 +116,21 @@ class EtcdStore:
         self._complain(KEPT, None)
         return done
 
+    def _keep(self, items: Mapping[str, Item], facts: Mapping[str, int]) -> None:
+        """Have it on disk soon: who binds waits for the kernel, not for this disk; many changes go at once."""
+        for key, item in items.items():
+            if key not in self._unsaved or item.revision >= self._unsaved[key].revision:
+                self._unsaved[key] = item
+        self._facts |= facts
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.get_running_loop().create_task(self._save())
+
+    async def _save(self) -> None:
+        while self._facts:
+            items, facts = self._unsaved, self._facts
+            self._unsaved, self._facts = {}, {}
+            await self._on_disk(partial(self._file.change, items, facts))
+
     async def snapshot(self, prefix: str) -> Snapshot:
         """Return every key that begins with `prefix`: first what is kept of an earlier life, then what is there."""
         if not self._is_read:
@@ -143,6 +162,7 @@ class EtcdStore:
             raise StoreUnavailable(self.held)
         gateway.cluster = header.cluster
         kept = Kept(header.cluster, header.revision, beat, items)
+        self._unsaved, self._facts = {}, {}
         await self._on_disk(lambda: self._file.replace(kept))
         self._adopt(kept)
         self._history_doubt = self._contents_doubt = self._trouble = ""
@@ -222,7 +242,7 @@ class EtcdStore:
         # later writes of a key win, as they do in the file's store
         items = {write.key: Item(write.value, revision) for write in writes}
         self._count(items)
-        await self._on_disk(lambda: self._file.change(items, {"beat": revision}))
+        self._keep(items, {"beat": revision})
         return revision
 
     async def _commit(self, root: str, writes: Sequence[Write], expected: Mapping[str, int]) -> int:
@@ -324,7 +344,7 @@ class EtcdStore:
             raise StoreUnavailable(self.held)
 
     async def _taken(self, told: wire.Told) -> Snapshot:
-        """Return changes to be applied, on disk already; StoreUnavailable if they are not to be."""
+        """Return changes to be applied; StoreUnavailable if they are not to be."""
         items = {key.removeprefix(self._data): item for key, item in told.changes.items()}
         removed = sum(item.value is None and key in self._bound for key, item in items.items())
         self._contents_doubt = trust.removal_doubt(len(self._bound), removed)
@@ -334,7 +354,7 @@ class EtcdStore:
         if items:
             self._count(items)
             self._known = replace(self._known, revision=max(self._known.revision, revision))
-            await self._on_disk(lambda: self._file.change(items, {"revision": revision, "beat": self._known.beat}))
+            self._keep(items, {"revision": revision, "beat": self._known.beat})
         return Snapshot(revision, items)
 
     def _count(self, items: Mapping[str, Item]) -> None:
@@ -364,7 +384,7 @@ class EtcdStore:
         self._beats += 1
         self._seen.append((self._now_s(), revision))
         if self._beats % BEAT_KEPT_EACH == 1 and self._known.cluster:
-            await self._on_disk(lambda: self._file.change({}, {"beat": revision}))
+            self._keep({}, {"beat": revision})
 
     async def fleet(self, prefix: str) -> Snapshot:
         """Return what the fleet's POPs tell each other: keys below `prefix`, as a majority has them now."""
@@ -404,6 +424,8 @@ class EtcdStore:
         self._closed = True
         if self._made is not None:
             await self._made.close()
+        if self._saving is not None:
+            await self._saving
         await asyncio.get_running_loop().run_in_executor(self._disk, self._file.close)
         self._disk.shutdown(wait=False)
 

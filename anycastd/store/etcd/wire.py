@@ -176,7 +176,7 @@ def fault_of(status: int, body: object) -> tuple[Fault, str] | None:
     if status == 200 and isinstance(body, dict) and "code" not in body and "error" not in body:
         return None
     if not isinstance(body, dict):
-        return Fault.NEXT, f"status {status} and no JSON"
+        return Fault.NEXT, f"status {status}: {str(body)[:200] or 'no JSON'}"
     inner = body.get("error")
     detail: Json = inner if isinstance(inner, dict) else body
     message = str(detail.get("message") or detail.get("error") or body)[:200]

@@ -30,12 +30,12 @@ def authority(directory: Path, name: str = "ca") -> Pair:
     return pair
 
 
-def certificate(directory: Path, ca: Pair, name: str, alternative: str) -> Pair:
+def certificate(directory: Path, ca: Pair, name: str, alternative: str, subject: str = "CN") -> Pair:
     """Return a certificate of an authority for a subject alternative name such as IP:127.0.0.1."""
     pair, request = Pair(directory / f"{name}.pem", directory / f"{name}.key"), directory / f"{name}.csr"
     extensions = directory / f"{name}.ext"
     extensions.write_text(f"subjectAltName={alternative}\nauthorityKeyIdentifier=keyid\n", encoding="ascii")
-    _openssl("req", "-new", *CURVE, "-keyout", str(pair.key), "-out", str(request), "-subj", f"/CN={name}")
+    _openssl("req", "-new", *CURVE, "-keyout", str(pair.key), "-out", str(request), "-subj", f"/{subject}={name}")
     _openssl("x509", "-req", "-in", str(request), "-CA", str(ca.cert), "-CAkey", str(ca.key), "-CAcreateserial",
              "-days", "2", "-extfile", str(extensions), "-out", str(pair.cert))  # fmt: skip
     return pair
