@@ -16,6 +16,7 @@ from anycastd.model.decision import Level
 from anycastd.model.operator import Drain, DrainPhase, DrainScope
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
+from anycastd.policy.guard import wanted
 from anycastd.resources import codec
 from anycastd.resources.fleet import (
     LEDGER,
@@ -124,11 +125,7 @@ class FleetDesk:
         self.seen = seen
         clocks = self.clocks()
         self._flights.note(seen.ledger, clocks.now_s, clocks.wall_s)
-        detail = seen.unread or None
-        if detail is None:
-            self._reported.clear(Alarm.STORE_TROUBLE, RECORDS)
-        else:
-            self._reported.raise_(Alarm.STORE_TROUBLE, RECORDS, detail)
+        self._reported.tell(Alarm.STORE_TROUBLE, RECORDS, seen.unread or None)
         return seen
 
     async def _follow(self) -> None:
@@ -193,7 +190,9 @@ class FleetDesk:
             why = str(error) or "no answer in time"
         if drain.forced:
             return (f"the fleet is not told yet: {why}",)
-        return (f"the fleet's budget cannot be asked, so it stays at DEPREF until it can: {why}",)
+        return (
+            f"the fleet's budget cannot be asked, so it stays at DEPREF until it can, or beacons confirm others: {why}",
+        )
 
     async def _asked(self, drain: Drain, dry_run: bool) -> Refused | tuple[str, ...]:
         for _ in range(TRIES):
@@ -218,7 +217,16 @@ class FleetDesk:
         """Return whether a drain of the POP may go beyond DEPREF as far as the fleet's budget is concerned."""
         if drain.scope is not DrainScope.POP or drain.forced or drain.phase is not DrainPhase.DEPREF:
             return True
-        return self._granted == drain.id
+        return self._granted == drain.id or (bool(self._trouble) and self._is_confirmed())
+
+    def _is_confirmed(self) -> bool:
+        """Return whether other POPs confirm every prefix by their beacons: then the store need not answer."""
+        fleet = self._control.announcer.fleet
+        for prefix, spec in self.config.prefixes.items():
+            others = fleet.others(prefix)
+            if others is None or len(others.counted) < wanted(spec, others.pops):
+                return False
+        return bool(self.config.prefixes)
 
     def loads_bps(self) -> Mapping[str, float]:
         """Return what the other POPs say that they carry, in the busier direction; nothing while the store is away."""

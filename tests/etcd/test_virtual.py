@@ -180,6 +180,40 @@ def test_compacted_history_is_read_anew(tmp_path: Path) -> None:
     run(main, tmp_path)
 
 
+@pytest.mark.slow
+def test_a_store_that_is_found_empty_takes_nothing_away(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        for number in range(10, 14):
+            await fleet.change("fra", f"203.0.113.{number}", bind=True)
+        await asyncio.sleep(5.0)
+        before = fleet.pops["sin"].bound
+        # while nobody looks: emptied, and the history of that forgotten, so that everything must be read anew
+        fleet.cluster.cut |= {"m1", "m2", "m3"}
+        await asyncio.sleep(20.0)
+        fleet.cluster.items = {key: item for key, item in fleet.cluster.items.items() if "/data/" not in key}
+        fleet.cluster.revision += 1
+        fleet.cluster.compacted = fleet.cluster.revision
+        fleet.cluster.cut.clear()
+        await asyncio.sleep(SETTLED_S)
+        for pop in fleet.pops.values():
+            assert pop.bound == before and "no EIP is bound in the store" in pop.store.held
+        assert "fleet accept" in await fleet.change("fra", "203.0.113.10", bind=False)
+        missing, _ = await fleet.pops["fra"].store.overwrite(
+            {key: item.value or "" for key, item in (await fleet.pops["fra"].store.dump(here=True)).items.items()},
+            last=True,
+            dry_run=False,
+        )
+        assert missing >= 4
+        await asyncio.sleep(SETTLED_S)
+        assert fleet.pops["sin"].store.accept()
+        await asyncio.sleep(5.0)
+        fleet.unsure.clear()
+        fleet.look_settled()
+        assert fleet.pops["sin"].bound == before
+
+    run(main, tmp_path)
+
+
 async def _deaf(*_: object) -> None:
     await asyncio.sleep(1.0)
     message = "cut off"
@@ -217,6 +251,7 @@ def test_through_cuts_and_lost_answers_nothing_that_was_accepted_is_lost(seed: i
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_through_very_many_of_them(tmp_path: Path) -> None:
     for seed in range(100, 400):
         directory = tmp_path / str(seed)
