@@ -81,10 +81,18 @@ class Pop:
 
     def start(self) -> None:
         """Start the daemon, and wait until it answers."""
+        self.begin()
+        self.wait()
+
+    def begin(self) -> None:
+        """Start the daemon."""
         argv = ["ip", "netns", "exec", self.netns, str(ANYCASTD), "run", "-c", str(self.config)]
         with (self.directory / "log").open("ab") as log:
             self.daemon = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until(f"{self.name} answers", 30, lambda: self.try_cli("status")[0] == 0)
+
+    def wait(self) -> None:
+        """Wait until the daemon answers."""
+        wait_until(f"{self.name} answers", 60, lambda: self.try_cli("status")[0] == 0)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send the daemon a signal and wait for its end."""
@@ -209,7 +217,9 @@ class Stage:
         pops = [self.pops[name] for name in names]
         for pop in pops:
             pop.configure(store)
-            pop.start()
+            pop.begin()
+        for pop in pops:
+            pop.wait()
         return pops
 
     def close(self) -> None:

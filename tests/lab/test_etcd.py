@@ -70,10 +70,10 @@ class Fleet:
         return await until(what, lambda: self.accepted <= self.fra.bound & self.sin.bound, deadline_s)
 
 
-def fleet_of(stage: Stage, directory: Path, name: str, *, first: int = 0) -> Fleet:
+def fleet_of(stage: Stage, directory: Path, name: str, *, first: int = 0, commit_within_s: float = 4.0) -> Fleet:
     """Return POPs that ask member number `first` first, below keys of their own."""
     order = (*stage.endpoints[first:], *stage.endpoints[:first])
-    return Fleet(config_of(*order, prefix=f"/{name}"), directory)
+    return Fleet(config_of(*order, prefix=f"/{name}", commit_within_s=commit_within_s), directory)
 
 
 def held_for(pop: PopDesk, words: str) -> bool:
@@ -116,7 +116,7 @@ async def test_a_member_that_is_cut_off_silently_is_left_for_another(
 
 async def without_majority(stage: Stage, directory: Path, name: str, length_s: float) -> None:
     """Cut two of three members off for a time: everything stays, nothing can be changed; then it can."""
-    async with fleet_of(stage, directory, name) as fleet:
+    async with fleet_of(stage, directory, name, commit_within_s=2.0) as fleet:
         await fleet.bind(fleet.fra, 10, 5)
         await fleet.until_both_have_all("both have the first")
         before, drops = set(fleet.accepted), fleet.fra.plane.acts
@@ -142,7 +142,7 @@ async def without_majority(stage: Stage, directory: Path, name: str, length_s: f
 async def test_without_a_majority_nothing_changes_and_nothing_can_be_changed(
     stage: Stage, within: None, tmp_path: Path
 ) -> None:
-    await without_majority(stage, tmp_path, "majority", 6.0)
+    await without_majority(stage, tmp_path, "majority", 5.0)
 
 
 @pytest.mark.soak

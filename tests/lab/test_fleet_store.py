@@ -18,7 +18,7 @@ from tests.wait import wait_until
 pytestmark = pytest.mark.lab
 STORE = (
     "store: {{kind: etcd, endpoints: [{endpoints}], heartbeat: 300ms, stale_after: 2s, presence: 3s, attempt: 500ms,"
-    " single_flight: 0s}}"
+    " commit_within: 2s, single_flight: 0s}}"
 )
 
 
