@@ -8,6 +8,7 @@ from pydantic import Field
 
 from anycastd.api.schema_bfd import BfdProcess
 from anycastd.api.schema_orders import OrdersShape
+from anycastd.api.schema_probing import Probing
 from anycastd.api.schema_seen import OtherShape, SeenShape
 from anycastd.api.shape import LevelName, Shape
 from anycastd.model.bgp import SessionState, SpeakerState
@@ -85,13 +86,17 @@ class Prefixes(Shape):
 
 
 class Result(Shape):
-    """How one probe ended. `certificate_ends` is of a tls check; `warning`: it passed, and should be looked at."""
+    """How one probe ended. `certificate_ends` is of a tls check; `warning`: it passed, and should be looked at.
+
+    `late_ms`: how long after its time we began it, for which the target was given so much longer.
+    """
 
     why: Why
     outcome: Outcome
     detail: str
     at: str
     latency_ms: float
+    late_ms: float
     certificate_ends: str | None
     warning: str
 
@@ -352,6 +357,7 @@ class Overview(Shape):
     fleet: SeenShape
     fault: Fault
     self_test: SelfTest
+    probing: Probing
     loop: Loop
     bfd: BfdProcess | None
     alarms: list[RaisedAlarm]

@@ -27,6 +27,8 @@ from anycastd.errors import InvariantError
 from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId, family_of
 from anycastd.model.checks import ProbeSpec
+from anycastd.model.log import LoggingConfig
+from anycastd.model.probing import ProbingConfig
 from anycastd.model.topology import (
     ApiConfig,
     Backend,
@@ -36,7 +38,6 @@ from anycastd.model.topology import (
     Export,
     JournalConfig,
     KernelConfig,
-    LoggingConfig,
     Neighbor,
     OperatorConfig,
     Pop,
@@ -97,6 +98,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         eips=eips_of(root),
         journal=_journal(root),
         store=store_config(root.store, directory),
+        probing=_probing(root),
         state_dir=root.state_dir,
         digest=digest,
         path=path,
@@ -298,6 +300,16 @@ def _journal(root: Root) -> JournalConfig:
         reader_backlog=section.reader_backlog,
         reader_patience_s=section.reader_patience,
         heartbeat_s=section.heartbeat,
+    )
+
+
+def _probing(root: Root) -> ProbingConfig:
+    section = root.probes
+    return ProbingConfig(
+        workers=section.workers,
+        worker_start_s=section.worker_start,
+        worker_silent_s=section.worker_silent,
+        worker_replace_s=section.worker_replace,
     )
 
 

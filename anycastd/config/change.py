@@ -10,8 +10,10 @@ from anycastd.errors import Problem
 from anycastd.model.address import Address, BackendId, CheckId, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip
+from anycastd.model.log import LoggingConfig
+from anycastd.model.probing import ProbingConfig
 from anycastd.model.store import StoreConfig
-from anycastd.model.topology import ApiConfig, BgpConfig, Config, LoggingConfig, Pop, Region
+from anycastd.model.topology import ApiConfig, BgpConfig, Config, Pop, Region
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,11 +25,14 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
     "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
     "kernel": ("protocol",),
     "store": tuple(field.name for field in fields(StoreConfig)),
+    "probing": tuple(field.name for field in fields(ProbingConfig)),
 }
+_WRITTEN = {"probing": "probes"}
+"""What a section is called in the file, where that is something else here."""
 
 
 SECTIONS = (
-    "pop", "self_test", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel", "store",
+    "pop", "self_test", "probing", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel", "store",
 )  # fmt: skip
 _STOPPED = "bound no longer, or blocked"
 _UPROOTED = "keep none of their neighbors"
@@ -182,7 +187,8 @@ def _settings(old: Config, new: Config) -> tuple[tuple[str, ...], tuple[str, ...
             if one.name == "probes" or getattr(before, one.name) == getattr(after, one.name):
                 continue
             target = fixed if one.name in _FIXED.get(section, ()) else applied
-            target.append(f"{section}.{one.name.removesuffix('_s').removesuffix('_bytes').removesuffix('_percent')}")
+            name = one.name.removesuffix("_s").removesuffix("_bytes").removesuffix("_percent")
+            target.append(f"{_WRITTEN.get(section, section)}.{name}")
     if old.fleet != new.fleet:
         applied.append("fleet")
     if old.state_dir != new.state_dir:

@@ -47,6 +47,7 @@ class Why(StrEnum):
     PROGRAM_KILLED = "program_killed"
     BFD_UNKNOWN = "bfd_unknown"
     LOOP_LATE = "loop_late"
+    WORKER_LOST = "worker_lost"
     INTERNAL = "internal"
 
     @property
@@ -70,6 +71,7 @@ _OUR_OWN = frozenset(
         Why.PROGRAM_KILLED,
         Why.BFD_UNKNOWN,
         Why.LOOP_LATE,
+        Why.WORKER_LOST,
         Why.INTERNAL,
     }
 )
@@ -88,7 +90,8 @@ class ProbeResult:
     """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people.
 
     `number` counts the check's probes in the order in which they were started, from 1 (0 = not known). `overtaken`: a
-    newer probe has told its result before, so this one counts in the window but says nothing of now.
+    newer probe has told its result before, so this one counts in the window but says nothing of now. `late_s`: how long
+    after its time we began it, for which the target was given so much longer.
     """
 
     check: CheckId
@@ -99,6 +102,7 @@ class ProbeResult:
     number: int = 0
     overtaken: bool = False
     note: Note | None = None
+    late_s: float = 0.0
 
     @property
     def outcome(self) -> Outcome:

@@ -14,6 +14,7 @@ from anycastd.model.fleet_view import FleetView
 from anycastd.model.health import CheckState, HealthView, Measured
 from anycastd.model.kernel import KernelObserved, KernelRoute, KernelRule
 from anycastd.model.operator import Carried, Interventions
+from anycastd.model.probing import ProbingFacts
 from anycastd.model.safety import BreakerView
 from anycastd.model.topology import Config
 
@@ -63,6 +64,7 @@ class Alarm(StrEnum):
     OWN_NUMBER_TAKEN = "own_number_taken"
     UNKNOWN_POP = "unknown_pop"
     NAME_SHARED = "name_shared"
+    PROBE_WORKER = "probe_worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,8 @@ class Status:
     alarms: tuple[AlarmView, ...] = ()
     timers: tuple[FailoverTimer, ...] = ()
     loop: LoopView = field(default_factory=LoopView)
+    probing: ProbingFacts = field(default_factory=ProbingFacts)
+    """What the probe engine says of itself."""
     stopping: bool = False
     fleet: FleetView = field(default_factory=FleetView)
     measured: Mapping[CheckId, Measured] = field(default_factory=dict)

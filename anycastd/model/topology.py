@@ -12,6 +12,8 @@ from anycastd.model.address import Address, BackendId, Family, NeighborName, Pre
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
 from anycastd.model.fleet_config import FleetConfig
+from anycastd.model.log import LoggingConfig
+from anycastd.model.probing import ProbingConfig
 from anycastd.model.safety import SafetyConfig
 from anycastd.model.store import StoreConfig
 from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
@@ -313,15 +315,6 @@ class ApiConfig:
     tls: TlsSpec | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggingConfig:
-    """`level` is debug to error, `format` auto, json or text; at most `burst` lines a reason each 10 s."""
-
-    level: str = "info"
-    format: str = "auto"
-    burst: int = 20
-
-
 class Launch(StrEnum):
     """Who starts ExaBGP: the daemon itself, or a service of its own (anycastd-bgp.service)."""
 
@@ -489,6 +482,7 @@ class Config:
     kernel: KernelConfig = field(default_factory=KernelConfig)
     eip: EipConfig = field(default_factory=EipConfig)
     journal: JournalConfig = field(default_factory=JournalConfig)
+    probing: ProbingConfig = field(default_factory=ProbingConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)

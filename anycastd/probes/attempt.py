@@ -66,12 +66,12 @@ class Attempt:
     It may leave a `note` before.
     """
 
-    __slots__ = ("deadline_s", "note", "order", "over", "owner", "queue", "stalled_s", "started_s")
+    __slots__ = ("deadline_s", "late_s", "note", "order", "over", "owner", "queue", "stalled_s", "started_s")
 
     def __init__(self, owner: Owner, order: int, started_s: float) -> None:
         self.owner, self.order, self.started_s = owner, order, started_s
         self.over = False
-        self.deadline_s = self.stalled_s = 0.0
+        self.deadline_s = self.stalled_s = self.late_s = 0.0
         self.queue: MutableMapping[Attempt, float] | None = None
         self.note: Note | None = None
 

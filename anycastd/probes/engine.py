@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 
 from anycastd.model.address import CheckId
@@ -12,6 +13,7 @@ from anycastd.model.bfd import BfdView
 from anycastd.model.checks import CheckKind, ProbeSpec
 from anycastd.model.kernel import LinkView
 from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.probing import LATE_BOUNDS_S, EngineStats
 from anycastd.model.topology import BfdConfig
 from anycastd.probes.attempt import Attempt, Plan
 from anycastd.probes.bfd.link import Trouble as BfdTrouble
@@ -19,9 +21,11 @@ from anycastd.probes.reactor import NEVER, EpollReactor
 from anycastd.probes.registry import Registry
 from anycastd.probes.resolve.lookup import Trouble
 from anycastd.probes.slots import Slots, share_of
-from anycastd.probes.stats import EngineStats
+from anycastd.probes.sockets import may_be_open
 
 OnResult = Callable[[ProbeResult], None]
+OPEN_NONE = frozenset({CheckKind.LINK, CheckKind.FILE, CheckKind.ICMP, CheckKind.BFD})
+"""Kinds of which a probe opens no descriptor of its own."""
 
 
 def _say_nothing(_name: str, _detail: str | None) -> None:
@@ -55,8 +59,9 @@ class _Check:
             self.engine.overtaken += 1
         else:
             self.delivered = attempt.order
+        at_s, number, late_s = attempt.started_s, attempt.order, attempt.late_s
         self.engine.on_result(
-            ProbeResult(self.spec.id, why, attempt.started_s, now_s, detail, attempt.order, overtaken, attempt.note)
+            ProbeResult(self.spec.id, why, at_s, now_s, detail, number, overtaken, attempt.note, late_s)
         )
 
     def cancel(self) -> None:
@@ -71,7 +76,8 @@ class Engine:
     """Runs checks on the event loop and gives each result to `on_result`; call it in the loop's own thread.
 
     `on_name` is told of names of targets that are not resolved, and when they are again; `on_bfd` of what is wrong with
-    the process that speaks BFD, and None when nothing is.
+    the process that speaks BFD, and None when nothing is. No probe is begun while `most_open` sockets are open: the
+    rest of this process needs some too.
     """
 
     def __init__(
@@ -82,7 +88,9 @@ class Engine:
         on_name: Trouble = _say_nothing,
         bfd: BfdConfig | None = None,
         on_bfd: BfdTrouble = _no_alarm,
+        most_open: int | None = None,
     ) -> None:
+        self._most_open = may_be_open() if most_open is None else most_open
         self._time, self.on_result = loop.time, on_result
         self._reactor = EpollReactor(loop, links, self._start_due, self._next_start)
         self._registry = Registry(self._reactor, on_name, self._at_once, bfd or BfdConfig(), on_bfd)
@@ -91,7 +99,8 @@ class Engine:
         self._tickets = itertools.count()
         self._closed = False
         self._started = self._skipped = self.overtaken = 0
-        self._late_last_s = self._late_max_s = 0.0
+        self._late_last_s = self._late_max_s = self._late_sum_s = 0.0
+        self._late_counts, self._unopened = [0] * (len(LATE_BOUNDS_S) + 1), 0
 
     @property
     def stats(self) -> EngineStats:
@@ -105,7 +114,10 @@ class Engine:
             skipped=self._skipped,
             late_last_s=self._late_last_s,
             late_max_s=self._late_max_s,
+            late_sum_s=self._late_sum_s,
             stalled_s=self._reactor.stalled_s,
+            unopened=self._unopened,
+            late_counts=tuple(self._late_counts),
         )
 
     @property
@@ -129,6 +141,12 @@ class Engine:
                 self._schedule(check, now_s if at_once else check.slots.first(now_s))
         self._registry.settle()
         self._reactor.wake()
+
+    def number_after(self, numbers: Mapping[CheckId, int]) -> None:
+        """Go on counting the probes of checks after these numbers: another engine has begun so many."""
+        for id_, number in numbers.items():
+            if (known := self._checks.get(id_)) is not None:
+                known.begun = max(known.begun, number)
 
     def pending(self, check: CheckId, pending: bool, /) -> None:
         """Run the check at its fast interval while a change of its verdict is pending."""
@@ -210,6 +228,8 @@ class Engine:
 
     def _count_late(self, check: _Check, slot_s: float, now_s: float) -> None:
         late_s = self._late_last_s = now_s - slot_s
+        self._late_counts[bisect_left(LATE_BOUNDS_S, late_s)] += 1
+        self._late_sum_s += late_s
         if late_s > self._late_max_s:
             self._late_max_s = late_s
         interval_s = check.spec.check.timing.interval_s
@@ -220,8 +240,14 @@ class Engine:
         if len(check.running) >= check.slots.in_flight(fast=check.fast):
             self._skipped += 1
             return
-        self._started += 1
         check.begun += 1
+        if self._reactor.watched >= self._most_open and check.spec.check.kind not in OPEN_NONE:
+            self._unopened += 1
+            detail = f"{self._reactor.watched} sockets are open, as many as the limit of this process leaves for probes"
+            self.on_result(ProbeResult(check.spec.id, Why.NO_DESCRIPTORS, now_s, now_s, detail, check.begun))
+            return
+        self._started += 1
         attempt = check.plan.attempt(check, check.begun, now_s)
+        attempt.late_s = max(now_s - slot_s, 0.0)
         check.running.add(attempt)
         self._reactor.begin(attempt, slot_s, check.spec.check.timing.timeout_s)

@@ -177,6 +177,7 @@ class Alarms:
             Alarm.CONFIG_REFUSED,
             Alarm.DEAD_MAN_FIRED,
             Alarm.CIRCUIT_BREAKER,
+            Alarm.PROBE_WORKER,
             Alarm.EXPORT_REFUSED,
             Alarm.BFD_PROCESS,
         }

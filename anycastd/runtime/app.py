@@ -28,7 +28,6 @@ from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Alarm, PrefixView, Status
 from anycastd.model.topology import Config
 from anycastd.policy.desired import nft_settings
-from anycastd.probes.engine import Engine
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
@@ -46,6 +45,7 @@ from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.leaving import leave
 from anycastd.runtime.notify import Notify
 from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.probing import probe_engine, probing_facts
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
 from anycastd.runtime.schedule import Soon, Wake
@@ -115,8 +115,7 @@ class App:
         )
         self.exports = ExportGate(config, self.reported, self.metrics.export_refused)
         self.speaker.may_leave = self.exports.may_leave
-        names, bfd = self.reported.of_name, self.reported.of_bfd
-        self.engine = Engine(self.loop, self._result, lambda: self.kernel.observed.links, names, config.bfd, bfd)
+        self.engine = probe_engine(config, self.loop, self._result, lambda: self.kernel.observed.links, self.reported)
         self.speaker.on_update = self.beacons.hear
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
@@ -479,6 +478,7 @@ class App:
 
     def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
         self.circumstances.carried, self.circumstances.bfd = self.orders.carried, self.engine.bfd
+        self.circumstances.probing = probing_facts(self.engine)
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)
         return build(self.control, *parts, now_s, time.time(), prefixes)
 

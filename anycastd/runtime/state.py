@@ -11,6 +11,7 @@ from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
 from anycastd.model.operator import Carried
+from anycastd.model.probing import ProbingFacts
 from anycastd.model.status import LoopView, PrefixView, Status
 from anycastd.runtime.alarms import Alarms, Reported, standing
 from anycastd.runtime.control import Control
@@ -27,6 +28,7 @@ class Circumstances:
     config_loaded_s: float
     config_error: str = ""
     loop: LoopView = field(default_factory=LoopView)
+    probing: ProbingFacts = field(default_factory=ProbingFacts)
     carried: Mapping[str, Carried] = field(default_factory=dict)
     bfd: BfdView | None = None
 
@@ -118,6 +120,7 @@ def build(
         fleet=fleet.report(),
         timers=followed.timers,
         loop=circumstances.loop,
+        probing=circumstances.probing,
         stopping=control.stopping,
         orders=control.orders,
         carried=circumstances.carried,

@@ -198,4 +198,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Two prefixes have the same short name in beacons: nobody is counted for them.",
         "Use another prefix length for one of them.",
     ),
+    Alarm.PROBE_WORKER: Meaning(
+        "A probe worker (`probes.workers`) is away, or was within the last minute: it ended or says nothing. "
+        "Its checks become UNKNOWN, which changes no announcement; another worker is started.",
+        "The detail has how it ended. Was it killed for memory? Has the machine CPU enough for it?",
+    ),
 }

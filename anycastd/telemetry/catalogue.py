@@ -261,6 +261,22 @@ EVENT_READERS = _gauge("event_readers", "Readers of live events.")
 
 FLEET: tuple[Spec, ...] = (GUARD, PREFIX_ANNOUNCERS, POP_HEARD, BEACON_AGE, OBSERVERS, OBSERVER_UPDATES)
 """Made by `telemetry.fleet` from the state."""
+PROBE_LATE = _histogram("probe_start_late_seconds", "How long after their time probes were begun.")
+PROBE_LATE_MAX = _gauge("probe_start_late_max_seconds", "The latest start of a probe so far.")
+PROBES_RUNNING = _gauge("probes_running", "Probes in flight, and sockets that they have open.", "which",
+                        values="probes, sockets")  # fmt: skip
+PROBES_SKIPPED = _counter(
+    "probes_skipped", "Probes left out: we were too late or too many of the check were in flight; no descriptor left.",
+    "cause", values="late, descriptors",
+)  # fmt: skip
+PROBE_STALLED = _counter("probe_stalled_seconds", "Time for which the probe engine's own loop stood still.")
+PROBE_WORKER_UP = _gauge("probe_worker_up", "1 while the probe worker runs.", "worker", values="1 to probes.workers")
+PROBE_WORKERS_LOST = _counter("probe_workers_lost", "Times that a probe worker was away.")
+
+PROBING: tuple[Spec, ...] = (
+    PROBE_LATE, PROBE_LATE_MAX, PROBES_RUNNING, PROBES_SKIPPED, PROBE_STALLED, PROBE_WORKER_UP, PROBE_WORKERS_LOST
+)  # fmt: skip
+"""Made by `telemetry.probing` when Prometheus asks."""
 
 JOURNAL: tuple[Spec, ...] = (JOURNAL_ENTRIES, JOURNAL_LOST, JOURNAL_SIZE, JOURNAL_WAITING, EVENT_READERS)
 """Made by `telemetry.journal` when Prometheus asks."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from anycastd.model.topology import LoggingConfig
+from anycastd.model.log import LoggingConfig
 
 WINDOW_S = 10.0
 _SECRET = re.compile(r"password|passwd|secret|token|private_key|authorization", re.IGNORECASE)

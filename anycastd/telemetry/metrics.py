@@ -30,6 +30,7 @@ from anycastd.telemetry.bfd import bfd_families
 from anycastd.telemetry.collector import Condition, gauges
 from anycastd.telemetry.fleet import fleet_families
 from anycastd.telemetry.journal import journal_families
+from anycastd.telemetry.probing import probing_families
 from anycastd.telemetry.tally import Spread, Tally
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 
@@ -61,10 +62,11 @@ class Metrics:
         self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET, *c.BFD)
+        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET, *c.BFD, *c.PROBING)
         counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in apart)
         self._tallies = {spec: Tally(spec) for spec in counted}
-        self._spreads = {spec: Spread(spec) for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM}
+        spread = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM and spec not in apart)
+        self._spreads = {spec: Spread(spec) for spec in spread}
         self._reload_unix_s = 0.0
         self._traffic: Callable[[], TrafficFacts] = TrafficFacts
         self._journal: Callable[[], JournalFacts] = JournalFacts
@@ -198,6 +200,7 @@ class Metrics:
             yield spread.family()
         yield from journal_families(self._journal())
         yield from bfd_families(status.bfd)
+        yield from probing_families(status.probing)
 
     def _learn(self, config: Config) -> None:
         if config is not self._config:

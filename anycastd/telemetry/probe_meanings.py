@@ -87,5 +87,8 @@ PROBES: Mapping[Why, Meaning] = {
     Why.LOOP_LATE: Meaning(
         "The daemon itself was late, so that the answer may have waited unread.", "See the alarm `loop_late`."
     ),
+    Why.WORKER_LOST: Meaning(
+        "The worker process that carries the check out has ended or says nothing.", "See the alarm `probe_worker`."
+    ),
     Why.INTERNAL: Meaning("An error of our own that has no better name.", "Report it with the log line."),
 }

@@ -180,6 +180,7 @@ HEALTH: Mapping[HealthReason, Meaning] = {
     HealthReason.OVERRIDDEN: Meaning("An operator forced its state; its checks have no say.", "`anycastd overrides`."),
 }
 
+
 PLACEMENTS: Mapping[PlacementReason, Meaning] = {
     PlacementReason.UNBOUND: Meaning("The EIP is bound to nothing; its packets are dropped and counted."),
     PlacementReason.BLOCKED: Meaning("An operator blocked the EIP; its packets are dropped and counted."),

@@ -37,6 +37,7 @@ def result(status: Status, last: ProbeResult | None) -> Json | None:
         "detail": last.detail,
         "at": iso(status, last.ended_s),
         "latency_ms": round(last.latency_ms, 3),
+        "late_ms": round(last.late_s * 1000, 3),
         "certificate_ends": None if last.note is None else iso_unix(last.note.certificate_ends_s),
         "warning": "" if last.note is None else last.note.warning,
     }

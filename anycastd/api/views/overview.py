@@ -82,6 +82,23 @@ def breaker(status: Status) -> Json:
     }
 
 
+def probing(status: Status) -> Json:
+    """Return how the probe engine does."""
+    stats = status.probing.stats
+    p99_s = stats.late_below_s(0.99)
+    return {
+        "checks": stats.checks,
+        "running": stats.running,
+        "sockets": stats.sockets_open,
+        "late_p99_ms": None if p99_s is None else p99_s * 1000,
+        "late_max_ms": round(stats.late_max_s * 1000, 3),
+        "skipped": stats.skipped,
+        "no_descriptors": stats.unopened,
+        "workers": [{"name": name, "up": up} for name, up in status.probing.workers],
+        "workers_lost": status.probing.lost,
+    }
+
+
 def overview(status: Status) -> Json:
     """Return everything an operator looks at first."""
     test = status.health.self_test
@@ -102,6 +119,7 @@ def overview(status: Status) -> Json:
             "suspect": test.suspect_until_s is not None,
             "detail": test.detail,
         },
+        "probing": probing(status),
         "loop": {"lag_ms": round(status.loop.lag_ms, 3), "lag_max_ms": round(status.loop.lag_max_ms, 3)},
         "bfd": bfd(status),
         "alarms": [alarm(status, view) for view in status.alarms],

@@ -19,6 +19,7 @@ from anycastd.config.schema.neighbors import Neighbors
 from anycastd.config.schema.operator import OperatorSection
 from anycastd.config.schema.pop import PopSection
 from anycastd.config.schema.prefixes import Prefixes
+from anycastd.config.schema.probes import ProbesSection
 from anycastd.config.schema.regions import Regions
 from anycastd.config.schema.resolver import ResolverSection
 from anycastd.config.schema.rules import Groups
@@ -52,6 +53,7 @@ class Root(Section):
     timers: TimersSection = Field(default=TimersSection(), description="Pacing of all prefixes.")
     self_test: SelfTestSection = Field(default=SelfTestSection(), description="Whether it is us.")
     resolver: ResolverSection = Field(default=ResolverSection(), description="How names of targets are resolved.")
+    probes: ProbesSection = Field(default=ProbesSection(), description="Where checks are carried out.")
     api: ApiSection = Field(default=ApiSection(), description="Where the daemon listens.")
     logging: LoggingSection = Field(default=LoggingSection(), description="The log.")
     bgp: BgpSection = Field(default=BgpSection(), description="How ExaBGP is run.")

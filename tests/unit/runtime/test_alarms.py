@@ -215,6 +215,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.JOURNAL_TROUBLE,
         Alarm.FLEET_BUDGET,
         Alarm.BFD_PROCESS,
+        Alarm.PROBE_WORKER,
     }
     of_fleet = {  # tests/unit/runtime/test_fleet_link.py, tests/unit/fleet
         Alarm.OBSERVERS_BLIND,

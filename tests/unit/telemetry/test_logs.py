@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.model.topology import LoggingConfig
+from anycastd.model.log import LoggingConfig
 from anycastd.telemetry.logs import Limit, TextLines, goes_to_journal, log_event, set_up
 
 log = logging.getLogger("anycastd.test")

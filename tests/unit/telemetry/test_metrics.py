@@ -18,6 +18,7 @@ from anycastd.model.bgp import Announce, EndOfRib, Withdraw
 from anycastd.model.health import Health
 from anycastd.model.journal import EntryKind, JournalFacts, LostWhy
 from anycastd.model.probe import Note, ProbeResult, Why
+from anycastd.model.probing import LATE_BOUNDS_S, EngineStats, ProbingFacts
 from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
 from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
 from anycastd.telemetry.metrics import Metrics
@@ -26,6 +27,10 @@ from tests.unit.status_builder import EUC1, NOW_S, TRANSIT_A, V4, V6
 from tests.unit.telemetry.test_traffic import facts as traffic_facts
 
 PATH, WEB = CheckId(f"tunnel/{EUC1}/path"), CheckId("backend/eu-central/web-1/web@euc-1")
+
+
+STATS = EngineStats(checks=3, running=2, sockets_open=1, skipped=4, unopened=5, late_counts=(0, 7, 1, *[0] * 10, 1))
+PROBING = ProbingFacts(STATS, (("1", True), ("2", False)), 6)
 
 
 def families(metrics: Metrics, status: Status) -> dict[str, Metric]:
@@ -88,7 +93,7 @@ def test_who_counts_and_who_is_heard_of_the_fleet() -> None:
 
 def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
     spoken = BfdView(sessions={"Up": 2}, sent=9, heard=8, discarded={"ttl": 1})
-    ordered = replace(with_certificate(), orders=build.ordered().orders, bfd=spoken)
+    ordered = replace(with_certificate(), orders=build.ordered().orders, bfd=spoken, probing=PROBING)
     ordered = replace(ordered, fleet=build.in_a_fleet().fleet)
     exposed = families(lively(), ordered)
     known = {re.sub("_total$", "", spec.name): spec for spec in CATALOGUE}
@@ -263,3 +268,14 @@ async def test_a_scrape_gives_the_loop_back_between_metrics() -> None:
     await Metrics().expose(status, conditions(status))
     ticking.cancel()
     assert ticks >= len(CATALOGUE)
+
+
+def test_how_late_probes_begin_and_how_workers_do_is_told() -> None:
+    found = samples(Metrics(), replace(build.serving(), probing=PROBING))
+    late = "anycastd_probe_start_late_seconds"
+    assert (found[f"{late}_bucket", "0.001"], found[f"{late}_bucket", "1.0"], found[f"{late}_count",]) == (7, 8, 9)
+    assert (found["anycastd_probe_worker_up", "1"], found["anycastd_probe_worker_up", "2"]) == (1, 0)
+    assert found["anycastd_probes_skipped_total", "descriptors"] == 5
+    assert (STATS.late_below_s(0.5), STATS.late_below_s(0.8), STATS.late_below_s(0.99)) == (0.001, 0.0025, None)
+    assert EngineStats().late_below_s(0.99) == 0
+    assert LATE_BOUNDS_S == BUCKETS_S
