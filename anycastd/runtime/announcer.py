@@ -117,14 +117,14 @@ class Announcer:
             self._say(changed, now_s, many=many)
 
     def carry(self, beacons: Mapping[NeighborName, dict[Prefix, Route]], now_s: float) -> None:
-        """Take the routes of our beacon for the observers, and say them at once."""
-        known = {prefix for routes in (*self._beacons.values(), *beacons.values()) for prefix in routes}
+        """Take the routes of our beacon for the observers, and say them at once, in this order."""
+        known = dict.fromkeys(p for routes in (*beacons.values(), *self._beacons.values()) for p in routes)
         self._beacons = {name: beacons.get(name, {}) for name in self._beacons}
         self._wanted |= self._beacons
         if self._held is not None:
             self._held |= self._beacons
-        if self._bgp.observed.routes is not None:
-            self._say(known, now_s, many=False)
+        for prefix in known if self._bgp.observed.routes is not None else ():
+            self._say((prefix,), now_s, many=False)
 
     def look_at(self, prefixes: Collection[Prefix] | None) -> Collection[Prefix]:
         """Have these prefixes compared soon, of which something was heard; or everything, also what nobody wanted.

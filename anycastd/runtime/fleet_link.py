@@ -20,7 +20,7 @@ from anycastd.fleet.domains import one_of_each
 from anycastd.fleet.own import Own
 from anycastd.fleet.standing import View, beacon_of, tells_news
 from anycastd.model.address import NeighborName, Prefix
-from anycastd.model.bgp import Heard, SessionState, SessionView
+from anycastd.model.bgp import Heard, Route, SessionState, SessionView
 from anycastd.model.decision import Decision, Level, Memory
 from anycastd.model.fleet import Claim, FleetSpec, Others, Part
 from anycastd.model.fleet_config import FleetConfig
@@ -36,6 +36,10 @@ from anycastd.runtime.fleet_report import Refusal, alarms, observer_of, report
 from anycastd.runtime.schedule import Wake
 
 BOOT = "boot.json"
+CLAIMS_AT_ONCE = 100
+"""Looked at in some ms; what was just decided is looked at at once."""
+SHARE = 20
+"""With thousands of prefixes a beacon takes tens of milliseconds: then so many times as long passes till the next."""
 LOWER_GAP_S = 0.05
 """The least time between two beacons if something gets lower: ExaBGP is not told of one prefix any quicker."""
 
@@ -115,8 +119,9 @@ class FleetLink:
         self._dirty: set[Prefix] = set()
         self._stirred: set[Prefix] = set()
         self._parts: tuple[Part, ...] = ()
+        self._made: dict[tuple[int, int], tuple[Part, Mapping[NeighborName, dict[Prefix, Route]]]] = {}
         self._upstreams = self._seq = 0
-        self._said_s = float("-inf")
+        self._said_s, self._took_s = float("-inf"), 0.0
         self._news = self._lower = False
         self._view: View | None = None
         self._view_until_s: float | None = None
@@ -134,7 +139,7 @@ class FleetLink:
         self._dirty |= set(config.prefixes)
         self.own = self.own.keep(config.prefixes)
         self.claims = {prefix: claim for prefix, claim in self.claims.items() if prefix in config.prefixes}
-        self._parts, self._news = (), True
+        self._parts, self._made, self._news = (), {}, True
         self.act()
 
     def _configure(self, config: Config) -> None:
@@ -209,8 +214,9 @@ class FleetLink:
         intents = (self._intents - set(changed)) | intending
         if intents != self._intents:
             self._intents, self._news = intents, True
-        self._dirty |= set(changed)
-        self.act()
+        self._claim(changed)
+        self._dirty.difference_update(changed)
+        self._tell_if_due(self._clock())
 
     def observed(self, prefixes: Collection[Prefix] | None) -> None:
         """Take note that ExaBGP holds something else of these prefixes, or of any, or that a session changed."""
@@ -325,15 +331,24 @@ class FleetLink:
         if not self.is_on or self._control is None:
             return
         now_s = self._clock()
-        self._claim()
+        some = [prefix for prefix, _ in zip(self._dirty, range(CLAIMS_AT_ONCE), strict=False)]
+        self._claim(some)
+        self._dirty.difference_update(some)
+        if self._dirty:
+            self._wake(now_s)
+        else:
+            self._tell_if_due(now_s)
+        self._look_again(now_s)
+
+    def _tell_if_due(self, now_s: float) -> None:
         fleet = self._fleet_or_raise()
         gap_s = min(LOWER_GAP_S, fleet.beacon_gap_s) if self._lower else fleet.beacon_gap_s
-        due_s = self._said_s + (gap_s if self._news else fleet.heartbeat_s)
+        due_s = self._said_s + (max(gap_s, SHARE * self._took_s) if self._news else fleet.heartbeat_s)
         if now_s >= due_s:
             self._tell(now_s)
+            self._took_s = self._clock() - now_s
             due_s = now_s + fleet.heartbeat_s
         self._wake(due_s)
-        self._look_again(now_s)
 
     def _look_again(self, now_s: float) -> None:
         """Have decisions made anew when what is seen changes by the passing of time."""
@@ -345,20 +360,18 @@ class FleetLink:
         if until_s is not None and until_s > now_s:
             self._wake(until_s)
 
-    def _claim(self) -> None:
-        """Bring the claims of what changed up to date; note whether any got lower."""
+    def _claim(self, some: Iterable[Prefix]) -> None:
+        """Bring the claims of these prefixes up to date; note whether any got lower."""
         control = self._control
-        if control is None or not self._dirty:
+        if control is None:
             return
-        observed = control.announcer.observed
-        up = established(observed, self._config.neighbors)
-        upstreams = sum(not self._config.neighbors[name].is_observer for name in up)
+        observed, least = control.announcer.observed, self._fleet_or_raise().min_upstreams
+        neighbors = self._config.neighbors
+        upstreams = sum(not neighbors[name].is_observer for name in established(observed, neighbors))
         if upstreams != self._upstreams:
             self._lower = self._lower or upstreams < self._upstreams
             self._upstreams, self._news = upstreams, True
-        least = self._fleet_or_raise().min_upstreams
-        dirty, self._dirty = self._dirty, set()
-        for prefix in dirty:
+        for prefix in some:
             decision = control.decisions.get(prefix)
             claim = Claim.GONE if decision is None else claim_of(self._config, decision, observed, least)
             before = self.claims.get(prefix, Claim.GONE)
@@ -380,8 +393,23 @@ class FleetLink:
             # a heartbeat of thousands of prefixes costs what one of one does
             self._parts = (*self._parts[:-1], replace(self._parts[-1], seq=self._seq))
         self._said_s, self._news, self._lower = now_s, False, False
-        said = [route_of(spec, part) for spec in self._specs.values() for part in self._parts]
-        control.announcer.carry(beacon_routes(self._config, said), now_s)
+        control.announcer.carry(self._routes(), now_s)
+
+    def _routes(self) -> dict[NeighborName, dict[Prefix, Route]]:
+        """Return the routes of all parts for every observer; those of a part that did not change are kept."""
+        found: dict[NeighborName, dict[Prefix, Route]] = {}
+        made: dict[tuple[int, int], tuple[Part, Mapping[NeighborName, dict[Prefix, Route]]]] = {}
+        for version, spec in self._specs.items():
+            for part in self._parts:
+                key = (version, part.number)
+                known = self._made.get(key)
+                if known is None or known[0] is not part:
+                    known = (part, beacon_routes(self._config, [route_of(spec, part)]))
+                made[key] = known
+                for name, routes in known[1].items():
+                    found.setdefault(name, {}).update(routes)
+        self._made = made
+        return found
 
 
 def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, stir: Callable[[], None]) -> FleetLink:

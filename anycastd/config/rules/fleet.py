@@ -15,6 +15,9 @@ from anycastd.model.topology import Role
 ENOUGH_OBSERVERS = 2
 LONGEST = {4: 24, 6: 120}
 """A beacon network holds 256 addresses or more."""
+HEAD_PREFIXES, PART_PREFIXES, MAX_COMMUNITIES, PLACES, FIXED = 64, 190, 196, 256, 3
+"""Of `fleet.codec`, which is above us: prefixes in one route, in each further part, communities of a route, addresses
+of a part, and communities that are always there."""
 NOT_OF_OBSERVERS = ("communities", "large_communities", "depref_communities", "prepend", "med")
 
 
@@ -62,6 +65,22 @@ def networks(found: Findings) -> None:
         for _, prefix, _ in found.prefixes():
             if _overlap(network, prefix):
                 found.error(path, f"{network} overlaps {prefix}, which is announced: beacons need their own addresses")
+
+
+def room(found: Findings) -> None:
+    """A beacon has room for all prefixes and for an echo of every other POP."""
+    fleet, prefixes = found.root.fleet, len(found.root.prefixes)
+    if fleet is None:
+        return
+    parts = 0 if prefixes <= HEAD_PREFIXES else -(-prefixes // PART_PREFIXES)
+    others = len(fleet.pops) - 1
+    if FIXED + (parts or prefixes) + others > MAX_COMMUNITIES:
+        found.error(("fleet", "pops"), f"a beacon has no room for {others} others and {prefixes} prefixes", at_key=True)
+    for network, version in ((fleet.beacon_network4, 4), (fleet.beacon_network6, 6)):
+        if network is not None and network.num_addresses < (parts + 1) * PLACES and parts:
+            length = network.max_prefixlen - ((parts + 1) * PLACES - 1).bit_length()
+            what = f"{network} has no room for {prefixes} prefixes: /{length} or shorter is needed"
+            found.error(("fleet", f"beacon_network{version}"), what)
 
 
 def _overlap(one: Prefix, other: Prefix) -> bool:
@@ -112,4 +131,4 @@ def _over_tunnels(found: Findings, neighbor: NeighborSection) -> bool:
     return False
 
 
-RULES = (pops, networks, observers)
+RULES = (pops, networks, room, observers)

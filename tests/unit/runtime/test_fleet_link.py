@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 from itertools import pairwise
 
 import pytest
@@ -306,3 +307,38 @@ def test_of_one_failure_domain_one_counts(fleet: FleetOfPops) -> None:
     fra.world.configure(apart)
     fleet.wait(4.0)
     assert fra.level(A) is Level.WITHDRAWN
+
+
+MANY = [ip_network((0xCB000000 + n * 256, 24)) for n in range(300)]
+
+
+def test_many_prefixes_ride_in_parts_and_a_heartbeat_says_the_head_alone() -> None:
+    big = config("fra", prefixes=MANY)
+    assert big.fleet is not None
+    fra = Pop(replace(big, fleet=replace(big.fleet, beacon_networks=(ip_network("10.255.0.0/20"),))), 7)
+    fra.serve()
+    assert {fra.level(prefix) for prefix in MANY} == {Level.NORMAL}
+    parts = [read(fra.link.spec, prefix, route.large_communities) for prefix, route in fra.beacon.items()]
+    assert sorted(part.number for part in parts) == list(range(3))
+    assert {one.claim for part in parts for one in part.said.values()} == {Claim.NORMAL}
+    assert sum(len(part.said) for part in parts) == len(MANY)
+    assert max(len(route.large_communities) for route in fra.beacon.values()) < 200
+    fra.world.speaker.said.clear()
+    for _ in range(4):
+        fra.wait(1.0)
+    said_again = [one.route.prefix for one in fra.world.speaker.said if isinstance(one, Announce)]
+    assert said_again == [ip_network("10.255.0.1/32")]
+
+
+def test_the_head_is_said_after_the_parts_that_it_speaks_of() -> None:
+    big = config("fra", prefixes=MANY)
+    assert big.fleet is not None
+    fra = Pop(replace(big, fleet=replace(big.fleet, beacon_networks=(ip_network("10.255.0.0/20"),))), 7)
+    fra.serve()
+    fra.world.speaker.said.clear()
+    of_upstream(fra, SessionState.DOWN)
+    for _ in range(10):
+        fra.wait(0.1)
+    beacons = [one.route.prefix for one in fra.world.speaker.said if isinstance(one, Announce) and one.neighbor == RR]
+    assert beacons[-1] == ip_network("10.255.0.1/32")
+    assert len(beacons) >= 3

@@ -1,0 +1,74 @@
+"""A file whose beacon would have no room is refused, and one that is not is said by the codec."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from anycastd.config.load import load
+from anycastd.config.rules import fleet as rules
+from anycastd.errors import ConfigError
+from anycastd.fleet import codec
+from anycastd.model.fleet import Beacon, Claim, Epoch
+from anycastd.runtime.fleet_link import specs_of
+
+TEXT = """
+pop: {{name: p1, asn: 64500, router_id: 192.0.2.1}}
+neighbors:
+  up: {{address: 198.51.100.1, asn: 64496, local_address: 198.51.100.2, max_prefixes: 5000}}
+  rr: {{address: 192.0.2.250, asn: 64500, local_address: 198.51.100.2, role: observer}}
+fleet: {{pops: {{{pops}}}, beacon_network4: {network}}}
+regions:
+  eu:
+    tunnels: {{t1: {{device: gre1, local: 10.255.1.1, far_end: 10.255.1.2, checks: [{{icmp: {{}}}}]}}}}
+    backends: {{web: {{address: 10.10.0.11, checks: [{{tcp: {{port: 80}}}}]}}}}
+prefixes: {{{prefixes}}}
+"""
+
+
+def text(network: str, prefixes: int, pops: int) -> str:
+    return TEXT.format(
+        network=network,
+        pops=", ".join(f"p{number}: {{number: {number}}}" for number in range(1, pops + 1)),
+        prefixes=", ".join(f"203.{n >> 8}.{n & 255}.0/24: {{}}" for n in range(prefixes)),
+    )
+
+
+def test_the_limits_are_those_of_the_codec() -> None:
+    assert rules.HEAD_PREFIXES == codec.HEAD_PREFIXES
+    assert rules.PART_PREFIXES == codec.PART_PREFIXES
+    assert rules.MAX_COMMUNITIES == codec.MAX_COMMUNITIES
+    assert rules.PLACES == codec.PLACES
+
+
+@pytest.mark.parametrize(
+    ("network", "prefixes", "pops", "wrong"),
+    [
+        ("10.255.0.0/24", 64, 3, ""),
+        ("10.255.0.0/24", 65, 3, "10.255.0.0/24 has no room for 65 prefixes: /23 or shorter is needed"),
+        ("10.255.0.0/23", 190, 3, ""),
+        ("10.255.0.0/23", 191, 3, "/22 or shorter is needed"),
+        ("10.255.0.0/22", 570, 3, ""),
+        ("10.255.0.0/22", 571, 3, "/21 or shorter is needed"),
+        ("10.255.0.0/24", 64, 130, ""),
+        ("10.255.0.0/24", 64, 131, "a beacon has no room for 130 others and 64 prefixes"),
+    ],
+)
+def test_what_the_file_may_hold_the_codec_can_say(
+    network: str, prefixes: int, pops: int, wrong: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "anycastd.yaml"
+    file.write_text(text(network, prefixes, pops))
+    if wrong:
+        with pytest.raises(ConfigError, match=wrong):
+            load(str(file))
+        return
+    config = load(str(file))
+    assert config.fleet is not None
+    (spec,) = specs_of(config, config.fleet).values()
+    echoes = {number: Epoch(1, 1) for number in spec.pops if number != spec.number}
+    beacon = Beacon(pop=spec.number, boot=1, seq=1, claims=dict.fromkeys(config.prefixes, Claim.NORMAL), echoes=echoes)
+    routes = [codec.route_of(spec, part) for part in codec.parts_of(beacon)]
+    assert all(prefix.subnet_of(ip_network(network)) for prefix, _ in routes)  # type: ignore[arg-type]
