@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
+from anycastd.model.address import Prefix
 from anycastd.model.bgp import BgpObserved
 from anycastd.model.decision import Level
 from anycastd.runtime.control import Control
@@ -15,6 +16,7 @@ log = logging.getLogger("anycastd")
 
 WITHIN_S = 10.0
 LOOK_EACH_S = 0.02
+HEARTBEATS = 3
 
 
 class Speaker(Protocol):
@@ -32,23 +34,24 @@ async def leave(control: Control, speaker: Speaker) -> bool:
     Return False if others did not confirm it for some prefix (I1): then ExaBGP must not be ended, which would take
     that prefix off the air unasked.
     """
-    loop = asyncio.get_running_loop()
-    waits_s = [spec.timers.gshut_wait_s for spec in control.config.prefixes.values()]
-    control.stop(loop.time())
-    end_s = loop.time() + WITHIN_S + max(waits_s, default=0.0)
-    while loop.time() < end_s:
+    loop, fleet = asyncio.get_running_loop(), control.config.fleet
+    gshut_s = max((spec.timers.gshut_wait_s for spec in control.config.prefixes.values()), default=0.0)
+    # a POP that hears us has said so within three heartbeats, or is not counted any more
+    patience_s = WITHIN_S if fleet is None else min(HEARTBEATS * fleet.heartbeat_s + 1.0, WITHIN_S)
+    begun_s = loop.time()
+    control.stop(begun_s)
+    stay: list[Prefix] = []
+    while loop.time() < begun_s + gshut_s + WITHIN_S:
         if _is_gone(control, speaker.observed):
             return True
+        stay = [prefix for prefix, one in control.decisions.items() if one.level is not Level.WITHDRAWN]
+        if stay and loop.time() > begun_s + gshut_s + patience_s:
+            detail = f"not enough others are confirmed: {len(stay)} prefixes stay with ExaBGP, depreferenced: {stay[0]}"
+            log_event(log, "leaving_held", level=logging.WARNING, detail=detail)
+            return False
         await asyncio.sleep(LOOK_EACH_S)
-    stay = [str(prefix) for prefix, one in control.decisions.items() if one.level is not Level.WITHDRAWN]
-    if stay:
-        detail = (
-            f"{len(stay)} prefixes stay, depreferenced, with ExaBGP: not enough others are confirmed: {stay[0]} ..."
-        )
-        log_event(log, "leaving_held", level=logging.WARNING, detail=detail)
-        return False
     log_event(log, "leaving_unconfirmed", level=logging.WARNING, detail="ExaBGP did not confirm every withdrawal")
-    return True
+    return not stay
 
 
 def _is_gone(control: Control, observed: BgpObserved) -> bool:

@@ -26,10 +26,11 @@ from anycastd.doctor.facts import (
 from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
 from anycastd.doctor.service import DAEMON, SPEAKER
-from anycastd.model.address import CheckId
+from anycastd.model.address import CheckId, NeighborName
 from anycastd.model.checks import BfdOptions, CheckKind, CheckSpec, ProbeSpec
+from anycastd.model.fleet_config import FleetConfig, FleetPop
 from anycastd.model.kernel import SourceRule
-from anycastd.model.topology import Config, Launch
+from anycastd.model.topology import Config, Launch, Neighbor, Role
 from anycastd.model.tunnel_device import Vxlan
 from tests.unit.doctor.machine import CONFIG, DEVICE, OUR_RULES, SYSCTLS, TUNNEL, V4, V6, WELL, sysctl, tunnel
 
@@ -77,6 +78,18 @@ def spoken(process: str, *, ours: bool = False) -> Facts:
     return replace(WELL, config=replace(CONFIG, probes=(probe,)), bfd_listeners=(holder,))
 
 
+def observed(*more: RouteSeen) -> Facts:
+    """Return the machine in a fleet, with one observer at 192.0.2.250."""
+    observer = Neighbor(
+        name=NeighborName("rr1"), address=ip_address("192.0.2.250"), asn=64500,
+        local_address=ip_address("192.0.2.2"), local_asn=64500, role=Role.OBSERVER,
+    )  # fmt: skip
+    own = FleetPop(name=CONFIG.pop.name, number=1)
+    fleet = FleetConfig(own=own, pops={own.name: own}, beacon_networks=(ip_network("10.255.255.0/24"),))
+    config = replace(CONFIG, neighbors={**CONFIG.neighbors, observer.name: observer}, fleet=fleet)
+    return replace(WELL, config=config, routes=(*WELL.routes, *more))
+
+
 def only_ipv4() -> Facts:
     config = replace(CONFIG, prefixes={V4: CONFIG.prefixes[V4]})
     return replace(WELL, config=config, routes=tuple(route for route in WELL.routes if route.prefix.version == 4))
@@ -85,6 +98,12 @@ def only_ipv4() -> Facts:
 RA_DEFAULT = RouteSeen(prefix=ip_network("::/0"), protocol=9, device="eth0", metric=1024)
 
 BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
+    ("observer-paths", WARNING, f"reached over a tunnel: rr1 over {DEVICE}", "ip route add",
+     observed(RouteSeen(prefix=ip_network("192.0.2.0/24"), device=DEVICE))),
+    ("observer-paths", ERROR, "rr1: there is no route to 192.0.2.250", "ip route get",
+     replace(observed(), routes=tuple(r for r in WELL.routes if r.prefix.prefixlen))),
+    ("beacon-addresses", WARNING, "10.255.255.4/30 lies in the beacon network", "another network",
+     observed(RouteSeen(prefix=ip_network("10.255.255.4/30"), device="eth0"))),
     ("ipv4-forwarding", ERROR, "ip_forward is 0", "sysctl -w net.ipv4.ip_forward=1",
      sysctl({"net/ipv4/ip_forward": "0"})),
     ("ipv4-forwarding", ERROR, f"conf/{DEVICE}/forwarding is 0", f"net/ipv4/conf/{DEVICE}/forwarding=1",
@@ -213,6 +232,7 @@ def test_every_check_is_broken_here_once() -> None:
 
 FINE: dict[str, Facts] = {
     "nothing wrong": WELL,
+    "an observer behind the uplink": observed(RouteSeen(prefix=ip_network("10.0.0.0/8"), device=DEVICE)),
     "loose rp_filter, though all is strict": sysctl(
         {"net/ipv4/conf/all/rp_filter": "1", f"net/ipv4/conf/{DEVICE}/rp_filter": "2"}
     ),
