@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +22,7 @@ from anycastd.model.probe import Why
 from anycastd.probes.bfd.foreign import COMMANDS
 from tests.lab.bfd_engine import PEERS, asking, spec, spec_via
 from tests.lab.bfd_stage import PYTHON, BfdStage, bfd_stage
+from tests.lab.unit_stage import CONFINED, DAEMON, UNITS
 from tests.wait import wait_until
 
 HOLD = """
@@ -295,6 +298,39 @@ async def test_frr_and_bird_of_this_machine_are_asked_and_what_they_do_not_say_i
         assert asked.detail("frr").startswith("down: control detection time expired")
         stage.mend()
         await asked.until("both say up", lambda: asked.all_are(Why.ANSWERED, "frr", "bird"))
+
+
+def test_under_its_unit_it_has_real_time_scheduling_locked_memory_and_no_other_right(stage: BfdStage) -> None:
+    at = stage.directory / "unit"
+    at.mkdir()
+    shutil.chown(at, DAEMON, DAEMON)
+    program = (str(PYTHON), "-m", "anycastd.probes.bfd.process", str(at / "bfd.sock"))
+    confined = (str(PYTHON), str(CONFINED), str(UNITS / "anycastd-bfd.service"), DAEMON, DAEMON, str(at))
+    process = stage.run(stage.pop, *confined, *program)
+    wait_until("it listens", 20, lambda: (at / "bfd.sock").exists())
+    here, peer, multihop = PEERS["frr4"]
+    wanted = {"here": here, "peer": peer, "multihop": multihop, "min_ttl": 255, "tx_us": 50_000, "rx_us": 50_000,
+              "multiplier": 3, "auth": None, "resume": None}  # fmt: skip
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.settimeout(30)
+        caller.connect(str(at / "bfd.sock"))
+        caller.sendall(json.dumps({"sessions": [wanted], "alone_s": None}).encode() + b"\n")
+        hellos: list[dict[str, Any]] = []
+        state: dict[str, Any] = {}
+        for line in caller.makefile("rb"):
+            said = json.loads(line)
+            hellos += [said["hello"]] if "hello" in said else []
+            state = said.get("state", state)
+            if state.get("state") == 3 and state["transmit_us"] == 50_000:
+                break
+    assert (hellos[-1]["realtime"], hellos[-1]["locked"]) == (True, True), stage.log(process)
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{hellos[-1]['pid']}/status").read_text().splitlines())
+    assert status["CapEff"].strip() == f"{1 << 14 | 1 << 23:016x}", "CAP_IPC_LOCK, CAP_SYS_NICE"
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Uid"].split()[0]) == ("1", "2", "1")
+    process.terminate()
+    assert process.wait(20) == 0
+    wait_until("taken down at the peer", 10, lambda: stage.frr_peers()[here]["status"] == "down")
+    assert stage.frr_peers()[here]["remote-diagnostic"] == "administratively down"
 
 
 def busy(stage: BfdStage, seconds: int) -> None:
