@@ -40,6 +40,7 @@ class Code(StrEnum):
     FROZEN = "OrderRefused.Frozen"
     CAPACITY = "OrderRefused.Capacity"
     FLEET_BUDGET = "OrderRefused.FleetBudget"
+    SINGLE_FLIGHT = "OrderRefused.SingleFlight"
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,10 +170,13 @@ class FleetDesk:
             raise StoreUnavailable(seen.unread)
         await self.store.commit_fleet([Write(LEDGER, encode_ledger(ledger))], {LEDGER: seen.ledger_revision})
 
-    def _refusal(self, seen: FleetSeen) -> str:
+    def _refusal(self, seen: FleetSeen) -> tuple[Code, str] | None:
+        """Return which rule holds a drain that is not forced, and why; None = it may begin."""
         settings = self.config.store
+        if why := budget_refusal(self.pop, seen, settings.budget_percent):
+            return Code.FLEET_BUDGET, f"fleet_budget: {why}"
         flight = self._flights.refusal(self.pop, seen, settings.single_flight_s, self.clocks().now_s)
-        return budget_refusal(self.pop, seen, settings.budget_percent) or flight
+        return (Code.SINGLE_FLIGHT, f"single_flight: {flight}") if flight else None
 
     async def ask(self, drain: Drain, *, dry_run: bool) -> Refused | tuple[str, ...]:
         """Enter our POP before its drain begins: refused by the budget, or what else there is to say.
@@ -200,9 +203,9 @@ class FleetDesk:
             mine = seen.ledger.entries.get(self.pop)
             if mine is not None and mine.drain == drain.id:
                 return ()
-            why = "" if drain.forced else self._refusal(seen)
-            if why:
-                return refused(Code.FLEET_BUDGET, 409, f"fleet_budget: {why}; --force with a reason does it")
+            held = None if drain.forced else self._refusal(seen)
+            if held is not None:
+                return refused(held[0], 409, f"{held[1]}; --force with a reason does it")
             if dry_run:
                 return ()
             try:
@@ -239,7 +242,8 @@ class FleetDesk:
         if drain is None or self.may_leave(drain):
             self._reported.clear(Alarm.FLEET_BUDGET, self.pop)
             return
-        why = self._trouble or self._refusal(self.seen) or "it is not entered yet"
+        held = self._refusal(self.seen)
+        why = self._trouble or (held[1] if held else "it is not entered yet")
         self._reported.raise_(Alarm.FLEET_BUDGET, self.pop, f"the drain stays at DEPREF: {why}")
 
     def facts(self) -> Mapping[str, Any]:

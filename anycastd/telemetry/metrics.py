@@ -34,6 +34,10 @@ from anycastd.telemetry.probing import probing_families
 from anycastd.telemetry.tally import Spread, Tally
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 
+_ORDER_CODES = (
+    Code.ANNOUNCE_WHEN, Code.WITHDRAW_GUARD, Code.FROZEN, Code.FLEET_BUDGET, Code.SINGLE_FLIGHT, Code.CAPACITY,
+)  # fmt: skip
+
 
 class _Scrape(Collector):
     """What one scrape found."""
@@ -81,7 +85,7 @@ class Metrics:
                 self._tallies[spec].add(value, count=0)
         for reason in PlacementReason:
             self._tallies[c.EIPS_MOVED].add(reason.value, count=0)
-        for code in (Code.ANNOUNCE_WHEN, Code.WITHDRAW_GUARD, Code.FROZEN, Code.FLEET_BUDGET, Code.CAPACITY):
+        for code in _ORDER_CODES:
             self._tallies[c.ORDERS_REFUSED].add(code.value, count=0)
         for effect in Effect:
             self._tallies[c.EFFECTS].add(effect.value, count=0)

@@ -20,9 +20,12 @@ REFUSED_ORDERS: Mapping[Code, Meaning] = {
     ),
     Code.FROZEN: Meaning("Orders are frozen too.", "`anycastd status` says who froze and why; `anycastd unfreeze`."),
     Code.FLEET_BUDGET: Meaning(
-        "Too many POPs of the fleet would be away at once, or another one began to leave a moment ago "
-        "(`store.budget_percent`, `store.single_flight`).",
+        "Too many POPs of the fleet would be away at once (`store.budget_percent`).",
         "`anycastd fleet status` shows who is away; wait, or `--force` with a reason.",
+    ),
+    Code.SINGLE_FLIGHT: Meaning(
+        "Another POP with a prefix of ours began to leave, or came back, a moment ago (`store.single_flight`).",
+        "Wait as long as it says, or `--force` with a reason.",
     ),
     Code.CAPACITY: Meaning(
         "Another POP could not take the traffic that a drain of this one moves to it (`safety.capacity`).",

@@ -13,9 +13,20 @@ from typing import Any
 from anycastd.api.ports import Clocks, OrderDone, OrderRequest
 from anycastd.model.operator import DrainPhase, DrainScope
 from anycastd.model.status import Alarm
-from anycastd.resources.fleet import LEDGER, MEMBERS, PRESENCE, Member, Presence, encode_member, encode_presence
+from anycastd.resources.fleet import (
+    LEDGER,
+    MEMBERS,
+    PRESENCE,
+    Entry,
+    Ledger,
+    Member,
+    Presence,
+    encode_ledger,
+    encode_member,
+    encode_presence,
+)  # fmt: skip
 from anycastd.resources.orders import DrainCommand, Lasting, Undo
-from anycastd.resources.refusal import Refused
+from anycastd.resources.refusal import Code, Refused
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.fleet_desk import RECORDS, FleetDesk
 from anycastd.runtime.order_desk import OrderDesk
@@ -77,10 +88,10 @@ class Pop:
         return set(self.desk.seen.ledger.entries)
 
 
-def run(main: Callable[[Pop], Coroutine[Any, Any, None]], directory: Path) -> None:
+def run(main: Callable[[Pop], Coroutine[Any, Any, None]], directory: Path, *, single_flight_s: float = 0.0) -> None:
     async def whole() -> None:
         async with AsyncExitStack() as stack:
-            store = replace(config_of(*(f"http://{name}:2379" for name in NAMES)), single_flight_s=0.0)
+            store = replace(config_of(*(f"http://{name}:2379" for name in NAMES)), single_flight_s=single_flight_s)
             base, cluster, reported = replace(config(), store=store), Cluster(Random(1)), Reported()
             name, gateway = base.pop.name, Gateway(cluster)
             made = await stack.enter_async_context(pop_store(store, name, directory, beats=False, gateway=gateway))
@@ -174,6 +185,21 @@ def test_records_that_cannot_be_read_are_told_of_never_written_over_and_let_nobo
         assert (await pop.desk.store.fleet(LEDGER)).items[LEDGER].value == forged
 
     run(main, tmp_path)
+
+
+def test_drains_of_pops_begin_one_after_another(tmp_path: Path) -> None:
+    async def main(pop: Pop) -> None:
+        await pop.look(1)
+        entry = Entry(pop="sin", drain="drain-x", owner="bob", reason="", forced=False, since_unix_s=990.0)
+        ledger = Ledger().entered(entry).released("sin", 995.0)
+        await pop.desk.store.commit_fleet([Write(LEDGER, encode_ledger(ledger))], {})
+        done = await pop.drain()
+        assert "409 single_flight: sin came back" in refusal(done)
+        assert isinstance(done, Refused) and done.first.code is Code.SINGLE_FLIGHT
+        await asyncio.sleep(61.0)
+        assert isinstance(await pop.drain(), OrderDone)
+
+    run(main, tmp_path, single_flight_s=60.0)
 
 
 def test_an_operator_takes_pops_out_of_the_books(tmp_path: Path) -> None:
