@@ -13,7 +13,7 @@ from pathlib import Path
 from anycastd.actuators.exabgp.process import SYSTEM_PYTHON
 from anycastd.doctor.asking import Asking
 from anycastd.doctor.facts import Directory, Networkd, Program, Secret, Step, User
-from anycastd.model.checks import HttpOptions, TlsOptions
+from anycastd.model.checks import BfdOptions, HttpOptions, TlsOptions
 from anycastd.model.topology import Config
 from anycastd.model.tunnel_device import WireGuard
 
@@ -130,8 +130,9 @@ def secrets(config: Config) -> tuple[Secret, ...]:
     named += [config.api.tls.key_file] if config.api.tls is not None else []
     shapes = (tunnel.shape for tunnel in config.tunnels.values())
     named += [shape.private_key_file for shape in shapes if isinstance(shape, WireGuard)]
-    options = (probe.check.options for probe in (*config.probes, *config.self_test.probes))
+    options = [probe.check.options for probe in (*config.probes, *config.self_test.probes)]
     named += [one.key_file for one in options if isinstance(one, HttpOptions | TlsOptions) and one.key_file]
+    named += [one.auth.key_file for one in options if isinstance(one, BfdOptions) and one.auth is not None]
     return tuple(secret(path) for path in dict.fromkeys(named))
 
 

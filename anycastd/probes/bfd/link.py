@@ -10,7 +10,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from anycastd import __version__
@@ -49,6 +49,9 @@ class Told:
     resume: tuple[int, ...] = ()
     trouble: int = 0
     what: str = ""
+
+
+_TOLD = tuple(field.name for field in fields(Told))
 
 
 class User(Protocol):
@@ -242,8 +245,9 @@ class BfdLink:
                 changed[key] = None
         elif "beat" in news:
             self._beat = news["beat"]
-            if self._hello.get("version") != __version__:
-                # all its sessions were told: another one goes on with them
+            ours = self._config.launch is Launch.DAEMON
+            if ours and self._hello.get("version") != __version__:
+                # all its sessions were told: another one goes on with them. A service is the operator's to restart
                 self._lost(now_s, f"the BFD process was of version {self._hello.get('version')} and was replaced")
         elif "hello" in news:
             self._hello = news["hello"]
@@ -277,5 +281,7 @@ class BfdLink:
 def _told(said: dict[str, Any]) -> Told:
     if "trouble" in said:
         return Told(trouble=said["trouble"], what=said["what"])
-    said["state"], said["remote_state"] = State(said["state"]), State(said["remote_state"])
-    return Told(**{**said, "resume": tuple(said["resume"])})
+    # a service may be of another release, and say more
+    known = {name: said[name] for name in _TOLD if name in said}
+    known["state"], known["remote_state"] = State(said["state"]), State(said["remote_state"])
+    return Told(**{**known, "resume": tuple(said["resume"])})
