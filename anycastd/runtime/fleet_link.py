@@ -96,13 +96,14 @@ def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
 class FleetLink:
     """Our beacon and the others', by the observers of the configuration; without a fleet or observers it does nothing.
 
-    `stir` asks the loop to look at what waits for others (`stirred`), `wake` asks for `act` at a time.
+    `stir` asks the loop to look at what waits for others (`stirred`), `wake` asks for `act` at a time. `next_boot`
+    gives the number of this start; it is asked for once, when there is a fleet.
     """
 
     def __init__(
         self,
         config: Config,
-        boot: int,
+        next_boot: Callable[[], int],
         *,
         clock: Callable[[], float],
         stir: Callable[[], None],
@@ -110,7 +111,7 @@ class FleetLink:
     ) -> None:
         self._clock, self._stir, self._wake = clock, stir, wake
         self._control: Loop | None = None
-        self.seen, self.own = s.Seen.deaf(clock()), Own(boot)
+        self.seen, self.own, self._next_boot = s.Seen.deaf(clock()), Own(0), next_boot
         self.hearing = Hearing({}, ())
         self.refused: dict[tuple[Prefix, NeighborName], Refusal] = {}
         self._specs: dict[int, FleetSpec] = {}
@@ -152,6 +153,8 @@ class FleetLink:
         self._view = None
         if not self._specs:
             self.seen = s.Seen.deaf(self._clock())
+        elif not self.own.boot:
+            self.own = Own(self._next_boot())
         for channel in list(self.seen.channels):
             if observer_of(channel) not in observers:
                 self._close(channel)
@@ -415,9 +418,13 @@ class FleetLink:
 def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, stir: Callable[[], None]) -> FleetLink:
     """Return the link of a daemon that starts, on the clock of its loop."""
     path = Path(config.state_dir) / BOOT
-    boot, complaint = (0, "") if config.fleet is None else next_boot(path, time.time())
-    if complaint:
-        reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
+
+    def boot() -> int:
+        number, complaint = next_boot(path, time.time())
+        if complaint:
+            reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
+        return number
+
     link = FleetLink(config, boot, clock=loop.time, stir=stir, wake=lambda at_s: wake.at(at_s))
     wake = Wake(loop, link.act)
     return link

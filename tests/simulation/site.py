@@ -190,7 +190,7 @@ class Site:
             return
         link = FleetLink(
             config,
-            self._boot,
+            lambda: self._boot,
             clock=self._loop.time,
             stir=lambda: self._changed(frozenset()),
             wake=lambda at_s: wake.at(at_s),

@@ -36,8 +36,11 @@ def _observation(status: Status) -> Condition:
 
 
 def _sessions(status: Status) -> Condition:
-    up = [name for name, view in status.bgp.sessions.items() if view.state is SessionState.ESTABLISHED]
-    total = len(status.config.neighbors)
+    # an observer carries no prefix: with it alone nothing is announced
+    upstreams = {name for name, neighbor in status.config.neighbors.items() if not neighbor.is_observer}
+    states = {name: view.state for name, view in status.bgp.sessions.items() if name in upstreams}
+    up = [name for name, state in states.items() if state is SessionState.ESTABLISHED]
+    total = len(upstreams)
     return "sessions", bool(up) or total == 0, f"{len(up)} of {total} sessions established"
 
 

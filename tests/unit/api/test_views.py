@@ -15,13 +15,14 @@ from anycastd.api.views.overview import overview
 from anycastd.api.views.prefixes import find
 from anycastd.api.views.readiness import readiness
 from anycastd.api.views.seen import WORDS
-from anycastd.model.address import CheckId
+from anycastd.model.address import CheckId, NeighborName
 from anycastd.model.bgp import Route, SessionState, SessionView
 from anycastd.model.decision import Level, PrefixState, Reason
 from anycastd.model.fleet import NotCounted
 from anycastd.model.health import CheckState, Health, SelfTestView
 from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.status import Alarm, AlarmView, Status
+from anycastd.model.topology import Role
 from tests.unit import status_builder as build
 from tests.unit.status_builder import NOW_S, TRANSIT_A, TRANSIT_B, V4, V6
 
@@ -99,6 +100,18 @@ def test_explain_and_status_tell_who_is_counted_and_who_is_not() -> None:
         "observer": "rr1", "established": True, "heard": 70, "foreign": 1, "unreadable": 2, "flooded": 3
     }  # fmt: skip
     assert set(WORDS) == set(NotCounted)
+
+
+def test_a_session_with_an_observer_alone_does_not_make_a_pop_ready() -> None:
+    status = build.serving()
+    rr = replace(status.config.neighbors[TRANSIT_A], name=NeighborName("rr"), role=Role.OBSERVER)
+    neighbors = {**status.config.neighbors, rr.name: rr}
+    sessions = {rr.name: SessionView(SessionState.ESTABLISHED)}
+    seen = replace(
+        status, config=replace(status.config, neighbors=neighbors), bgp=replace(status.bgp, sessions=sessions)
+    )
+    told = {one["condition"]: one for one in readiness(seen)["conditions"]}["sessions"]
+    assert (told["ok"], told["reason"]) == (False, "0 of 2 sessions established")
 
 
 def test_a_pop_alone_says_nothing_of_others() -> None:

@@ -84,7 +84,7 @@ class Pop:
         self._stirred = False
         self.link = FleetLink(
             its_config,
-            boot,
+            lambda: boot,
             clock=lambda: self.world.now_s,
             stir=self._stir,
             wake=self._wake,

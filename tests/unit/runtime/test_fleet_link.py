@@ -9,14 +9,14 @@ from itertools import pairwise
 import pytest
 
 from anycastd.fleet.codec import read
-from anycastd.model.bgp import NO_EXPORT, Announce, Priority, SessionState, SessionView, SpeakerState, Withdraw
+from anycastd.model.bgp import NO_EXPORT, Announce, Heard, Priority, SessionState, SessionView, SpeakerState, Withdraw
 from anycastd.model.decision import Level, Reason
 from anycastd.model.fleet import Claim, NotCounted, Part
 from anycastd.model.fleet_view import Guard
 from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import Alarm
-from anycastd.runtime.fleet_link import LOWER_GAP_S, FleetLink
+from anycastd.runtime.fleet_link import LOWER_GAP_S, FleetLink, refusal
 from anycastd.runtime.ports import NoFleet
 from tests.unit.runtime.fleet_world import NETWORK, POPS, RR, FleetOfPops, Pop, config, line
 from tests.unit.runtime.world import UP, A, B, World
@@ -276,15 +276,53 @@ def test_a_fleet_that_is_taken_out_of_the_file_withdraws_the_beacon(fleet: Fleet
 def test_without_a_fleet_everything_is_as_before() -> None:
     world = World()
     assert isinstance(world.control.announcer.fleet, NoFleet)
-    link = FleetLink(
-        plain(), 0, clock=lambda: world.now_s, stir=lambda: None, wake=lambda at_s: pytest.fail("nothing is due")
-    )
+    due: list[float] = []
+    link = FleetLink(plain(), _never, clock=lambda: world.now_s, stir=lambda: None, wake=due.append)
     link.begin(world.control)
     world.answer("")
     assert {action.neighbor for action in world.speaker.said} == {UP}
     world.answer("tunnel/", Why.TIMEOUT, times=6)
     assert world.control.decisions[B].hold is Reason.STATIC_GUARD
-    assert (link.report().guard, list(link.alarms())) == (Guard.STATIC, [])
+    assert (link.report().guard, list(link.alarms()), due) == (Guard.STATIC, [], [])
+
+
+def _never() -> int:
+    raise AssertionError
+
+
+def test_a_fleet_that_comes_by_a_reload_is_told_under_the_number_of_this_start() -> None:
+    pop = Pop(plain(), 77)
+    assert pop.link.own.boot == 0
+    new = config("fra")
+    pop.link.configure(new)
+    pop.world.configure(new)
+    pop.link.session(RR, SessionState.ESTABLISHED)
+    pop.serve()
+    assert said(pop).boot == 77
+    assert claims(pop) == {Claim.NORMAL}
+
+
+@pytest.mark.parametrize(
+    ("path", "originator", "wrong"),
+    [
+        ((64500,), "", ""),
+        ((64510, 64500), "", ""),
+        ((64500, 64500), "", ""),
+        ((64666,), "", "AS 64666"),
+        ((64510, 64666, 64500), "", "AS 64666"),
+        ((64500, 0), "", "AS 0"),
+    ],
+)
+def test_a_route_server_may_put_itself_into_the_path_and_nobody_else(
+    path: tuple[int, ...], originator: str, wrong: str
+) -> None:
+    mine = config("fra")
+    server = replace(mine, neighbors={**mine.neighbors, RR: replace(mine.neighbors[RR], asn=64510)})
+    assert mine.fleet is not None
+    heard = Heard(RR, ip_network("10.255.255.2/32"), ("64500:1:2",), path, originator)
+    found = refusal(server, mine.fleet, heard)
+    assert bool(found) is bool(wrong)
+    assert wrong in found
 
 
 def test_of_one_failure_domain_one_counts(fleet: FleetOfPops) -> None:
