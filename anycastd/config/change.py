@@ -13,7 +13,7 @@ from anycastd.model.eip import Eip
 from anycastd.model.log import LoggingConfig
 from anycastd.model.probing import ProbingConfig
 from anycastd.model.store import StoreConfig
-from anycastd.model.topology import ApiConfig, BgpConfig, Config, Pop, Region
+from anycastd.model.topology import ApiConfig, BfdConfig, BgpConfig, Config, Pop, Region
 
 K = TypeVar("K", bound=Hashable)
 
@@ -23,6 +23,7 @@ _FIXED: Mapping[str, tuple[str, ...]] = {
     "api": tuple(field.name for field in fields(ApiConfig) if field.name != "tokens"),
     "logging": tuple(field.name for field in fields(LoggingConfig)),
     "bgp": tuple(field.name for field in fields(BgpConfig) if field.name != "reconcile_s"),
+    "bfd": tuple(field.name for field in fields(BfdConfig)),
     "kernel": ("protocol",),
     "store": tuple(field.name for field in fields(StoreConfig)),
     "probing": tuple(field.name for field in fields(ProbingConfig)),
@@ -32,7 +33,8 @@ _WRITTEN = {"probing": "probes"}
 
 
 SECTIONS = (
-    "pop", "self_test", "probing", "api", "logging", "bgp", "eip", "journal", "operator", "safety", "kernel", "store",
+    "pop", "self_test", "probing", "api", "logging", "bgp", "bfd", "eip", "journal", "operator", "safety", "kernel",
+    "store",
 )  # fmt: skip
 _STOPPED = "bound no longer, or blocked"
 _UPROOTED = "keep none of their neighbors"
