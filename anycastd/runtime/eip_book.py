@@ -184,6 +184,8 @@ class EipBook:
             elif key.startswith(codec.EIPS) and (address := parsed(key.removeprefix(codec.EIPS))) is not None:
                 addresses.add(address)
                 self._adopt_eip(key, address, item)
+            elif key.startswith(codec.ANSWERS):
+                self._adopt_answer(key, item)
         return News(frozenset(addresses), dials)
 
     def _adopt_eip(self, key: str, address: Address, item: Item) -> None:
@@ -194,6 +196,18 @@ class EipBook:
             self.records.put(codec.decode_eip(item.value))
         except ValueError as error:
             self._revisions.pop(key, None)
+            self._unreadable[key] = str(error)
+            self._tell_unreadable()
+
+    def _adopt_answer(self, key: str, item: Item) -> None:
+        """Know what another POP answered: who asks again may ask here."""
+        name = key.removeprefix(codec.ANSWERS)
+        try:
+            if item.value is None:
+                self.answers.pop(name, None)
+            else:
+                self.answers[name] = codec.decode_answer(item.value)
+        except ValueError as error:
             self._unreadable[key] = str(error)
             self._tell_unreadable()
 

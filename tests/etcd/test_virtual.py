@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from anycastd.api.ports import Done, Request
+from anycastd.resources.commands import Allocate
 from anycastd.store.port import StoreUnavailable
 from tests.etcd.stores import PopDesk, config_of, pop_desk
 from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop
@@ -181,6 +184,22 @@ def test_compacted_history_is_read_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_request_that_is_sent_again_to_another_pop_gets_the_same_answer(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        fra, sin = fleet.pops["fra"].desk, fleet.pops["sin"].desk
+        command = Allocate(prefix=ip_network("203.0.113.0/24"))
+        request = Request(command=command, key="key-1", digest="d")
+        first = await fra.change(request)
+        await asyncio.sleep(1.0)
+        again = await sin.change(request)
+        assert isinstance(first, Done) and isinstance(again, Done)
+        assert again.replayed and again.shown.view.eip.address == first.shown.view.eip.address
+        assert len(sin.records) == len(fra.records) == 1
+
+    run(main, tmp_path)
+
+
+@pytest.mark.slow
 def test_a_store_that_is_found_empty_takes_nothing_away(tmp_path: Path) -> None:
     async def main(fleet: Fleet) -> None:
         for number in range(10, 14):
@@ -197,6 +216,7 @@ def test_a_store_that_is_found_empty_takes_nothing_away(tmp_path: Path) -> None:
         await asyncio.sleep(SETTLED_S)
         for pop in fleet.pops.values():
             assert pop.bound == before and "no EIP is bound in the store" in pop.store.held
+            assert any("fleet accept" in words for words in pop.made.complaints.values())
         assert "fleet accept" in await fleet.change("fra", "203.0.113.10", bind=False)
         missing, _ = await fleet.pops["fra"].store.overwrite(
             {key: item.value or "" for key, item in (await fleet.pops["fra"].store.dump(here=True)).items.items()},
