@@ -17,9 +17,9 @@ from anycastd.model.address import Address, NeighborName, Prefix
 from anycastd.model.bgp import Heard
 
 LINE_LIMIT = 1 << 16
-PER_S = 1000.0
-"""UPDATEs of one observer that are read in a second: 50 POPs that say 10 beacons of 2 parts. One is read in 0.1 ms."""
-BURST = 2000.0
+PER_S = 500.0
+"""UPDATEs of one observer that are read in a second: 50 POPs that say 10 beacons each. One takes some 0.2 ms."""
+BURST = 1000.0
 NLRI_LIMIT = 64
 """Prefixes of one UPDATE that are looked at; our beacons come one by one, or a few that are withdrawn together."""
 _PEER = '"peer": "'

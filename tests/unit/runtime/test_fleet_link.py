@@ -240,6 +240,32 @@ def test_a_replayed_beacon_changes_nothing(fleet: FleetOfPops) -> None:
     assert "sin" not in fra.link.report().others[A].counted
 
 
+def test_another_pop_with_our_number_is_alarmed_and_nobody_is_counted(fleet: FleetOfPops) -> None:
+    fra, twin = fleet["fra"], Pop(config("fra"), 5000)
+    twin.serve()
+    ((prefix, route),) = twin.beacon.items()
+    fra.link.hear(line(prefix, route, **{"originator-id": str(POPS["fra"].router_id)}))
+    assert Alarm.OWN_NUMBER_TAKEN in {alarm for alarm, _, _ in fra.link.alarms()}
+    fleet.answer("fra", "tunnel/", Why.TIMEOUT)
+    fleet.wait(4.0)
+    assert fra.level(A) is Level.DEPREF
+    assert {one.why for one in fra.link.report().others[A].uncounted} == {NotCounted.DUPLICATE}
+
+
+def test_two_other_pops_with_one_number_are_alarmed_and_not_counted(fleet: FleetOfPops) -> None:
+    fra, twin = fleet["fra"], Pop(config("sin"), 500)
+    twin.serve()
+    for _ in range(6):
+        twin.wait(3.0)
+        ((prefix, route),) = twin.beacon.items()
+        fra.link.hear(line(prefix, route, **{"originator-id": str(POPS["sin"].router_id)}))
+        fleet.wait(3.0)
+    assert (Alarm.POP_TWICE, "sin") in {(alarm, subject) for alarm, subject, _ in fra.link.alarms()}
+    fleet.answer("fra", "tunnel/", Why.TIMEOUT)
+    fleet.wait(0.5)
+    assert fra.link.report().others[A].counted == ("iad",)
+
+
 def test_frozen_announcements_do_not_stop_the_beacon(fleet: FleetOfPops) -> None:
     fra = fleet["fra"]
     fra.world.control.take(Interventions(unread="a test"), fra.world.now_s)
