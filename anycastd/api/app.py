@@ -123,6 +123,13 @@ def _remote(routes: list[web.RouteDef], api: ApiConfig, door: Door) -> web.Appli
     return _app(routes, token) if door.tls is not None else _app(routes, ask.only_known_hosts(api.host), token)
 
 
+async def _status(daemon: Daemon) -> Status:
+    """Return the state; what is then made of it is work of another turn of the loop."""
+    status = await daemon.status_by_and_by()
+    await asyncio.sleep(0)
+    return status
+
+
 def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
     async def alive(request: web.Request) -> web.Response:
         return ask.unknown_parameter(request, ()) or ask.answer({"alive": True})
@@ -130,11 +137,11 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
     async def ready(request: web.Request) -> web.Response:
         if refused := ask.unknown_parameter(request, ()):
             return refused
-        body = READY.make(daemon.status())
+        body = READY.make(await _status(daemon))
         return ask.answer(body, 200 if body["ready"] else 503)
 
     async def exposition(request: web.Request) -> web.Response:
-        status = daemon.status()
+        status = await _status(daemon)
         body = await metrics.expose(status, conditions(status))
         return web.Response(body=body, headers={"Content-Type": metrics.content_type})
 
@@ -159,7 +166,7 @@ async def _no_fleet(request: web.Request) -> web.Response:
 
 def _view_of(daemon: Daemon, view: View) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
-        return ask.unknown_parameter(request, ()) or await ask.long_answer(view.make(daemon.status()))
+        return ask.unknown_parameter(request, ()) or await ask.long_answer(view.make(await _status(daemon)))
 
     return show
 
@@ -179,7 +186,7 @@ def _one_prefix(daemon: Daemon) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
         if refused := ask.unknown_parameter(request, ()):
             return refused
-        status = daemon.status()
+        status = await _status(daemon)
         found = _found(status, request.match_info["cidr"])
         return found if isinstance(found, web.Response) else ask.answer(prefix(status, found))
 
@@ -192,7 +199,7 @@ def _explain_with(daemon: Daemon) -> ask.Answer:
             return refused
         if not request.query.get("prefix"):
             return ask.error(400, "missing_parameter", "the query parameter 'prefix' is needed")
-        status = daemon.status()
+        status = await _status(daemon)
         found = _found(status, request.query["prefix"])
         return found if isinstance(found, web.Response) else ask.answer(explain(status, found))
 

@@ -254,6 +254,10 @@ class Daemon(Protocol):
         """Return the whole state at this moment."""
         ...
 
+    async def status_by_and_by(self) -> Status:
+        """Return the whole state, made with pauses where there are many prefixes."""
+        ...
+
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Read the configuration file again and apply the difference, or refuse it whole."""
         ...

@@ -360,7 +360,7 @@ class App:
             # with many prefixes a look costs much: 100 ms at 8,000 (measured), so it is taken less often
             await asyncio.sleep(ALARMS_EACH_S * max(len(self.config.prefixes) / 1000, 1.0))
             self.circumstances.loop = self.lag.view
-            status = await self._status_by_and_by()
+            status = await self.status_by_and_by()
             self.unit.see(status)
             standing = {(view.alarm, view.subject): view.detail for view in status.alarms}
             for key in standing.keys() - known.keys():
@@ -482,7 +482,7 @@ class App:
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)
         return build(self.control, *parts, now_s, time.time(), prefixes)
 
-    async def _status_by_and_by(self) -> Status:
+    async def status_by_and_by(self) -> Status:
         """Return the state, made with pauses: what is urgent does not wait for thousands of views."""
         while True:
             config, prefixes = self.control.config, dict[Prefix, PrefixView]()

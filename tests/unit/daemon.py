@@ -39,6 +39,10 @@ class Daemon:
         """Return the state the test set."""
         return self.state
 
+    async def status_by_and_by(self) -> Status:
+        """Return the state the test set."""
+        return self.state
+
     async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
         """Note what was asked, and answer what the test set."""
         self.asked.append((expected_removals, dry_run))

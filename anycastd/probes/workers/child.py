@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from anycastd.model.address import CheckId
@@ -218,4 +218,6 @@ class Child:
             self._process.kill()
             self._process.wait()
             self._process = None
-        self._counted_before, self._counted = self.stats, EngineStats()
+        # what it had under way is over; what it counted stays counted
+        self._counted_before = replace(self.stats, checks=0, running=0, sockets_open=0)
+        self._counted = EngineStats()

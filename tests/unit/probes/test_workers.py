@@ -119,6 +119,7 @@ async def test_a_killed_worker_says_nothing_of_its_targets_and_is_replaced() -> 
             after = probe.results[seen:]
             assert child.pid != old
             assert probe.pool.lost == 1
+            assert probe.pool.stats.checks == len(specs)
     assert {one.outcome for one in probe.results} == {Outcome.OK, Outcome.BROKEN}
     assert {one.check for one in after if one.why is Why.WORKER_LOST} == mine
     assert "killed by signal 9" in next(one.detail for one in after if one.why is Why.WORKER_LOST)

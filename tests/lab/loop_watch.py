@@ -1,0 +1,74 @@
+"""The daemon, with every call of its event loop timed by the CPU that it takes: `loop_watch.py CONFIG FILE`.
+
+CPU time and not time: on a busy machine a call stands still for what others do. On SIGRTMIN counting begins; on
+SIGRTMIN+1 what was found is written to the file as JSON: how many calls, and the longest with their names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+from anycastd.runtime.main import main
+
+KEPT = 20
+
+
+def what(handle: asyncio.Handle) -> str:
+    """Return what a call is: of a task, its coroutine and where that waits now."""
+    task = getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
+    return repr(task if hasattr(task, "get_coro") else handle)
+
+
+class Watch:
+    """Counts calls and keeps the longest."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.calls = file, 0
+        self.longest: list[tuple[float, int, str]] = []
+
+    def begin(self, *_: object) -> None:
+        """Forget what was before."""
+        self.calls, self.longest = 0, []
+
+    def tell(self, *_: object) -> None:
+        """Write down what was found, whole or not at all."""
+        rows = [[cpu_s, name] for cpu_s, _, name in sorted(self.longest, reverse=True)]
+        draft = self.file.with_suffix(".draft")
+        draft.write_text(json.dumps({"calls": self.calls, "longest": rows}), encoding="utf-8")
+        draft.rename(self.file)
+
+    def took(self, took_s: float, handle: asyncio.Handle) -> None:
+        """Count a call."""
+        self.calls += 1
+        if len(self.longest) < KEPT:
+            heapq.heappush(self.longest, (took_s, self.calls, what(handle)))
+        elif took_s > self.longest[0][0]:
+            heapq.heapreplace(self.longest, (took_s, self.calls, what(handle)))
+
+
+def patch(watch: Watch) -> None:
+    """Time every call from now on."""
+    # the quick one of C does not say what it runs
+    asyncio.tasks.Task = asyncio.tasks._PyTask  # type: ignore[attr-defined, misc]
+    run, clock = asyncio.Handle._run, time.thread_time
+
+    def timed(self: asyncio.Handle) -> None:
+        begun_s = clock()
+        run(self)
+        watch.took(clock() - begun_s, self)
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    watch = Watch(Path(sys.argv[2]))
+    patch(watch)
+    signal.signal(signal.SIGRTMIN, watch.begin)
+    signal.signal(signal.SIGRTMIN + 1, watch.tell)
+    sys.exit(main(sys.argv[1]))
