@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -21,7 +22,10 @@ from anycastd.probes.bfd.launch import Found, connect, start
 from anycastd.probes.bfd.packet import State
 
 Key = tuple[str, str, bool]
-READ_BYTES = 65536
+READ_BYTES = 8192
+"""Some twenty sessions: taken in at once, thousands that change together would hold the loop up."""
+LEVEL = select.EPOLLIN | select.EPOLLRDHUP
+"""What is left over is told of again; what could not be sent goes on with the next beat."""
 RESUMED_WITHIN_S = 2.0
 """A session that was Up when its process was last heard of is gone on with by the next one; later its peer has given
 us up."""
@@ -154,26 +158,24 @@ class BfdLink:
         self._report(now_s)
 
     def on_event(self, mask: int, now_s: float) -> None:
-        """Take all news in."""
+        """Take news in, as much as holds nobody up."""
         self._send()
+        if (found := self._found) is None:
+            return
+        try:
+            data = found.channel.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
         changed: dict[Key, None] = {}
-        over = False
-        while (found := self._found) is not None and not over:
-            try:
-                data = found.channel.recv(READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                data = b""
-            over = not data
-            *lines, self._unread = (self._unread + data).split(b"\n")
-            for line in lines:
-                self._hear(json.loads(line), changed, now_s)
-            over = over or self._found is None
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._hear(json.loads(line), changed, now_s)
         for key in changed:
             if (user := self._users.get(key)) is not None:
                 user.changed(now_s)
-        if over:
+        if not data or self._found is None:
             self._lost(now_s, "the BFD process has ended")
             # the sooner another goes on with its sessions, the less their peers see of it
             self.look(now_s)
@@ -208,7 +210,7 @@ class BfdLink:
             return
         try:
             found = found or start(self._config.socket)
-            self._reactor.watch(found.channel.fileno(), self)
+            self._reactor.watch(found.channel.fileno(), self, LEVEL)
         except OSError as error:
             self._why = f"the BFD process cannot be started: {error.strerror}"
             return

@@ -204,7 +204,8 @@ class Process:
             self._alone_s = NOT_SAID_S if alone_s is None else float(alone_s)
             self._speech.configure({one.key: one for one in wanted}, time.monotonic())
             self.locked = lock_memory()
-            self._greeted = False
+            # who orders may have forgotten what it was told
+            self._greeted, self._news = False, dict.fromkeys(self._speech.wanted)
         elif "end" in order:
             self._told_to_end = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anycastd.model.checks import Via
@@ -58,6 +58,7 @@ def test_what_bird_says() -> None:
 
 
 @pytest.mark.parametrize("via", [Via.FRR, Via.BIRD])
+@settings(max_examples=20)
 @given(st.text(max_size=60) | st.sampled_from(["{}", "[1]", '[{"peer": "x", "status": "up"}]', "null", FRR[:-3]]))
 def test_any_other_text_is_no_list_of_sessions(via: Via, text: str) -> None:
     try:

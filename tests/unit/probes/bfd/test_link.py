@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,41 @@ async def test_whose_fault_it_is(played: Played, said: dict[str, Any], why: Why,
     await played.ordered(one)
     played.say(one, state={"key": KEY, **said})
     await played.last(why, words)
+
+
+async def test_a_check_that_changes_without_its_session_asks_anew(played: Played) -> None:
+    one = await played.caller()
+    await played.ordered(one)
+    played.say(one, state=UP)
+    await played.last(Why.ANSWERED, "Up")
+    later = replace(SPEC, check=replace(CHECK, timing=replace(CHECK.timing, timeout_s=9.0)))
+    played.engine.set_probes([later])
+    (wanted,) = await played.ordered(one)
+    assert wanted["peer"] == "192.0.2.2"
+    seen = len(played.results)
+    played.say(one, state=UP)
+    await eventually("told anew", AT_LEAST_S, lambda: len(played.results) > seen)
+    assert {result.why for result in played.results} == {Why.ANSWERED}
+
+
+async def test_a_thousand_sessions_that_go_down_together_hold_nobody_up(played: Played) -> None:
+    one = await played.caller()
+    await played.ordered(one)
+    peers = [ip_address(0xC6120000 + number) for number in range(1000)]
+    patient = replace(CHECK, timing=Timing(interval_s=3600.0, timeout_s=3600.0, rise=1, fall=1))
+    played.engine.set_probes([replace(SPEC, id=CheckId(str(peer)), check=patient, target=peer) for peer in peers])
+    played.results.clear()
+    lines = [json.dumps({"state": {**UP, "key": [KEY[0], str(peer), False]}}).encode() for peer in peers]
+    one.setblocking(False)
+    sending = asyncio.create_task(asyncio.get_running_loop().sock_sendall(one, b"\n".join(lines) + b"\n"))
+    most, seen = 0, set[str]()
+    while len(seen) < len(peers):
+        await asyncio.sleep(0)
+        most = max(most, len(played.results))
+        seen |= {result.check for result in played.results}
+        played.results.clear()
+    await sending
+    assert 0 < most <= 64, "in one turn of the loop"
 
 
 async def test_without_a_session_the_process_is_told_so(played: Played) -> None:
