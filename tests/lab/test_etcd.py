@@ -142,7 +142,7 @@ async def without_majority(stage: Stage, directory: Path, name: str, length_s: f
 async def test_without_a_majority_nothing_changes_and_nothing_can_be_changed(
     stage: Stage, within: None, tmp_path: Path
 ) -> None:
-    await without_majority(stage, tmp_path, "majority", 5.0)
+    await without_majority(stage, tmp_path, "majority", 3.0)
 
 
 @pytest.mark.soak
