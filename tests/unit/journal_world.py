@@ -126,7 +126,7 @@ class Running:
 
     async def written(self) -> None:
         """Wait until nothing waits any more."""
-        await until("nothing waits", lambda: not self.journal.unwritten)
+        await until("nothing waits", lambda: not self.journal.facts().waiting)
 
     async def all(self, **wanted: object) -> tuple[Entry, ...]:
         """Return the entries of the file, oldest first."""

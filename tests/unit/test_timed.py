@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PROBE = """
 import pathlib, pytest
@@ -47,6 +49,7 @@ def test_is_not_timed(held):
 """
 
 
+@pytest.mark.slow
 def test_a_failure_counts_if_the_machine_did_not_hold_the_test_up_or_always(tmp_path: Path) -> None:
     shutil.copyfile(ROOT / "tests" / "conftest.py", tmp_path / "conftest.py")
     (tmp_path / "test_it.py").write_text(PROBE)

@@ -81,6 +81,7 @@ def test_a_byte_order_mark_is_nothing(tmp_path: Path) -> None:
     assert load(str(file)).pop.name == "fra"
 
 
+@pytest.mark.slow
 def test_ten_thousand_prefixes(tmp_path: Path) -> None:
     rows = "".join(f"  10.{number // 256}.{number % 256}.0/24: {{}}\n" for number in range(10_000))
     head = SMALLEST.partition("prefixes:")[0].replace("asn: 64496", "asn: 64496, max_prefixes: 20000")

@@ -136,6 +136,7 @@ def heard(moments: list[Moment]) -> Router:
     return router
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec", [STEPS, LEAVE, replace(LEAVE, timers=PrefixTimers(return_step_s=1.0, return_after_s=1.0))]
 )

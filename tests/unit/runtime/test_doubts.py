@@ -58,6 +58,7 @@ def test_a_large_region_rests_and_then_everything_is_looked_at_together() -> Non
     assert doubts.take(regions, 3.0) is None
 
 
+@pytest.mark.slow
 def test_of_hundreds_of_backends_that_fail_at_once_each_is_seen_with_few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     world, looks = crowded(), list[float]()
     world.answer("")

@@ -10,6 +10,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
+
 from anycastd.model.journal import EntryKind, LostWhy, Wanted
 from anycastd.model.topology import JournalConfig
 from anycastd.runtime.journal import DAMAGED, JOURNAL, Journal
@@ -37,6 +39,7 @@ async def test_what_is_noted_is_in_the_file_in_order_and_numbered(tmp_path: Path
         assert facts.size_bytes
 
 
+@pytest.mark.slow
 async def test_a_storm_of_decisions_arrives_whole_and_costs_the_loop_little(tmp_path: Path) -> None:
     snapshots = [made(ip_network((0x0A000000 + (number << 8), 24))) for number in range(STORM)]
     async with running(tmp_path) as world:

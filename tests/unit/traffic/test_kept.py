@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def test_batches_are_joined_and_what_is_gone_is_left_out() -> None:
     assert both.gone == {2}
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 10**9)), min_size=1)))
 def test_folding_keeps_the_sums_of_each_month(traffic: dict[int, list[tuple[int, int]]]) -> None:
