@@ -60,8 +60,9 @@ class Guarded:
         return config_of(self.member.client, **files | more)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A member of one test: what a test does to its users lasts."""
     needed()
     made = Guarded(tmp_path_factory.mktemp("guarded"))
     made.start()
