@@ -1,6 +1,7 @@
 """HTTP servers on every address, that turn bad and good as told; stamps the answer that tips a check.
 
 Run as a program. Orders are JSON lines on standard input: `{"set": [ADDRESS...], "good": false}`, or
+`{"set": [ADDRESS...], "slow": true}` to be too slow, or
 `{"toggle": [ADDRESS...], "phase_s": 0.7}` to turn them by themselves (an empty list ends that).
 Each first answer after a turn is told: `{"t": CLOCK_MONOTONIC just before it is written, "address": ..., "good": ...}`.
 """
@@ -34,6 +35,8 @@ class Backend:
         self.epoll.register(0, select.EPOLLIN)
         self.peers: dict[int, tuple[socket.socket, str]] = {}
         self.good: dict[str, bool] = {}
+        self.slow: set[str] = set()
+        self.held: dict[int, socket.socket] = {}
         self.untold: set[str] = set()
         self.turns_s: dict[str, float] = {}
         self.phase_s = 1.0
@@ -53,10 +56,22 @@ class Backend:
                 self.phase_s = order["phase_s"]
                 now_s = time.monotonic()
                 self.turns_s = {one: now_s + random.random() * self.phase_s for one in order["toggle"]}
+            elif "slow" in order:
+                self.be_slow(order["set"], order["slow"])
             else:
                 for address in order["set"]:
                     self.turn(address, order["good"])
         return bool(data)
+
+    def be_slow(self, addresses: list[str], slow: bool) -> None:
+        """Take requests and answer none, or answer again; what was held open is closed then."""
+        if slow:
+            self.slow.update(addresses)
+            return
+        self.slow.difference_update(addresses)
+        for peer in self.held.values():
+            peer.close()
+        self.held.clear()
 
     def turn(self, address: str, good: bool) -> None:
         """Answer differently from now on."""
@@ -73,6 +88,10 @@ class Backend:
     def answer(self, descriptor: int) -> None:
         """Answer one request."""
         peer, address = self.peers.pop(descriptor)
+        if address in self.slow:
+            self.epoll.unregister(descriptor)
+            self.held[descriptor] = peer
+            return
         with contextlib.suppress(OSError):
             if peer.recv(4096):
                 good, now_s = self.good.get(address, True), time.monotonic()

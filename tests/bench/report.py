@@ -19,6 +19,7 @@ from tests.bench import (
     bfd,
     binding,
     decide,
+    detect,
     eip_counters,
     eip_failover,
     eip_start,
@@ -29,6 +30,7 @@ from tests.bench import (
     lives,
     mass,
     probes,
+    scale,
     traffic,
 )
 from tests.bench.figures import Figure
@@ -39,7 +41,7 @@ RATIO_BUDGET, LATE_BUDGET_MS = 0.6, 100.0
 
 HEAD = """# Benchmarks
 
-Written by `make bench` (root; about ten minutes). The daemon, ExaBGP, routers and servers are real, in network
+Written by `make bench` (root; about thirteen minutes). The daemon, ExaBGP, routers and servers are real, in network
 namespaces; a figure with a baseline is judged against that baseline in the same run, since the machine is not quiet.
 
 * **Latency** begins when the server writes the answer that completes the check's fall count, and ends when the UPDATE
@@ -50,6 +52,9 @@ namespaces; a figure with a baseline is judged against that baseline in the same
 * **Many at once**: from the answer that tips the check of the last prefix to the last UPDATE. Depreferenced is with the
   default guards, once by one check and once by fifty checks that fail within a second; withdrawn is with the circuit
   breaker raised by configuration. The baseline is ExaBGP alone, fed by a shell script with a line a prefix.
+* **Fault to UPDATE** is from the order that makes the fault; what must pass is fall - 1 intervals, the timeout where a
+  fault is silent, and up to an interval until a probe meets it.
+* **Thousands of checks**: the server, a single process, has the other core.
 * **Cold start** begins before the daemon's exec, with no ExaBGP running.
 * **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
@@ -91,7 +96,9 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "bfd": bfd.run,
     "mass": mass.run,
     "cold_start": lives.cold_start,
+    "detect": detect.run,
     "probes": _probes,
+    "scale": scale.run,
     "decide": decide.run,
     "footprint": footprint.run,
     "journal": journal.run,

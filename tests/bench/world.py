@@ -73,6 +73,7 @@ class Program:
 
     process: subprocess.Popen[bytes]
     rows: Rows
+    name: str = ""
 
     def tell(self, **order: Any) -> None:
         """Give it an order."""
@@ -129,7 +130,7 @@ class World:
     def _program(self, name: str, argv: Sequence[str]) -> Program:
         out = f"{name}-{len(self.programs)}.jsonl"
         process = self.spawn(self.far, [sys.executable, *argv], out)
-        program = Program(process, Rows(self.directory / out))
+        program = Program(process, Rows(self.directory / out), name)
         self.programs.append(program)
         wait_until(f"{name} listens", 10, lambda: any(row["kind"] == "listening" for row in program.rows.new()))
         return program
