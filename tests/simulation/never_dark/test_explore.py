@@ -58,7 +58,6 @@ def test_three_pops() -> None:
     pytest.param(Fleet(events={**SICKNESS, **DRAINS}, on_the_way=1), id="two, sick and drained"),
     pytest.param(Fleet(events={**SICKNESS, **CUTS}, on_the_way=2), id="two, cut, two beacons on the way"),
     pytest.param(Fleet(pops=3, events={"sick": 3, "heal": 1}, on_the_way=1, speaks_apart=False), id="three, one heals"),
-    pytest.param(Fleet(pops=3, events={"drain": 3}, on_the_way=1, speaks_apart=False), id="three, all drained"),
     pytest.param(Fleet(pops=3, wanted=2, events={"sick": 3, "die": 1}, on_the_way=1, speaks_apart=False),
                  id="A5 three, two wanted, one dies: not dark for a moment"),
 ])  # fmt: skip
