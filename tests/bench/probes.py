@@ -149,12 +149,16 @@ def run(seconds: float) -> dict[str, float]:
             pairs.append((bare, asyncio.run(_engine(2000, port, overload, each_s))["per_cpu_s"]))
         few = asyncio.run(_engine(100, port, Timing(interval_s=1.0), each_s))
         many = asyncio.run(_engine(1000, port, Timing(interval_s=1.0), 2 * each_s))
+        most = asyncio.run(_engine(10_000, port, Timing(interval_s=5.0), 2 * each_s))
     bare, engine = sorted(pairs, key=lambda pair: pair[1] / pair[0])[ROUNDS // 2]
     return {
         "http_bare_per_cpu_s": bare,
         "http_engine_per_cpu_s": engine,
         "http_ratio": engine / bare,
         "cpu_share_100_checks_1s": few["cpu_share"],
+        "cost_us_100": 1e6 / few["per_cpu_s"],
+        "cost_us_1000": 1e6 / many["per_cpu_s"],
+        "cost_us_10000": 1e6 / most["per_cpu_s"],
         "cpu_share_1000_checks_1s": many["cpu_share"],
         "per_s_1000_checks_1s": many["per_s"],
         "not_answered_1000_checks_1s": many["not_answered"],

@@ -83,6 +83,12 @@ def _probes() -> list[Figure]:
             f"The ratio is {ratio:.2f}." if ratio < RATIO_BUDGET else "",
         ),
         Figure(
+            "CPU of an HTTP check",
+            ", ".join(f"{said[f'cost_us_{many}']:.0f} us with {many}" for many in (100, 1000, 10_000))
+            + " (each 1 s, the 10000 each 5 s)",
+            ratio=f"{said['cost_us_10000'] / said['cost_us_100']:.2f}",
+        ),
+        Figure(
             "1000 HTTP checks each second: the latest start of a check",
             f"{late_ms:.0f} ms after its time ({said['cpu_share_1000_checks_1s']:.2f} core, the engine alone)",
             budget=f"<= {LATE_BUDGET_MS:.0f} ms",
