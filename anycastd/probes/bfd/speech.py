@@ -86,7 +86,7 @@ class Speech:
                 self.changed(key)
 
     def retry(self, now_s: float) -> None:
-        """Try again what could not be opened, and say the last words of what was dropped."""
+        """Try again what could not be opened."""
         for key in tuple(self.troubles):
             self._open(key, now_s)
 
