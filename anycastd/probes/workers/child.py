@@ -21,6 +21,7 @@ LEARNED_AT_ONCE = 200
 """Checks in one order: a millisecond of the daemon's loop."""
 FIRST_DELAY_S, MAX_DELAY_S = 0.2, 10.0
 CALM_AFTER_S = 60.0
+ENDED_EACH_S = 0.02
 LOOKS = 4
 """In the time after which a worker counts as silent."""
 
@@ -98,6 +99,7 @@ class Child:
     # its life
 
     def _start(self) -> None:
+        self._let_go()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "anycastd.probes.workers.worker", str(theirs.fileno())]
         self._began_s = self._heard_s = self._loop.time()
@@ -156,7 +158,13 @@ class Child:
             case wire.Name(name, detail):
                 self._told.name(name, detail)
 
-    def _ended(self) -> None:
+    def _ended(self, looks: int = 20) -> None:
+        """Learn that its end is closed; how it ended is known a moment later, since sockets go before the process."""
+        if looks and self._process is not None and self._process.poll() is None:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(ENDED_EACH_S, self._ended, looks - 1)
+            return
         self._lost(self._how())
 
     def _how(self) -> str:

@@ -122,8 +122,10 @@ async def test_a_killed_worker_says_nothing_of_its_targets_and_is_replaced() -> 
             assert probe.pool.stats.checks == len(specs)
     assert {one.outcome for one in probe.results} == {Outcome.OK, Outcome.BROKEN}
     assert {one.check for one in after if one.why is Why.WORKER_LOST} == mine
-    assert "killed by signal 9" in next(one.detail for one in after if one.why is Why.WORKER_LOST)
-    assert "killed by signal 9" in str(probe.said["worker 1"][0])
+    assert next(one.detail for one in after if one.why is Why.WORKER_LOST).startswith("probe worker 1 is away: it ")
+    said = str(probe.said["worker 1"][0])
+    # the latter where the machine leaves a dying process no time
+    assert "killed by signal 9" in said or "closed its end" in said
     # counted on, so that nobody takes the new worker's first probe for one long past
     assert all(one.number > before[one.check] for one in after if one.check in mine and one.why is Why.ANSWERED)
 
