@@ -1,9 +1,10 @@
-"""The lab tests in two processes at once: those of the running world, and those with namespaces of their own.
+"""The lab and slow tests in three processes at once: those of the running world, those with namespaces of their own,
+and those without any.
 
 python -m tests.lab.side_by_side [FILE...]
 
-The world's tests are seen as they run; what the others said is printed whole when both have ended. The world goes
-first where both want the processor: its clients measure how long they wait.
+The world's tests are seen as they run; what the others said is printed whole when all have ended. They mostly wait, so
+that two processors do for three. Who waits for time goes first where several want a processor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from tempfile import TemporaryFile
 from types import FrameType
 from typing import IO
@@ -26,7 +28,7 @@ NICE = 5
 
 
 def pytest_words(which: str, *files: str) -> list[str]:
-    """Return the command line of one of the two; of all files unless some are named."""
+    """Return the command line of one of the three; of all files unless some are named."""
     return [sys.executable, "-m", "pytest", "-m", f"{WANTED} and {which}", *COMMON, *(files or ("tests",))]
 
 
@@ -46,30 +48,35 @@ def start(words: Sequence[str], out: IO[bytes] | None, nice: int = 0) -> subproc
     )
 
 
-def run(shown: Sequence[str], kept: Sequence[str]) -> int:
-    """Run both to their end; return 0 only if both did, 128 + the signal if we were told to go."""
+def run(shown: Sequence[str], *kept: Sequence[str]) -> int:
+    """Run all to their end; return 0 only if all did, 128 + the signal if we were told to go."""
     told: list[int] = []
-    with TemporaryFile() as out:
-        both: list[subprocess.Popen[bytes]] = []
+    with ExitStack() as files:
+        outs = [files.enter_context(TemporaryFile()) for _ in kept]
+        every: list[subprocess.Popen[bytes]] = []
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
             if not told:
                 told.append(number)
-                for one in both:
+                for one in every:
                     one.send_signal(signal.SIGINT)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, pass_on)
         begun_s = time.monotonic()
-        both.append(start(shown, None))
-        both.append(start(kept, out, NICE))
-        codes = [one.wait() for one in both]
-        out.seek(0)
-        print("== what ran beside it", flush=True)
-        sys.stdout.buffer.write(out.read())
-        print(f"== both: {time.monotonic() - begun_s:.0f} s, exit codes {codes[0]} and {codes[1]}", flush=True)
+        every.append(start(shown, None))
+        every += [start(words, out, NICE * place) for place, (words, out) in enumerate(zip(kept, outs, strict=True), 1)]
+        codes = [one.wait() for one in every]
+        for out in outs:
+            out.seek(0)
+            print("== what ran beside it", flush=True)
+            sys.stdout.buffer.write(out.read())
+        said = ", ".join(str(code) for code in codes)
+        print(f"== all: {time.monotonic() - begun_s:.0f} s, exit codes {said}", flush=True)
     return 128 + told[0] if told else next((abs(code) for code in codes if code), 0)
 
 
+PARTS = ("world", "lab and not world", "not lab")
+
 if __name__ == "__main__":
-    sys.exit(run(pytest_words("world", *sys.argv[1:]), pytest_words("not world", *sys.argv[1:])))
+    sys.exit(run(*(pytest_words(part, *sys.argv[1:]) for part in PARTS)))

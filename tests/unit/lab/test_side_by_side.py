@@ -1,4 +1,4 @@
-"""Two test processes at once: either's failure is seen, what they say stays apart, a signal ends both in good order."""
+"""Several test processes at once: any failure is seen, what they say stays apart, a signal ends all in good order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.side_by_side import pytest_words
+from tests.lab.side_by_side import PARTS, pytest_words
 from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def command(shown: str, kept: str) -> list[str]:
 def test_a_failure_of_either_is_one(shown: str, kept: str, code: int) -> None:
     done = subprocess.run(command(shown, kept), capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == code
-    assert f"exit codes {shown[-1]} and {kept[-1]}" in done.stdout
+    assert f"exit codes {shown[-1]}, {kept[-1]}" in done.stdout
 
 
 def test_what_one_says_stands_behind_what_the_other_says(tmp_path: Path) -> None:
@@ -55,6 +55,9 @@ def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> N
     assert code == (-how if how is signal.SIGKILL else 128 + how)
 
 
-def test_every_test_is_in_one_of_the_two() -> None:
-    chosen = [words[words.index("-m", 2) + 1] for words in (pytest_words("world"), pytest_words("not world"))]
-    assert chosen == [f"(lab or slow) and not soak and {which}" for which in ("world", "not world")]
+def test_every_test_is_in_just_one_of_the_parts() -> None:
+    """Whatever marks a test has: the world's are lab tests."""
+    for is_lab, is_world in ((True, True), (True, False), (False, False)):
+        marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world}
+        words = [words[words.index("-m", 2) + 1] for words in map(pytest_words, PARTS)]
+        assert sum(eval(one, {}, marks) for one in words) == 1, marks
