@@ -122,6 +122,8 @@ def test_a_backend_that_fails_every_second_request_is_left_once(world: Fleet, me
     )
     wait_until("packets leave eu/b1", 20, partial(left, world, "eu/b1"))
     moved_ms = (time.time() - at_s) * 1000
+    # packets leave when the check through the tunnel in use says so; the backend is bad when the other one does too
+    wait_until("a word on it", 10, lambda: told(world, "backend")["eu/b1"]["health"] == "UNHEALTHY")
     backend = told(world, "backend")["eu/b1"]
     assert (backend["health"], backend["reason"]) == ("UNHEALTHY", "too_many_failures")
     assert "above 40 %" in backend["why"]
