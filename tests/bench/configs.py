@@ -55,7 +55,7 @@ def document(regions: Document, prefixes: Document) -> Document:
         "regions": regions,
         "prefixes": prefixes,
         # what is measured is how fast many are withdrawn
-        "safety": {"breaker": {"percent": 100}},
+        "safety": {"breaker": {"withdrawals": 1_000_000}},
         "logging": {"format": "json"},
     }
 
