@@ -26,6 +26,7 @@ from anycastd.model.tunnel_device import (
     WireGuard,
 )
 from tests.lab.kernel_world import World, run, world
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -97,6 +98,7 @@ async def test_a_vxlan_is_made_and_carries_full_packets_unfragmented(world: Worl
 async def test_doing_it_again_changes_nothing(world: World) -> None:
     async with devices_of(world) as devices:
         await devices.reconcile([WANTED])
+        wait_until("no address is tentative any more", 10, lambda: "tentative" not in world.ip("addr", "show"))
         before = link(world)
         monitor = await asyncio.create_subprocess_exec(
             "ip", "-n", world.pop, "-o", "monitor", "link", "address", stdout=asyncio.subprocess.PIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.side_by_side import PARTS, pytest_words
+from tests.lab.side_by_side import PARTS, again, failed, pytest_words
 from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -59,5 +60,40 @@ def test_every_test_is_in_just_one_of_the_parts() -> None:
     """Whatever marks a test has: the world's are lab tests."""
     for is_lab, is_world in ((True, True), (True, False), (False, False)):
         marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world}
-        words = [words[words.index("-m", 2) + 1] for words in map(pytest_words, PARTS)]
+        words = [words[words.index("-m", 2) + 1] for words in (pytest_words(part, Path("kept")) for part in PARTS)]
         assert sum(eval(one, {}, marks) for one in words) == 1, marks
+
+
+def kept(tmp_path: Path, **nodes: str) -> Path:
+    for part, node in nodes.items():
+        where = tmp_path / part / "v" / "cache"
+        where.mkdir(parents=True)
+        (where / "lastfailed").write_text(json.dumps({node: True}))
+    return tmp_path
+
+
+def test_who_fails_beside_the_others_gets_one_more_try_and_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    patient = "tests/unit/lab/test_side_by_side.py::test_what_one_says_stands_behind_what_the_other_says"
+    assert again(1, kept(tmp_path, world=patient)) == 0
+    assert f"passed only when alone, to be mended: {patient}" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("code", "nodes"),
+    [
+        (1, {}),
+        (2, {"world": "a.py::test_a"}),
+        (1, {"world": "a.py::a", "lab": "a.py::b", "slow": "a.py::c"}),
+    ],
+    ids=("nothing known", "interrupted", "three of them"),
+)
+def test_all_else_stays_a_failure(tmp_path: Path, code: int, nodes: dict[str, str]) -> None:
+    where = kept(tmp_path, **nodes)
+    assert sorted(failed(where)) == sorted(nodes.values())
+    assert again(code, where) == code
+
+
+def test_who_fails_again_has_failed(tmp_path: Path) -> None:
+    assert again(1, kept(tmp_path, world="no_such_file.py::test_a")) != 0
