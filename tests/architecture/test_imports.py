@@ -15,7 +15,7 @@ from tests.architecture.source import Module, modules
 LAYERS = (
     ("model", "errors", "hollow"),
     ("config",),
-    ("health", "fleet"),
+    ("health", "fleet", "attack"),
     ("policy",),
     ("reconcile", "resources", "traffic"),
     ("probes", "actuators", "store"),
@@ -30,7 +30,7 @@ LAYERS = (
 FREE = frozenset({"anycastd"})
 """`anycastd/__init__.py` holds only the version."""
 
-PURE_FOLDERS = ("model/", "health/", "fleet/", "policy/", "reconcile/", "resources/", "traffic/")
+PURE_FOLDERS = ("model/", "health/", "fleet/", "attack/", "policy/", "reconcile/", "resources/", "traffic/")
 PURE_FILES = (
     "errors.py",
     "config/change.py",
