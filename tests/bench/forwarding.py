@@ -127,6 +127,8 @@ def _steer(made: World, number: int, numbers: range) -> None:
     every = ("ip", "-n", made.pop, "route", "show", "table", "all")
     route = f"default via 10.100.{number}.2 dev vx0 table 1001"
     wait_until("the region's route is in the kernel", 30, lambda: route in made.read(*every))
+    rules = ("ip", "-n", made.pop, "rule", "show")
+    wait_until("so is the rule that leads there", 30, lambda: "lookup 1001" in made.read(*rules))
     for pid in pids_of(made):
         os.kill(pid, signal.SIGKILL)
     wait_until("the daemon and ExaBGP are gone", 10, lambda: not pids_of(made))
