@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from anycastd.config.aims import destination, resolver_of
+from anycastd.config.build_attack import attack_of
 from anycastd.config.build_eips import eip_config, eips_of, region_number
 from anycastd.config.build_fleet import fleet_of, restart_of
 from anycastd.config.build_rules import rule_of, usable_when_of
@@ -94,6 +95,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         kernel=_kernel(root),
         operator=_operator(root),
         safety=safety_of(root.safety),
+        attack=attack_of(root.attack),
         eip=eip_config(root.eip),
         eips=eips_of(root),
         journal=_journal(root),

@@ -33,8 +33,8 @@ _WRITTEN = {"probing": "probes"}
 
 
 SECTIONS = (
-    "pop", "self_test", "probing", "api", "logging", "bgp", "bfd", "eip", "journal", "operator", "safety", "kernel",
-    "store",
+    "pop", "self_test", "probing", "api", "logging", "bgp", "bfd", "eip", "journal", "operator", "safety", "attack",
+    "kernel", "store",
 )  # fmt: skip
 _STOPPED = "bound no longer, or blocked"
 _UPROOTED = "keep none of their neighbors"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from anycastd.config.document import Document
 from anycastd.config.rules import (
     access,
+    attack,
     bfd,
     check_files,
     check_kinds,
@@ -42,6 +43,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *conditions.RULES,
     *eips.RULES,
     *safety.RULES,
+    *attack.RULES,
     *store.RULES,
     *fleet.RULES,
 )

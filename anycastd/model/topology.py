@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from anycastd.model.access import TlsSpec, TokenSpec
 from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.attack_config import AttackConfig
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
 from anycastd.model.fleet_config import FleetConfig
@@ -485,6 +486,7 @@ class Config:
     probing: ProbingConfig = field(default_factory=ProbingConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)
+    attack: AttackConfig = field(default_factory=AttackConfig)
     eips: Mapping[Address, Eip] = field(default_factory=dict)
     """Those of the file (`source` FILE); the store holds the others."""
     store: StoreConfig = field(default_factory=StoreConfig)

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from anycastd.config.fields import AbsolutePath
 from anycastd.config.schema.api import ApiSection
+from anycastd.config.schema.attack import AttackSection
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.bfd import BfdSection
 from anycastd.config.schema.bgp import BgpSection
@@ -62,6 +63,7 @@ class Root(Section):
     journal: JournalSection = Field(default=JournalSection(), description="What is kept of what happened.")
     operator: OperatorSection = Field(default=OperatorSection(), description="The pace of drains.")
     safety: SafetySection = Field(default=SafetySection(), description="The safety rules that have settings.")
+    attack: AttackSection = Field(default=AttackSection(), description="How attacks are seen and met.")
     kernel: KernelSection = Field(default=KernelSection(), description="What marks kernel state as ours.")
     store: StoreSection = Field(default=StoreSection(), description="Where EIPs and dials are kept.")
     state_dir: AbsolutePath = Field(

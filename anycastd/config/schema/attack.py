@@ -1,0 +1,14 @@
+"""Attacks: how they are seen, and what is done about them. One file for each part."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from anycastd.config.schema.base import Section
+from anycastd.config.schema.detect import DetectSection
+
+
+class AttackSection(Section):
+    """Attacks: how they are seen, and what is done about them ([attack](attack.md))."""
+
+    detect: DetectSection = Field(default=DetectSection(), description="When traffic is called an attack.")
