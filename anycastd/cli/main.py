@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "init": ("anycastd.cli.init", "Write a first configuration from what this machine has."),
     "down": ("anycastd.cli.down", "Leave; with --purge remove all of ours from the kernel."),
     "gateway": ("anycastd.cli.gateway", "Make a region's gateway send answers back the way they came."),
+    "simulate": ("anycastd.cli.simulate", "Forecast what an attack does to each POP, from a file."),
     "lab": ("anycastd.cli.lab", "Run networks of namespaces from containerlab files."),
     "version": ("anycastd.cli.version", "Print the version."),
 }

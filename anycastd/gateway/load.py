@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from anycastd.config.document import Document, Path, Value, parse
+from anycastd.config.document import Document, Path, parse
 from anycastd.config.fields import DeviceName, Flag, Name, ValueType, whole
-from anycastd.config.near import did_you_mean
 from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field, PrefixField
+from anycastd.config.reading import Reading
 from anycastd.config.shown import shown
 from anycastd.config.slots import table_slots
 from anycastd.config.source import read_text
-from anycastd.errors import ConfigError, Problem
+from anycastd.errors import ConfigError
 from anycastd.gateway.spec import Gateway, GatewayTunnel
 from anycastd.model.address import Address, Prefix
 
@@ -66,50 +66,45 @@ def read(document: Document) -> Gateway:
     return gateway
 
 
-class _Reading:
+class _Reading(Reading):
     """Reads one document; what is wrong is noted and left out."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self.problems: list[Problem] = list(document.problems)
-        self._wronged: set[Path] = set()
 
     def gateway(self) -> Gateway | None:
         """Return the configuration, of which only a document without problems makes sense."""
-        root = self._document.value
+        root = self.document.value
         if not root and self.problems:
             return None
-        self._known((), root, KEYS)
+        self.known((), root, KEYS)
         fields: dict[str, Any] = {}
         for key, (kind, name) in SCALARS.items():
-            if (value := self._value((key,), root.get(key), kind)) is not None:
+            if (value := self.value((key,), root.get(key), kind)) is not None:
                 fields[name] = value
         for key, (kind, name) in MSS.items():
-            if (value := self._value(("mss", key), self._mapping(("mss",)).get(key), kind)) is not None:
+            if (value := self.value(("mss", key), self.mapping(("mss",)).get(key), kind)) is not None:
                 fields[name] = value
-        self._known(("mss",), self._mapping(("mss",)), tuple(MSS))
+        self.known(("mss",), self.mapping(("mss",)), tuple(MSS))
         return Gateway(tunnels=tuple(self._tunnels()), routes=dict(self._routes()), **fields)
 
     def _tunnels(self) -> Iterator[GatewayTunnel]:
-        written = self._mapping(("tunnels",))
-        if not written and ("tunnels",) not in self._document.empty | self._wronged:
-            self._wrong(("tunnels",), "is missing or empty: a gateway without tunnels has nothing to do", at_key=True)
+        written = self.mapping(("tunnels",))
+        if not written and ("tunnels",) not in self.document.empty | self.wronged:
+            self.wrong(("tunnels",), "is missing or empty: a gateway without tunnels has nothing to do", at_key=True)
         slots, devices = table_slots(written), dict[str, str]()
         for name in written:
             path: Path = ("tunnels", name)
-            self._value(path, name, NAME, at_key=True)
-            tunnel = self._mapping(path)
-            if not tunnel and path in self._wronged:
+            self.value(path, name, NAME, at_key=True)
+            tunnel = self.mapping(path)
+            if not tunnel and path in self.wronged:
                 continue
-            self._known(path, tunnel, TUNNEL_KEYS)
-            device = self._needed(path, tunnel, "device", DEVICE)
-            pop = self._needed(path, tunnel, "pop", NAME)
-            far4 = self._value((*path, "far_end"), tunnel.get("far_end"), IPV4)
-            far6 = self._value((*path, "far_end6"), tunnel.get("far_end6"), IPV6)
+            self.known(path, tunnel, TUNNEL_KEYS)
+            device = self.needed(path, tunnel, "device", DEVICE) or f"?{name}"
+            pop = self.needed(path, tunnel, "pop", NAME) or f"?{name}"
+            far4 = self.value((*path, "far_end"), tunnel.get("far_end"), IPV4)
+            far6 = self.value((*path, "far_end6"), tunnel.get("far_end6"), IPV6)
             if "far_end" not in tunnel and "far_end6" not in tunnel:
-                self._wrong(path, "needs far_end, far_end6 or both: the POP's addresses on the tunnel", at_key=True)
+                self.wrong(path, "needs far_end, far_end6 or both: the POP's addresses on the tunnel", at_key=True)
             if device in devices:
-                self._wrong((*path, "device"), f"'{device}' is already the device of {devices[device]}")
+                self.wrong((*path, "device"), f"'{device}' is already the device of {devices[device]}")
             devices.setdefault(device, name)
             yield GatewayTunnel(
                 name=name, device=device, pop=pop, number=slots[name] + 1, far_end_ipv4=far4, far_end_ipv6=far6
@@ -117,61 +112,27 @@ class _Reading:
 
     def _routes(self) -> Iterator[tuple[Prefix, tuple[Address, ...]]]:
         seen: dict[Prefix, str] = {}
-        for text, value in self._mapping(("routes",)).items():
+        for text, value in self.mapping(("routes",)).items():
             path: Path = ("routes", text)
-            prefix: Prefix | None = self._value(path, text, PREFIX, at_key=True)
+            prefix: Prefix | None = self.value(path, text, PREFIX, at_key=True)
             backends = value if isinstance(value, list) else [value]
             found = []
             for number, one in enumerate(backends):
                 place = (*path, number) if isinstance(value, list) else path
-                address: Address | None = self._value(place, one, ADDRESS)
+                address: Address | None = self.value(place, one, ADDRESS)
                 if address is None or prefix is None:
                     continue
                 if address.version != prefix.version:
-                    self._wrong(place, f"{address} is not of the prefix's family")
+                    self.wrong(place, f"{address} is not of the prefix's family")
                 elif address in prefix:
-                    self._wrong(place, f"{address} is in {prefix} itself")
+                    self.wrong(place, f"{address} is in {prefix} itself")
                 elif address in found:
-                    self._wrong(place, f"{address} is written twice")
+                    self.wrong(place, f"{address} is written twice")
                 found.append(address)
             if not backends:
-                self._wrong(path, "is empty: no backend")
+                self.wrong(path, "is empty: no backend")
             if prefix is not None and prefix in seen:
-                self._wrong(path, f"is the prefix {seen[prefix]!r} again", at_key=True)
+                self.wrong(path, f"is the prefix {seen[prefix]!r} again", at_key=True)
             if prefix is not None:
                 seen.setdefault(prefix, text)
                 yield prefix, tuple(found)
-
-    def _mapping(self, path: Path) -> dict[str, Value]:
-        here: Value = self._document.value
-        for part in path:
-            here = here.get(str(part)) if isinstance(here, dict) else None
-        if here is not None and not isinstance(here, dict):
-            self._wrong(path, f"a mapping is wanted here, not {shown(here)}")
-        return here if isinstance(here, dict) else {}
-
-    def _known(self, path: Path, mapping: dict[str, Value], keys: tuple[str, ...]) -> None:
-        for key in mapping:
-            if key not in keys:
-                hint = did_you_mean(key, keys) or f"; known here: {', '.join(keys)}"
-                self._wrong((*path, key), f"there is no such key{hint}", at_key=True)
-
-    def _needed(self, path: Path, mapping: dict[str, Value], key: str, kind: ValueType) -> str:
-        place = (*path, key)
-        if key not in mapping and place not in self._document.empty:
-            self._wrong(path, f"'{key}' is missing", at_key=True)
-        value = self._value(place, mapping.get(key), kind)
-        return str(value) if value is not None else f"?{path[-1]}"
-
-    def _value(self, path: Path, value: Value, kind: ValueType, *, at_key: bool = False) -> Any:
-        if value is None:
-            return None
-        try:
-            return kind.read(value)
-        except ValueError as error:
-            self._wrong(path, str(error), at_key=at_key)
-            return None
-
-    def _wrong(self, path: Path, message: str, *, at_key: bool = False) -> None:
-        self._wronged.add(path)
-        self.problems.append(self._document.problem(path, message, at_key=at_key))
