@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from types import FrameType
 from typing import IO
 
-COMMON = ("-q", "-p", "no:randomly", "--timeout", "180")
+COMMON = ("-q", "-p", "no:randomly", "--timeout", "180", "--durations", "20", "--durations-min", "4")
 TESTS_FAILED = 1
 """What pytest exits with if it ran to its end and some test failed."""
 AGAIN_AT_MOST = 2

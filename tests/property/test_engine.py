@@ -49,6 +49,7 @@ def test_no_router_with_default_damping_suppresses_the_prefix(spec: PrefixSpec, 
     never_suppressed(play(spec, changes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [STAY, LEAVE])
 @pytest.mark.parametrize(("bad_s", "fine_s", "nap_s"), [(0.5, 0.5, 20.0), (3.0, 0.5, 7.0), (400.0, 1.0, 30.0)])
 def test_a_prefix_that_fails_whenever_it_is_normal_is_not_suppressed(
@@ -59,6 +60,7 @@ def test_a_prefix_that_fails_whenever_it_is_normal_is_not_suppressed(
     never_suppressed(moments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad_s", [2.5, 9.0, 30.0])
 def test_a_prefix_that_fails_whenever_it_is_announced_is_not_suppressed(bad_s: float) -> None:
     moments = play_against(LEAVE, restless(bad_s), DAY_S / 4)
@@ -66,6 +68,7 @@ def test_a_prefix_that_fails_whenever_it_is_announced_is_not_suppressed(bad_s: f
     never_suppressed(moments)
 
 
+@pytest.mark.slow
 def test_the_second_router_behind_an_mrai_timer_does_not_suppress_either() -> None:
     for adversary in (spiteful(3.0, 0.5, 7.0), spiteful(400.0, 1.0, 30.0), restless(9.0)):
         never_suppressed(play_against(LEAVE, adversary, DAY_S), mrai_s=30.0)

@@ -41,6 +41,7 @@ def test_what_one_says_stands_behind_what_the_other_says(tmp_path: Path) -> None
     assert done.stdout.splitlines()[:5] == ["first", "last", "== what ran beside it", "kept", "bad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> None:
     ready, clean = [tmp_path / f"ready{n}" for n in (1, 2)], [tmp_path / f"clean{n}" for n in (1, 2)]
@@ -72,6 +73,7 @@ def kept(tmp_path: Path, **nodes: str) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_who_fails_beside_the_others_gets_one_more_try_and_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,5 +97,6 @@ def test_all_else_stays_a_failure(tmp_path: Path, code: int, nodes: dict[str, st
     assert again(code, where) == code
 
 
+@pytest.mark.slow
 def test_who_fails_again_has_failed(tmp_path: Path) -> None:
     assert again(1, kept(tmp_path, world="no_such_file.py::test_a")) != 0
