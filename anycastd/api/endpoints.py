@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from anycastd.api import schema, schema_orders
-from anycastd.api.views import checks, neighbors, orders, overview, prefixes, readiness
+from anycastd.api import schema, schema_attack, schema_orders
+from anycastd.api.views import attack, checks, neighbors, orders, overview, prefixes, readiness
 from anycastd.api.views.moments import Json
 from anycastd.model.status import Status
 
@@ -35,6 +35,7 @@ VIEWS: tuple[View, ...] = (
         neighbors.neighbors,
         schema.Neighbors,
     ),
+    View("/v1/attacks", "Whether traffic is unusual, of the POP and EIPs.", attack.attacks, schema_attack.Attacks),
     View("/v1/drains", "Every drain: its phase, and what holds it.", orders.drains, schema_orders.DrainList),
     View("/v1/overrides", "Everything forced by hand.", orders.overrides, schema_orders.OverrideList),
     View("/v1/freeze", "Whether announcements are frozen.", orders.freeze, schema_orders.FreezeShape),

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import openapi_eips, openapi_journal, openapi_orders, schema
+from anycastd.api import openapi_eips, openapi_journal, openapi_orders, schema, schema_safety
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
@@ -19,7 +19,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     schema.Alive,
     schema.Explanation,
     schema.Reloaded,
-    schema.BreakerReset,
+    schema_safety.BreakerReset,
     schema.Error,
     *openapi_eips.ANSWERS,
     *openapi_journal.ANSWERS,
@@ -80,7 +80,7 @@ def _reset() -> dict[str, Any]:
     return {
         "post": {
             "summary": "Let the circuit breaker pass as many withdrawals again as may. Role admin.",
-            "responses": {"200": {"description": "OK", "content": content(schema.BreakerReset)}, **refused},
+            "responses": {"200": {"description": "OK", "content": content(schema_safety.BreakerReset)}, **refused},
         }
     }
 

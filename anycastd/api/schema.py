@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from anycastd.api.schema_attack import AttackSummary
 from anycastd.api.schema_bfd import BfdProcess
 from anycastd.api.schema_orders import OrdersShape
 from anycastd.api.schema_probing import Probing
+from anycastd.api.schema_safety import Breaker
 from anycastd.api.schema_seen import OtherShape, SeenShape
 from anycastd.api.shape import LevelName, Shape
 from anycastd.model.bgp import SessionState, SpeakerState
@@ -325,23 +327,6 @@ class Loop(Shape):
     lag_max_ms: float
 
 
-class Breaker(Shape):
-    """The circuit breaker: `withdrawals` of `limit` within `window_s`; `held` prefixes are kept on the air."""
-
-    tripped: bool
-    tripped_at: str | None
-    withdrawals: int
-    limit: int
-    window_s: float
-    held: int
-
-
-class BreakerReset(Shape):
-    """Whether it was tripped."""
-
-    was_tripped: bool
-
-
 class Overview(Shape):
     """The whole POP."""
 
@@ -368,6 +353,7 @@ class Overview(Shape):
     unwanted: list[str]
     orders: OrdersShape
     breaker: Breaker
+    attack: AttackSummary
 
 
 class Rule(Shape):

@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "override": ("anycastd.cli.override", "Force a level or state by hand."),
     "overrides": ("anycastd.cli.override", "List what is forced by hand."),
     "breaker": ("anycastd.cli.breaker", "Show and reset the circuit breaker of withdrawals."),
+    "attack": ("anycastd.cli.attack", "Show attacks, and what is done about them."),
     "fleet": ("anycastd.cli.fleet", "Show the fleet and its store; snapshot, restore, accept, switch."),
     "reload": ("anycastd.cli.reload", "Read the configuration again."),
     "check": ("anycastd.cli.check", "Check a configuration file."),

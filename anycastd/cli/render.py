@@ -30,6 +30,7 @@ _COLOUR = {
     "OFFLINING": _WARN,
     "INITIAL": _WARN,
     "DEGRADED": _WARN,
+    "ELEVATED": _WARN,
     "UNKNOWN": _WARN,
     "GSHUT": _WARN,
     "partly": _WARN,
@@ -39,6 +40,7 @@ _COLOUR = {
     "WITHDRAWN": _BAD,
     "FAILED": _BAD,
     "UNHEALTHY": _BAD,
+    "ATTACK": _BAD,
     "down": _BAD,
     "silent": _BAD,
 }
@@ -193,6 +195,15 @@ def _fleet_lines(status: dict[str, Any], colour: bool) -> list[str]:
     return [click.style(line, fg="yellow") if colour and bad else line]
 
 
+def _attack_lines(status: dict[str, Any], colour: bool) -> list[str]:
+    """Return attacks in a line; nothing when traffic is as usual, or from a daemon older than this command."""
+    attack = status.get("attack")
+    if not attack or attack["state"] == "NORMAL":
+        return []
+    line = f"attack: {attack['text']}  (anycastd attack status)"
+    return [click.style(line, fg="red" if attack["state"] == "ATTACK" else "yellow", bold=True) if colour else line]
+
+
 def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = ()) -> list[str]:
     """Return the page that `anycastd status` shows; `eips` are the lines of its EIPs."""
     tables = (
@@ -207,7 +218,7 @@ def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = 
         table(("NEIGHBOR", "AS", "STATE", "SINCE", "ROUTES"), _neighbor_rows(status), colour=colour),
     )
     lines = [_head(status, colour), *_alarms(status, colour), *_order_lines(status, colour)]
-    lines += _fleet_lines(status, colour)
+    lines += [*_fleet_lines(status, colour), *_attack_lines(status, colour)]
     for part in tables:
         lines += part if part is tables[0] else ["", *part] if part else []
     return lines

@@ -56,7 +56,8 @@ class Share:
 class Shape:
     """What sampled packets look like: `protocols` (`udp`, `tcp syn`), destination `ports`, `sources` (prefixes).
 
-    The largest first, each an estimate from `sampled` packets; a list is bounded. `spoofed`: sources look random.
+    The largest first, each an estimate from `sampled` packets; a list is bounded. Percentages are of the sampled that
+    have such a thing. `source_ports` tell reflectors (53, 123). `spoofed`: nearly every packet has another source.
     """
 
     sampled: int = 0
@@ -64,6 +65,7 @@ class Shape:
     protocols: tuple[Share, ...] = ()
     ports: tuple[Share, ...] = ()
     sources: tuple[Share, ...] = ()
+    source_ports: tuple[Share, ...] = ()
     spoofed: bool = False
 
 

@@ -23,6 +23,7 @@ class EntryKind(StrEnum):
     ALARM = "alarm"
     ALARM_CLEARED = "alarm_cleared"
     ORDER = "order"
+    ATTACK = "attack"
     RELOAD = "reload"
     START = "start"
     STOP = "stop"

@@ -161,6 +161,27 @@ class NamedCounter(StrEnum):
     """Packets of no known connection that only a translation could deliver (an ICMP error, or out of window)."""
 
 
+class PopCounter(StrEnum):
+    """Totals of the POP, read each second; cheap, since each is one number for all EIPs."""
+
+    ARRIVED4 = "arrived4"
+    """Packets to our prefixes, whatever becomes of them."""
+    ARRIVED6 = "arrived6"
+    LIMITED = "limited"
+    """Of these, dropped above a limit."""
+    OPENED = "opened"
+    """The first packet of a connection that got a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class PopTotals:
+    """One reading of the POP's totals; `at_s` is monotonic, `dropped_packets` those of every `NamedCounter`."""
+
+    at_s: float
+    counts: Mapping[PopCounter, Count] = field(default_factory=dict)
+    dropped_packets: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Counters:
     """One reading of every counter; `at_s` is monotonic."""

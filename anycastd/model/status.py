@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anycastd.model.address import CheckId, Prefix, RegionName
+from anycastd.model.attack import AttackView
 from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Routes
 from anycastd.model.decision import Decision, Memory, PrefixState, TunnelOrder
@@ -48,6 +49,8 @@ class Alarm(StrEnum):
     ORDERS_UNREAD = "orders_unread"
     STORE_TROUBLE = "store_trouble"
     TRAFFIC_NOT_SAVED = "traffic_not_saved"
+    ATTACK = "attack"
+    TRAFFIC_ELEVATED = "traffic_elevated"
     CONNTRACK_FULL = "conntrack_full"
     CONNTRACK_SIZE = "conntrack_size"
     TUNNEL_DEVICE = "tunnel_device"
@@ -159,6 +162,8 @@ class Status:
     """The circuit breaker."""
     bfd: BfdView | None = None
     """The process that speaks BFD; None without a `bfd` check."""
+    attack: AttackView = field(default_factory=AttackView)
+    """Whether traffic is unusual."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
 

@@ -176,6 +176,7 @@ class Alarms:
             Alarm.KERNEL_REFUSED,
             Alarm.CONFIG_REFUSED,
             Alarm.DEAD_MAN_FIRED,
+            Alarm.ATTACK,
             Alarm.CIRCUIT_BREAKER,
             Alarm.PROBE_WORKER,
             Alarm.EXPORT_REFUSED,

@@ -31,6 +31,8 @@ from anycastd.policy.desired import nft_settings
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
+from anycastd.runtime.attack_start import watch_of
+from anycastd.runtime.attack_watch import AttackWatch
 from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
@@ -48,6 +50,7 @@ from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.probing import probe_engine, probing_facts
 from anycastd.runtime.recorder import Recorder
 from anycastd.runtime.reload import reload_config
+from anycastd.runtime.reload_report import ReloadReport
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.speaker_events import SpeakerEvents
@@ -130,6 +133,7 @@ class App:
         self.control: Control
         self.nft: NftTable
         self.eips: Eips
+        self.attack: AttackWatch
 
     async def run(self) -> End:
         """Run until told to end; what is in the kernel and in ExaBGP is taken over, not begun anew."""
@@ -157,6 +161,7 @@ class App:
         self.beacons.begin(self.control)
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
+        self.attack = watch_of(self.control, self.nft, self.eips, self.reported, self.scribe, self.loop.time)
         told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
         self.fleet = fleet_of(self.control, self.eips, *told)
         if self.fleet is not None:
@@ -217,6 +222,7 @@ class App:
         if self.fleet is not None:
             self.supervisor.start("fleet", self.fleet.run)
         self.supervisor.start("traffic", self.eips.measure)
+        self.supervisor.start("attack", self.attack.run)
         self.supervisor.start("connections", self.eips.connections.run)
         self.supervisor.start("conntrack", self.eips.tracking.run)
         self.supervisor.start("devices", self.devices.run)
@@ -233,6 +239,7 @@ class App:
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
         await self._save()
+        await self.attack.close()
         await self.orders.close()
         await self.eips.close()
         await self.journal.close()
@@ -443,6 +450,7 @@ class App:
         self.eips.configure(new)
         self.devices.configure(new)
         self.journal.configure(new.journal)
+        self.attack.configure(new.attack)
         await self._set_filter()
         self._set_dead_man()
         self.circumstances.config_loaded_s = self.loop.time()
@@ -451,18 +459,8 @@ class App:
         return outcome
 
     def _reload_ended(self, outcome: ReloadOutcome, *, dry_run: bool) -> None:
-        if dry_run:
-            return
-        self.metrics.reload(outcome.applied)
-        self.circumstances.config_error = "" if outcome.applied else "; ".join(outcome.problems)
-        if outcome.applied:
-            self.reported.clear(Alarm.CONFIG_REFUSED)
-            log_event(log, "reloaded", config=self.config.digest, changes="; ".join(outcome.changes) or "none")
-            self.scribe.reload(self.config.digest, applied=True, detail="; ".join(outcome.changes) or "nothing changed")
-        else:
-            self.reported.raise_(Alarm.CONFIG_REFUSED, self.path, self.circumstances.config_error)
-            log_event(log, "reload_refused", level=logging.ERROR, detail=self.circumstances.config_error)
-            self.scribe.reload(self.config.digest, applied=False, detail=self.circumstances.config_error)
+        report = ReloadReport(self.path, self.circumstances, self.reported, self.scribe, self.metrics)
+        report.ended(outcome, self.config.digest, dry_run=dry_run)
 
     def reset_breaker(self, owner: str) -> bool:
         """Let as many prefixes be withdrawn again as may; return whether the circuit breaker was tripped."""
@@ -477,6 +475,7 @@ class App:
         return self._status(None)
 
     def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
+        self.circumstances.attack = self.attack.view
         self.circumstances.carried, self.circumstances.bfd = self.orders.carried, self.engine.bfd
         self.circumstances.probing = probing_facts(self.engine)
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)

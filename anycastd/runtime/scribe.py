@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 from typing import Protocol, TypeVar
 
+from anycastd.model.attack import AttackState, Standing
 from anycastd.model.bgp import SessionState
 from anycastd.model.decision import Decision, TunnelOrder
 from anycastd.model.eip import Eip, Placement
@@ -142,6 +143,17 @@ class Scribe:
         """Note drains, overrides and a freeze that began, changed or ended."""
         for one in order_changes(before, after, ended_by):
             self._journal.note(EntryKind.ORDER, one.subject, before=one.before, after=one.after, detail=one.detail)
+
+    def attack(self, subject: str, before: AttackState, after: Standing) -> None:
+        """Note that traffic to the POP or to an EIP is called something else."""
+        self._journal.note(
+            EntryKind.ATTACK,
+            subject,
+            before=before.name,
+            after=after.state.name,
+            reason=",".join(one.value for one in after.reasons),
+            detail=after.detail,
+        )
 
     def reload(self, digest: str, *, applied: bool, detail: str) -> None:
         """Note a reload and what it changed, or why it was refused."""

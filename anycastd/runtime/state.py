@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.attack import AttackView
 from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
@@ -31,6 +32,7 @@ class Circumstances:
     probing: ProbingFacts = field(default_factory=ProbingFacts)
     carried: Mapping[str, Carried] = field(default_factory=dict)
     bfd: BfdView | None = None
+    attack: AttackView = field(default_factory=AttackView)
 
 
 def state_of(
@@ -126,5 +128,6 @@ def build(
         carried=circumstances.carried,
         bfd=circumstances.bfd,
         breaker=control.breaker.view(config, now_s),
+        attack=circumstances.attack,
         dials=control.forwarder.steering.dials,
     )

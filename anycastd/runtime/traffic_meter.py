@@ -67,6 +67,10 @@ class TrafficMeter:
         self._meter = Meter(boot)
         self.sample: Sample | None = None
         """The last reading made sense of."""
+        self.cost_s = 0.0
+        """The processor time of the daemon while it was taken."""
+        self.on_sample: Callable[[Sample], None] = lambda _: None
+        self._asked = asyncio.Event()
         self._opening: asyncio.Future[Saved | None] | None = None
         self._opened = False
         self._writing: asyncio.Task[None] | None = None
@@ -82,14 +86,25 @@ class TrafficMeter:
         return asyncio.get_running_loop().run_in_executor(self._disk, act, *arguments)
 
     async def run(self) -> None:
-        """Read every `traffic_interval_s`, for ever."""
+        """Read every `traffic_interval_s`, and when asked to, for ever."""
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
+            before_s = time.process_time()
             await self.take_reading()
+            self.cost_s = time.process_time() - before_s
             # readings that were missed are not made up for: the next one covers their time
             due_s = max(due_s + self._config.traffic_interval_s, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+            try:
+                await asyncio.wait_for(self._asked.wait(), due_s - loop.time())
+            except TimeoutError:
+                continue
+            self._asked.clear()
+            due_s = loop.time()
+
+    def read_soon(self) -> None:
+        """Take the next reading now, or when the one under way has ended."""
+        self._asked.set()
 
     async def take_reading(self) -> None:
         """Take one reading and start to write what it brought."""
@@ -102,6 +117,8 @@ class TrafficMeter:
         for _ in self._meter.steps(counters, self._eips(), self._wall()):
             await rest()
         self.sample = self._meter.sample
+        if self.sample is not None:
+            self.on_sample(self.sample)
         await self._keep(self._meter.take_batch())
         await _let_go(counters)
 

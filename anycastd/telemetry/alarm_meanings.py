@@ -122,6 +122,15 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "The points of the traffic meter cannot be written or read. Metering goes on in memory and is written later.",
         "Free the disk, or mend the permissions of `state_dir`.",
     ),
+    Alarm.ATTACK: Meaning(
+        "What comes in for the POP or for an EIP (the subject) is far above usual, or above a level: an attack. The "
+        "detail says how much, what is lost, and what the packets look like.",
+        "`anycastd attack status`; docs/attack.md says what the POP does by itself, and what you can do.",
+    ),
+    Alarm.TRAFFIC_ELEVATED: Meaning(
+        "More comes in for the POP or for an EIP (the subject) than is usual, not yet an attack; or one that ends.",
+        "Watch it: `anycastd attack status`.",
+    ),
     Alarm.CONNTRACK_FULL: Meaning(
         "The kernel's table of tracked connections is nearly full, or had no room for a new connection: new "
         "connections to EIPs are then lost.",

@@ -283,6 +283,19 @@ JOURNAL: tuple[Spec, ...] = (JOURNAL_ENTRIES, JOURNAL_LOST, JOURNAL_SIZE, JOURNA
 
 BFD_SESSIONS = _gauge("bfd_sessions", "BFD sessions by state; `unknown`: the process says nothing of them.", "state",
                       values="AdminDown, Down, Init, Up, unknown")  # fmt: skip
+ATTACK_STATE = _gauge(
+    "attack_state", "0 NORMAL, 1 ELEVATED, 2 ATTACK; EIPs that are NORMAL are absent.", "subject",
+    values="pop, and EIPs that are not NORMAL",
+)  # fmt: skip
+ATTACK_RATE = _gauge(
+    "attack_rate", "What comes in per second; EIPs that are NORMAL are absent.", "subject", "what",
+    values="packets, bits, connections, dropped_packets",
+)  # fmt: skip
+ATTACK_USUAL = _gauge(
+    "attack_usual_rate", "What is usual per second, as it was learnt.", "subject", "what",
+    values="packets, bits, connections",
+)  # fmt: skip
+
 BFD_LATE = _gauge(
     "bfd_transmit_late_seconds",
     "How late the BFD process sent at worst, since its last report (each 250 ms) and since it started.",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 
 from anycastd.model.address import NeighborName, TunnelId
+from anycastd.model.attack import Rate
 from anycastd.model.bgp import SessionState, SpeakerState
 from anycastd.model.health import FaultScope, Health
 from anycastd.model.status import Alarm, Status
@@ -33,6 +35,7 @@ def gauges(status: Status, ready: Iterable[Condition]) -> Iterator[GaugeMetricFa
         _bgp(status),
         _kernel(status),
         _orders(status),
+        _attack(status),
     ):
         for spec, samples in source:
             family = GaugeMetricFamily(spec.name, spec.text, labels=spec.labels)
@@ -175,6 +178,17 @@ def _orders(status: Status) -> Source:
     breaker = status.breaker
     yield c.BREAKER_TRIPPED, _one(float(breaker.tripped_s is not None))
     yield c.BREAKER_WITHDRAWALS, [(("went",), float(breaker.left)), (("limit",), float(breaker.limit))]
+
+
+def _attack(status: Status) -> Source:
+    subjects = [("pop", status.attack.pop), *((str(address), one) for address, one in status.attack.eips.items())]
+    yield c.ATTACK_STATE, [((name,), float(one.state)) for name, one in subjects]
+    rates = [(name, field.name, getattr(one.rate, field.name)) for name, one in subjects for field in fields(Rate)]
+    yield c.ATTACK_RATE, [((name, what), value) for name, what, value in rates if value is not None]
+    usual = [
+        (name, what, getattr(one.usual, what)) for name, one in subjects for what in ("packets", "bits", "connections")
+    ]
+    yield c.ATTACK_USUAL, [((name, what), value) for name, what, value in usual if value is not None]
 
 
 def _kernel(status: Status) -> Source:

@@ -12,6 +12,7 @@ from anycastd.model.fleet import FleetFault, NotCounted
 from anycastd.model.health import HealthReason
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.telemetry.alarm_meanings import ALARMS
+from anycastd.telemetry.attack_meanings import ATTACKS
 from anycastd.telemetry.meaning import Meaning
 from anycastd.telemetry.probe_meanings import PROBES
 from anycastd.telemetry.safety_meanings import EFFECTS, EXPORTS, REFUSED_ORDERS
@@ -318,6 +319,9 @@ ENTRIES: Mapping[EntryKind, Meaning] = {
     EntryKind.ORDER: Meaning(
         "A drain, override or freeze began, went on to its next phase or ended; the detail says who and why."
     ),
+    EntryKind.ATTACK: Meaning(
+        "Traffic to the POP or to an EIP became NORMAL, ELEVATED or an ATTACK; the detail says how much comes in."
+    ),
     EntryKind.RELOAD: Meaning("A new configuration was applied or refused; the detail says what changed, or why not."),
     EntryKind.START: Meaning("The daemon began its work."),
     EntryKind.STOP: Meaning("The daemon was told to leave (SIGTERM) or to hand over (SIGUSR2)."),
@@ -367,6 +371,11 @@ SECTIONS: tuple[tuple[str, str, Iterable[tuple[StrEnum, Meaning]]], ...] = (
         "Effects",
         "What came of a change of level: log lines `effect`, `anycastd_effects_total`, alarm `effect_missing`.",
         tuple(EFFECTS.items()),
+    ),
+    (
+        "Attacks",
+        "Why traffic to the POP or to an EIP is ELEVATED or an ATTACK: docs/attack.md.",
+        tuple(ATTACKS.items()),
     ),
     (
         "Refused orders",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
+from typing import TypeVar
 
 from anycastd.actuators.nft import codec, wire
 from anycastd.actuators.nft.bites import rest
@@ -13,11 +14,12 @@ from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.model.address import Address
-from anycastd.model.nft import Count, Counters, Key, NamedCounter, NftSet
+from anycastd.model.nft import Count, Counters, Key, NamedCounter, NftSet, PopCounter, PopTotals
 
 COUNTED = tuple(name for name, layout in LAYOUTS.items() if layout.counter)
 OBJECT_TABLE, OBJECT_NAME, OBJECT_TYPE, OBJECT_DATA = 1, 2, 3, 4
 OBJECT_COUNTER = 1
+Name = TypeVar("Name", NamedCounter, PopCounter)
 
 
 async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
@@ -30,8 +32,20 @@ async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
 
 
 async def read_named(thread: KernelThread, table: str) -> dict[NamedCounter, Count]:
-    """Read the counters with names."""
-    return _named(await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence))))
+    """Read the counters of drops that belong to no EIP."""
+    return _named(await _objects(thread, table), NamedCounter)
+
+
+async def read_totals(thread: KernelThread, table: str) -> PopTotals:
+    """Read the POP's totals; ActuatorTransient if that fails."""
+    at_s = time.monotonic()
+    datagrams = await _objects(thread, table)
+    dropped = sum(count.packets for count in _named(datagrams, NamedCounter).values())
+    return PopTotals(at_s, _named(datagrams, PopCounter), dropped)
+
+
+async def _objects(thread: KernelThread, table: str) -> list[bytes]:
+    return await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence)))
 
 
 async def read_set(
@@ -57,9 +71,9 @@ def _named_request(table: str, sequence: int) -> bytes:
     return wire.request(wire.GETOBJ, wire.NLM_F_DUMP, sequence, body)
 
 
-def _named(datagrams: list[bytes]) -> dict[NamedCounter, Count]:
-    found: dict[NamedCounter, Count] = {}
-    ours = {one.value: one for one in NamedCounter}
+def _named(datagrams: list[bytes], names: type[Name]) -> dict[Name, Count]:
+    found: dict[Name, Count] = {}
+    ours = {one.value: one for one in names}
     for data in datagrams:
         for reply in wire.replies(data):
             have = wire.values(data, reply.body, reply.end) if reply.type >> 8 == wire.SUBSYSTEM else {}

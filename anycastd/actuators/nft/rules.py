@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from anycastd.actuators.nft.layout import LAYOUTS, definition
-from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSettings
+from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSettings, PopCounter
 
 WITH_PORTS = "{ tcp, udp, sctp, udplite, dccp }"
 REGION = f"{REGION_MASK:#010x}"
@@ -105,9 +105,10 @@ def _untrack(outer: str) -> list[str]:
 def _in(version: int) -> list[str]:
     to = f"{WORD[version]} daddr"
     return [
+        f"counter name {PopCounter(f'arrived{version}').value}",
         f"{to} @idle{version} drop",
         f"{to} @dark{version} drop",
-        f"{to} @limin{version} drop",
+        f"{to} @limin{version} counter name {PopCounter.LIMITED.value} drop",
         f"{to} @in{version} goto bound{version}",
         # an address of this machine, inside of a prefix of ours
         "fib daddr type local accept",
@@ -122,6 +123,7 @@ def _go() -> list[str]:
         "meta mark set 0",
         "jump pick",
         f"{NO_REGION} {NO_PATH}",
+        f"counter name {PopCounter.OPENED.value}",
         "ct mark set meta mark",
         "goto routed",
     ]
@@ -205,6 +207,7 @@ def definitions(settings: NftSettings, counts: Mapping[NamedCounter, Count] = Ma
     return [
         *(definition(name) for name in LAYOUTS),
         *(f"counter {name.value} {{ {_count(counts.get(name))} }}" for name in NamedCounter),
+        *(f"counter {name.value} {{ }}" for name in PopCounter),
         *(
             f"chain {name} {{ {hook}{' policy accept;' if hook else ''} }}"
             for name, (hook, _) in chains(settings).items()

@@ -22,7 +22,7 @@ from anycastd.actuators.nft.transactions import Transactions
 from anycastd.errors import ActuatorRejected, ActuatorTransient, PacketError
 from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import FlushConnections
-from anycastd.model.nft import Counters, NftChange, NftObserved, NftSet, NftSettings
+from anycastd.model.nft import Counters, NftChange, NftObserved, NftSet, NftSettings, PopTotals
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +133,10 @@ class NftTable:
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
         return await counting.read(self._reader, self._table, self._picture)
+
+    async def totals(self) -> PopTotals:
+        """Read the POP's totals, cheap enough for each second; ActuatorTransient if that fails."""
+        return await counting.read_totals(self._reader, self._table)
 
     async def conntrack_stats(self) -> ConntrackStats:
         """Read how full the table of tracked connections is; ActuatorTransient if that fails."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anycastd.api.views.attack import summary
 from anycastd.api.views.checks import every_tunnel, region
 from anycastd.api.views.moments import Json, age_s, iso, since
 from anycastd.api.views.neighbors import neighbor
@@ -130,4 +131,5 @@ def overview(status: Status) -> Json:
         "unwanted": list(status.unwanted),
         "orders": orders(status),
         "breaker": breaker(status),
+        "attack": summary(status),
     }

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from anycastd.api import schema
+from anycastd.api import schema, schema_safety
 from anycastd.api.app import Server, serve
 from anycastd.api.endpoints import VIEWS
 from anycastd.api.errors import ApiUnavailable
@@ -182,7 +182,7 @@ async def test_the_breaker_is_reset_on_the_unix_socket_and_shown(face: Face) -> 
     assert face.daemon.resets == []
     for was_tripped in (True, False):
         async with face.unix.post("http://localhost/v1/breaker/reset") as response:
-            assert schema.BreakerReset.model_validate(await response.json()).was_tripped is was_tripped
+            assert schema_safety.BreakerReset.model_validate(await response.json()).was_tripped is was_tripped
     assert len(face.daemon.resets) == 2
     assert (await face.get("/v1/status"))["breaker"]["tripped"] is False
 

@@ -1,0 +1,95 @@
+"""The POP as a whole: from its totals, read each second, to its state and to whether each EIP is to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from anycastd.attack.assess import EASE, Track, judge, step
+from anycastd.attack.usual import Pace, Usual
+from anycastd.model.attack import AttackReason, AttackState, Rate
+from anycastd.model.attack_config import DetectConfig
+
+JUMP_DEVIATIONS = 6.0
+JUMP_OF_FLOOR = 0.5
+"""Of what makes one EIP unusual: less of a rise cannot be an attack on one."""
+RECENT = 0.2
+"""Weight of the newest reading in what is recent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PopCounts:
+    """Counters of the POP at `at_s` (monotonic), which only grow: what came in for our prefixes, connections, drops."""
+
+    at_s: float
+    packets: int
+    bytes: int
+    connections: int
+    dropped_packets: int
+
+
+@dataclass(slots=True)
+class _Recent:
+    """The mean of the last few readings of one rate, and how far they are from it."""
+
+    mean: float | None = None
+    deviation: float = 0.0
+
+    def jumps(self, value: float, floor: float) -> bool:
+        """Return whether a value is far above; takes it in."""
+        mean = value if self.mean is None else self.mean
+        over = value - mean
+        jumped = over > max(JUMP_DEVIATIONS * self.deviation, JUMP_OF_FLOOR * floor)
+        self.mean = mean + RECENT * over
+        self.deviation += RECENT * (abs(over) - self.deviation)
+        return jumped
+
+
+class PopWatch:
+    """Fed with counters. `jumped`: the last reading was far above those before it, whatever is usual."""
+
+    def __init__(self, usual: Usual | None = None) -> None:
+        self.usual = usual or Usual()
+        self.track, self.rate, self.jumped = Track(), Rate(), False
+        self._before: PopCounts | None = None
+        self._packets, self._bits = _Recent(), _Recent()
+
+    def feed(self, counts: PopCounts, hurts: Collection[AttackReason], config: DetectConfig) -> bool:
+        """Take in a reading; return whether the state changed. One with counters that began anew only begins."""
+        before, self._before = self._before, counts
+        if before is None or counts.at_s <= before.at_s or _is_anew(before, counts):
+            return False
+        span_s = counts.at_s - before.at_s
+        packets, octets = counts.packets - before.packets, counts.bytes - before.bytes
+        self.rate = Rate(
+            packets=packets / span_s,
+            bits=octets * 8.0 / span_s,
+            connections=(counts.connections - before.connections) / span_s,
+            dropped_packets=(counts.dropped_packets - before.dropped_packets) / span_s,
+        )
+        more = self._packets.jumps(self.rate.packets, config.eip.floor_packets)
+        self.jumped = self._bits.jumps(self.rate.bits, config.eip.floor_bits) or more
+        return self._judge(counts.at_s, span_s, hurts, config)
+
+    def _judge(self, at_s: float, span_s: float, hurts: Collection[AttackReason], config: DetectConfig) -> bool:
+        usual, known = self.usual_rate(), self.usual.is_known(config)
+        now = judge(self.rate, usual, config.pop, config, hurts, known=known)
+        stays = judge(self.rate, usual, config.pop, config, hurts, known=known, ease=EASE).state
+        before, self.track = self.track, step(self.track, now, stays, at_s, span_s, config)
+        alarmed = max(now.state, self.track.state) is not AttackState.NORMAL
+        pace, rate = Pace.of(config, span_s), self.rate
+        self.usual.learn(rate.packets, rate.bits, rate.connections, pace, config.pop, config, alarmed=alarmed)
+        return (before.state, before.reasons) != (self.track.state, self.track.reasons)
+
+    def usual_rate(self) -> Rate:
+        """Return what is usual."""
+        return Rate(self.usual.packets, self.usual.bits, self.usual.connections)
+
+
+def _is_anew(before: PopCounts, now: PopCounts) -> bool:
+    return (
+        now.packets < before.packets
+        or now.bytes < before.bytes
+        or now.connections < before.connections
+        or now.dropped_packets < before.dropped_packets
+    )
