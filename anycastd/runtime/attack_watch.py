@@ -118,10 +118,7 @@ class AttackWatch:
     async def run(self) -> None:
         """Look, for ever."""
         while True:
-            if not self._config.enabled:
-                self._forget_all()
-            else:
-                await self.look()
+            await self.look()
             quick = ALERT_PACE if self._clock() < self._alert_until_s else 1.0
             due_s = self._clock() + quick * self._config.interval_s
             while (left_s := due_s - self._clock()) > 0.0:
@@ -133,6 +130,9 @@ class AttackWatch:
 
     async def look(self) -> None:
         """Read the POP's totals and vitals, and judge; what cannot be read changes no state."""
+        if not self._config.enabled:
+            self._forget_all()
+            return
         try:
             totals = await self._sources.totals()
         except ActuatorTransient as error:

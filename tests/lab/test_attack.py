@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 
 FLOOD = Path(__file__).with_name("attack_flood.py")
 COUNT, VICTIM = 20, eip(6)
-PPS, SECONDS, PORT = 15_000, 9.0, 5353
+PPS, SECONDS, PORT = 15_000, 7.0, 5353
 DETECT = {
     "warm_up": "0s", "calm": "2s",
     "pop": {"floor_packets": 1000, "floor_bits": "1gbit", "floor_connections": 1000},
