@@ -12,6 +12,9 @@ import pytest
 
 from tests.architecture.source import Module, modules
 
+# whoever comes first reads every module of ours: seconds, and on a busy machine many
+pytestmark = pytest.mark.timeout(180)
+
 LAYERS = (
     ("model", "errors", "hollow"),
     ("config",),

@@ -11,6 +11,9 @@ import pytest
 from anycastd.model.decision import Reason
 from tests.architecture.source import modules
 
+# whoever comes first reads every module of ours: seconds, and on a busy machine many
+pytestmark = pytest.mark.timeout(180)
+
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 500
 MAX_CONTROL_LINES = 180
