@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from anycastd.model.absorb import AbsorbConfig
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -53,3 +55,4 @@ class AttackConfig:
     """What is done about attacks."""
 
     detect: DetectConfig = field(default_factory=DetectConfig)
+    absorb: AbsorbConfig = field(default_factory=AbsorbConfig)

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     GSHUT_WAIT = "gshut_wait"
     BOOT_FAIL_OPEN = "boot_fail_open"
     CIRCUIT_BREAKER = "circuit_breaker"
+    UNDER_ATTACK = "under_attack"
     ONLY_NEIGHBOR = "only_neighbor"
     FROZEN = "frozen"
     # what an operator ordered
@@ -102,6 +103,7 @@ _HOLDS = frozenset(
         Reason.GSHUT_WAIT,
         Reason.BOOT_FAIL_OPEN,
         Reason.CIRCUIT_BREAKER,
+        Reason.UNDER_ATTACK,
         Reason.ONLY_NEIGHBOR,
         Reason.FROZEN,
     }
@@ -151,7 +153,8 @@ class Memory:
     circuit breaker kept it on the air, so that a restart does not let it go. `epoch` counts entries into DEPREF, and
     intents to drain (`intends`): what others confirm is of one of them. `confirmed_since_s`: since when enough of them
     confirm the present one. `return_step`: how many steps of the return between DEPREF and NORMAL were taken, the last
-    at `step_since_s`.
+    at `step_since_s`. `attacked_since_s`: an attack is on since then, or was and ended at `calm_since_s`: then health's
+    word does not count yet.
     """
 
     level: Level = Level.WITHDRAWN
@@ -169,6 +172,8 @@ class Memory:
     confirmed_since_s: float | None = None
     return_step: int = 0
     step_since_s: float = 0.0
+    attacked_since_s: float | None = None
+    calm_since_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,9 @@ class NftSet(StrEnum):
     FREE4 = "free4"
     """EIPs that are not tracked."""
     FREE6 = "free6"
+    LOOSE4 = "loose4"
+    """EIPs under attack: what begins there (SYNs, datagrams, echo requests) is not tracked, connections are."""
+    LOOSE6 = "loose6"
     CLASS4 = "class4"
     """EIP -> minor number of its HTB class (major 0xa001)."""
     CLASS6 = "class6"
@@ -91,7 +94,9 @@ class NftSettings:
     """What the constant rules depend on; another value means that the rules are rendered and installed anew.
 
     `mss4`, `mss6`: the largest TCP segment that fits every tunnel (smallest MTU - 40, - 60). `seed` is the same in
-    the whole fleet. `outer_udp_ports`: of the tunnels' own packets, which are not tracked.
+    the whole fleet. `outer_udp_ports`: of the tunnels' own packets, which are not tracked. `own_sources`: the addresses
+    from which we check: packets from there go first and carry `dscp`, as those of BGP and BFD do. `own_first` False:
+    none do.
     """
 
     table: str = "anycastd"
@@ -99,6 +104,9 @@ class NftSettings:
     mss6: int = 1390
     seed: int = 0x616E7963
     outer_udp_ports: tuple[int, ...] = (4789,)
+    own_first: bool = True
+    own_sources: tuple[Address, ...] = ()
+    dscp: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

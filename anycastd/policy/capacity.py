@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from anycastd.model.decision import Truth
 from anycastd.model.safety import CapacityConfig
 
 
@@ -40,3 +41,20 @@ def overloads(spec: CapacityConfig, moved_bps: float, loads_bps: Mapping[str, fl
         if forecast_bps > limit_bps:
             found.append(Overload(name, load_bps, forecast_bps, limit_bps))
     return tuple(sorted(found, key=lambda one: one.limit_bps / one.forecast_bps))
+
+
+def room_elsewhere(spec: CapacityConfig, moved_bps: float | None, loads_bps: Mapping[str, float]) -> tuple[Truth, str]:
+    """Return whether the other POPs could carry `moved_bps` of ours, and the words for it.
+
+    Under attack no load is usual, so that only what each of them says now counts: UNKNOWN where one does not say it.
+    """
+    if not spec.pops:
+        return Truth.UNKNOWN, "no other POP is declared (safety.capacity.pops)"
+    if moved_bps is None:
+        return Truth.UNKNOWN, "what this POP carries was not measured"
+    silent = [name for name in spec.pops if name not in loads_bps]
+    if silent:
+        return Truth.UNKNOWN, f"{', '.join(silent)} did not say what it carries"
+    if found := overloads(spec, moved_bps, loads_bps):
+        return Truth.FALSE, str(found[0])
+    return Truth.TRUE, f"{', '.join(spec.pops)} could each take {spec.share_percent} % of {moved_bps / 1e6:.0f} Mbit/s"

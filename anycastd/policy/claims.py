@@ -24,7 +24,9 @@ def claim_of(config: Config, decision: Decision, bgp: BgpObserved, min_upstreams
     spec = config.prefixes[decision.prefix]
     sent = [_sent(config, spec, name, bgp) for name in established(bgp, spec.neighbors)]
     drained = decision.reason is Reason.DRAINING and decision.condition is Truth.TRUE
-    return honest_claim(decision.level, sent, min_upstreams=min_upstreams, could_serve=drained)
+    # health says less, and only the attack keeps it at its level: nobody is to leave by our word
+    level = min(decision.level, Level.DEPREF) if decision.hold is Reason.UNDER_ATTACK else decision.level
+    return honest_claim(level, sent, min_upstreams=min_upstreams, could_serve=drained)
 
 
 def established(bgp: BgpObserved, names: Collection[NeighborName]) -> list[NeighborName]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
-from anycastd.model.address import NeighborName, Prefix, RegionName
+from anycastd.model.address import Address, NeighborName, Prefix, RegionName
 from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
 from anycastd.model.decision import Level, NeighborLevel, TunnelOrder
 from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
@@ -184,4 +184,19 @@ def nft_settings(config: Config, mtus: Mapping[str, int]) -> NftSettings:
     mss4, mss6 = mss(config.tunnels.values(), mtus)
     shapes = (tunnel.shape for tunnel in config.tunnels.values())
     ports = {shape.port for shape in shapes if isinstance(shape, Vxlan | Geneve)}
-    return NftSettings(mss4=mss4, mss6=mss6, seed=config.eip.seed, outer_udp_ports=tuple(sorted({4789, *ports})))
+    absorb = config.attack.absorb
+    return NftSettings(
+        mss4=mss4,
+        mss6=mss6,
+        seed=config.eip.seed,
+        outer_udp_ports=tuple(sorted({4789, *ports})),
+        own_first=absorb.enabled,
+        own_sources=_own_sources(config) if absorb.enabled else (),
+        dscp=absorb.dscp,
+    )
+
+
+def _own_sources(config: Config) -> tuple[Address, ...]:
+    """Return the addresses from which checks leave."""
+    found = {spec.source for spec in (*config.probes, *config.self_test.probes) if spec.source is not None}
+    return tuple(sorted(found, key=lambda one: (one.version, int(one))))

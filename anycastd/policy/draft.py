@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from anycastd.model.absorb import AbsorbHolds
 from anycastd.model.address import NeighborName
 from anycastd.model.decision import Level, Memory, NeighborLevel, Reason, Step, Truth
 from anycastd.model.fleet import Others
@@ -47,7 +48,9 @@ class Facts:
     the blackhole at least; `bgp_observed`: we know what ExaBGP holds. `override`, `drain`, `neighbor_drains` and
     `frozen` (why; empty = not) are operators' orders. `withdrawals_left`: how many prefixes the circuit breaker still
     lets go (None: any number), with `breaker_detail` in words. `fleet`: what is seen of the other POPs
-    (`fleet.standing.View.others`); None: there is neither observer nor store, and nobody can be asked.
+    (`fleet.standing.View.others`); None: there is neither observer nor store, and nobody can be asked. `attack`: why an
+    attack is on, of the POP or within the prefix; empty = none. `absorb`: what is held then; None = nothing. `room`:
+    whether the other POPs can carry what health would move to them, as far as that is known.
     """
 
     now_s: float
@@ -69,6 +72,10 @@ class Facts:
     withdrawals_left: int | None = None
     breaker_detail: str = ""
     fleet: Others | None = None
+    attack: str = ""
+    absorb: AbsorbHolds | None = field(default_factory=AbsorbHolds)
+    room: Truth = Truth.UNKNOWN
+    room_detail: str = ""
 
     @property
     def is_poor(self) -> bool:

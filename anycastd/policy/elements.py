@@ -39,11 +39,27 @@ class FamilySets(NamedTuple):
     dark: NftSet
     pong: NftSet
     free: NftSet
+    loose: NftSet
     htb: NftSet
 
 
 def _sets(version: int) -> FamilySets:
-    names = ("own", "eip", "nat", "port", "hide", "in", "out", "limin", "limout", "idle", "dark", "pong", "free")
+    names = (
+        "own",
+        "eip",
+        "nat",
+        "port",
+        "hide",
+        "in",
+        "out",
+        "limin",
+        "limout",
+        "idle",
+        "dark",
+        "pong",
+        "free",
+        "loose",
+    )
     return FamilySets(*(NftSet(f"{name}{version}") for name in (*names, "class")))
 
 
@@ -93,10 +109,11 @@ def pool_number(binding: Binding, version: int, stateless: bool) -> int:
     return number_for(pool_key(binding, version, stateless))
 
 
-def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None = None) -> Wanted:
+def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None = None, loose: bool = False) -> Wanted:
     """Return the elements of one EIP. `pool` None = it carries nothing now; `dark` = it is to have no path.
 
-    `minor` is that of its HTB class; without one (or without `shaping: htb`) no class is named.
+    `minor` is that of its HTB class; without one (or without `shaping: htb`) no class is named. `loose`: what begins at
+    it is not to be tracked, as it is under attack.
     """
     sets, address = SETS[eip.address.version], eip.address
     wanted: Wanted = {(sets.let_in, address): None, (sets.let_out, address): None}
@@ -111,6 +128,8 @@ def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None 
         wanted[sets.pong, address] = None
     if eip.tracking is Tracking.STATELESS:
         wanted[sets.free, address] = None
+    elif loose and pool is not None:
+        wanted[sets.loose, address] = None
     if pool is None:
         wanted[sets.idle, address] = None
     else:
@@ -123,6 +142,17 @@ def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None 
 def is_shaped(eip: Eip) -> bool:
     """Return whether an EIP needs an HTB class of its own."""
     return eip.bandwidth.out_bps is not None and eip.bandwidth.shaping is Shaping.HTB
+
+
+def may_be_loose(config: Config, eip: Eip) -> bool:
+    """Return whether what begins at an EIP can be carried without a connection: every target is routed."""
+    if eip.binding is None or eip.tracking is Tracking.STATELESS:
+        return False
+    for target in eip.binding.targets:
+        backend = config.backends.get(target.backend)
+        if backend is None or (target.mode or config.regions[backend.region].mode) is not Mode.ROUTED:
+            return False
+    return True
 
 
 def of_pool(number: int, placement: Placement) -> Wanted:

@@ -21,9 +21,10 @@ from anycastd.policy.rules.leaving import (
 from anycastd.policy.rules.ordered import drain, freeze, intent, neighbor_drain, override
 from anycastd.policy.rules.readiness import data_plane, observation
 from anycastd.policy.rules.returning import come_back, return_budget, return_steps, slow_start, step_of
+from anycastd.policy.rules.under_attack import followed, under_attack
 
 RULES: tuple[Rule, ...] = (
-    health, degraded, override, stopping, drain, intent, slow_start, return_steps, return_budget, settle,
+    health, degraded, under_attack, override, stopping, drain, intent, slow_start, return_steps, return_budget, settle,
     checker_suspect, withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back,
     neighbor_drain, freeze, observation,
 )  # fmt: skip
@@ -32,7 +33,7 @@ RULES: tuple[Rule, ...] = (
 
 def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
     """Return the decision on one prefix and what must be remembered for the next."""
-    memory = _timed(facts, memory)
+    memory = followed(facts, _timed(facts, memory))
     draft = Draft(level=memory.level, wanted=memory.level, reason=Reason.HEALTH_UNKNOWN)
     for rule in RULES:
         draft = rule(facts, memory, draft)

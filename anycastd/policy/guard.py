@@ -50,17 +50,26 @@ def is_confirmed(facts: Facts, memory: Memory) -> bool:
 
 
 def may_withdraw(
-    spec: PrefixSpec, *, stopping: bool, forced: bool = False, others: Others | None = None, entry: int | None = None
+    spec: PrefixSpec,
+    *,
+    stopping: bool,
+    forced: bool = False,
+    others: Others | None = None,
+    entry: int | None = None,
+    attack: str = "",
 ) -> Verdict:
     """Return whether this POP may withdraw the prefix (or say GSHUT, by which it is as good as left).
 
     `forced`: an operator ordered it with --force and a reason. `entry` is `entry_of(memory)`: what `others` confirm of
-    another one is worth nothing. A stop leaves unasked only where nobody can be asked.
+    another one is worth nothing. A stop leaves unasked only where nobody can be asked. `attack`: why health's word does
+    not count, also where it would be the last resort (I6); empty when somebody ordered it.
     """
     if stopping and others is None:
         return Verdict(True, Reason.STOPPING, "the daemon was told to leave (SIGTERM)")
     if forced:
         return Verdict(True, Reason.FORCED, "an operator forced it")
+    if attack:
+        return Verdict(False, Reason.UNDER_ATTACK, attack)
     if spec.last_resort is LastResort.WITHDRAW:
         return Verdict(True, Reason.LAST_RESORT_WITHDRAW, "the configuration says last_resort: withdraw")
     if others is None:

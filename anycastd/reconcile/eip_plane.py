@@ -19,7 +19,7 @@ from anycastd.model.nft import REGION_MASK, Elements, NftChange, NftObserved, Nf
 from anycastd.model.operator import Drained
 from anycastd.model.shaping import MINORS, Shaped
 from anycastd.model.topology import Config
-from anycastd.policy.elements import Wanted, is_shaped, of_eip
+from anycastd.policy.elements import Wanted, is_shaped, may_be_loose, of_eip
 from anycastd.policy.numbering import Numbering
 from anycastd.reconcile.eip_pool import Moved, Pool
 from anycastd.reconcile.eip_pools import EipPools
@@ -47,7 +47,8 @@ class EipPlane:
     """
 
     def __init__(self, config: Config, health: HealthView, now_s: float) -> None:
-        self._wanted = WantedElements()
+        self._wanted, self._config = WantedElements(), config
+        self._attacked: frozenset[Address] = frozenset()
         self._own = OwnPrefixes(self._wanted)
         self._own.configure(config.prefixes, now_s)
         self._pools = EipPools(config, health, self._wanted)
@@ -107,10 +108,12 @@ class EipPlane:
 
     def configure(self, config: Config, health: HealthView, now_s: float) -> tuple[Moved, ...]:
         """Take a configuration and what is believed under it; return what moved."""
-        self._now_s = now_s
+        self._now_s, self._config = now_s, config
         moved = self._pools.configure(config, health, now_s)
         if self._own.configure(config.prefixes, now_s):
             self._look_again(now_s)
+        for address in self._attacked & self._entries.keys():
+            self._write(self._entries[address])  # a region's mode may be another
         self._follow()
         return tuple(moved)
 
@@ -154,6 +157,13 @@ class EipPlane:
         moved = self._pools.set_drained(drained, now_s)
         self._follow()
         return tuple(moved)
+
+    def set_attacked(self, addresses: frozenset[Address], now_s: float) -> None:
+        """Take the EIPs that are under attack: what begins there is tracked no more, where it can do without."""
+        self._now_s, before, self._attacked = now_s, self._attacked, addresses
+        for address in before ^ addresses:
+            if (entry := self._entries.get(address)) is not None:
+                self._write(entry)
 
     def end_connections(self, regions: Iterable[int], backends: Collection[BackendId]) -> None:
         """Have every connection into regions (by number), and to backends that are in use, forgotten."""
@@ -315,7 +325,8 @@ class EipPlane:
         number, is_dark = (pool.number, pool.is_dark) if pool else (None, False)
         minor, out_bps = self._minors.find(eip.address), eip.bandwidth.out_bps
         self._shape(eip.address, None if minor is None or out_bps is None else Shaped(minor, out_bps))
-        elements = of_eip(eip, number, dark=is_dark, minor=minor)
+        loose = eip.address in self._attacked and may_be_loose(self._config, eip)
+        elements = of_eip(eip, number, dark=is_dark, minor=minor, loose=loose)
         self._wanted.change(entry.elements, elements)
         entry.elements = elements
 

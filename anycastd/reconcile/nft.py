@@ -22,7 +22,7 @@ _PUTS: tuple[tuple[str, ...], ...] = (
     # an EIP that becomes untracked must have left its translated paths before, and one that enters them be tracked
     ("-free",),
     ("eip",),
-    ("free",),
+    ("free", "loose"),
     ("own",),
 )
 _DROPS: tuple[tuple[str, ...], ...] = (
@@ -43,7 +43,8 @@ def _ranks(groups: Iterable[tuple[str, ...]], sign: str = "") -> dict[NftSet, in
 
 
 _PUT_RANK = _ranks(_PUTS)
-_DROP_RANK = _ranks(_DROPS) | dict.fromkeys((NftSet.FREE4, NftSet.FREE6), -1)
+_UNTRACKED = (NftSet.FREE4, NftSet.FREE6, NftSet.LOOSE4, NftSet.LOOSE6)
+_DROP_RANK = _ranks(_DROPS) | dict.fromkeys(_UNTRACKED, -1)
 _FREE_DROP_RANK = next(rank for rank, names in enumerate(_PUTS) if "-free" in names)
 _FIRST, _CLEARED, _AGAIN, _LAST = range(4)
 
@@ -99,7 +100,7 @@ def ordered(
 
 
 def _drop_rank(name: NftSet, key: Key, reassigned: frozenset[int]) -> tuple[int, int]:
-    if name in (NftSet.FREE4, NftSet.FREE6):
+    if name in _UNTRACKED:
         return (_FIRST, _FREE_DROP_RANK)
     # an EIP that goes may still lead to a number that is another's in a moment
     cleared = name in _EIPS or not reassigned.isdisjoint(_numbers(name, key, None))

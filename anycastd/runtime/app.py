@@ -168,6 +168,7 @@ class App:
             self.orders.ask_fleet, self.orders.may_leave = self.fleet.ask, self.fleet.may_leave
             self.orders.loads_bps = self.fleet.loads_bps
         self.orders.begin(self.control, self.eips.carried_by)
+        self.control.attacks.ask(lambda: self.eips.meter.sample, lambda: self.orders.loads_bps())
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)

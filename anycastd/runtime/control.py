@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from anycastd.model.address import Prefix
-from anycastd.model.bgp import Routes
+from anycastd.model.attack import AttackView
 from anycastd.model.decision import Decision, Level, Memory
 from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult
@@ -29,6 +29,7 @@ from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
 from anycastd.runtime.prefix_facts import facts_of
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
+from anycastd.runtime.under_attack import UnderAttack
 
 
 class Control:
@@ -47,7 +48,7 @@ class Control:
         wake: Callable[[float], None],
         now_s: float,
     ) -> None:
-        self._probes, self._record, self._wake = probes, record, wake
+        self._probes, self._record, self._wake, self.attacks = probes, record, wake, UnderAttack()
         self.announcer = Announcer(bgp, record.acted)
         self.forwarder = Forwarder(kernel, nft, record)
         self.beliefs, self._backlog, self._due, self._doubts = Beliefs(config, now_s), Backlog(), Due(), Doubts()
@@ -86,11 +87,16 @@ class Control:
         self.forwarder.steering.set_drained(orders.drained, now_s)
         self.announcer.freeze(bool(orders.hold))
 
+    def take_attack(self, view: AttackView, now_s: float) -> None:
+        """Take what is seen of attacks, each few seconds; what it is about is decided at the next look (I6)."""
+        self._backlog.add(self.attacks.take(view, self.config, now_s), now_s)
+        self.forwarder.steering.set_attacked(self.attacks.eips, now_s)
+        self._wake(now_s)
+
     def on_result(self, result: ProbeResult, now_s: float) -> None:
         """Take one probe result; if it changed a verdict, act on it before anything else is done."""
         self._record.result(result)
-        verdict = self.beliefs.feed(result)
-        if verdict is None:
+        if (verdict := self.beliefs.feed(result)) is None:
             return
         if verdict.after.is_pending is not verdict.before.is_pending:
             self._probes.pending(result.check, verdict.after.is_pending)
@@ -133,8 +139,7 @@ class Control:
     def on_due(self, now_s: float) -> None:
         """Decide a bite of what waits or has fallen due; with nothing waiting any more, compare a bite of routes."""
         self._look(now_s)
-        suspect_until_s = self.beliefs.view.self_test.suspect_until_s
-        if suspect_until_s is not None and suspect_until_s <= now_s:
+        if (suspect_until_s := self.beliefs.view.self_test.suspect_until_s) is not None and suspect_until_s <= now_s:
             self._backlog.add_rows(self.beliefs.refresh(now_s, frozenset()), now_s)
         if not self._backlog:
             self.forwarder.act(self.beliefs, now_s)
@@ -149,8 +154,7 @@ class Control:
     def step(self, now_s: float) -> None:
         """Go the whole way over everything."""
         self.beliefs.refresh(now_s)
-        if self.announcer.spared:
-            self.forwarder.keep(self.announcer.spared, now_s)
+        self.forwarder.keep(self.announcer.spared, now_s)
         self.forwarder.act(self.beliefs, now_s, anew=True)
         self._backlog.add(self.config.prefixes, now_s)
         self.on_observed(now_s)
@@ -174,7 +178,3 @@ class Control:
         self.announcer.learn(self.config, self.decisions, seen_s.keys())
         if self.adopted:
             self.announcer.act(seen_s.keys(), now_s, many=many)
-
-    def wanted_routes(self) -> Routes:
-        """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
-        return self.announcer.wanted if self.adopted else {}

@@ -13,7 +13,7 @@ from anycastd.policy.draining import Seen, level_of_phase
 from anycastd.policy.engine import decide
 from anycastd.resources.refusal import Code, Refusal, Refused
 from anycastd.runtime.control import Control
-from anycastd.runtime.prefix_facts import facts_of, others_have
+from anycastd.runtime.prefix_facts import facts_of, others_have, routes_wanted
 
 _ROOM = "--force with a reason drains all the same"
 TOLD = 10
@@ -40,7 +40,7 @@ def seen_of(control: Control, drain: Drain, now_s: float) -> Seen:
 
 def is_said(control: Control, decision: Decision, only: NeighborName | None = None) -> bool:
     """Return whether the neighbors that are established are sent a prefix as it was decided."""
-    bgp, wanted = control.announcer.observed, control.wanted_routes()
+    bgp, wanted = control.announcer.observed, routes_wanted(control)
     spec = control.config.prefixes[decision.prefix]
     if bgp.routes is None:
         return False

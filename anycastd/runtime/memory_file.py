@@ -85,6 +85,8 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         memory.last_relapse_s,
         memory.confirmed_since_s,
         memory.step_since_s,
+        memory.calm_since_s,
+        memory.attacked_since_s,
     )
     numbers = (*times, memory.relapses, memory.epoch, memory.return_step, penalty.plain, penalty.strict, penalty.at_s)
     # JSON as Python reads it knows NaN, and a time that is NaN never comes
@@ -104,6 +106,8 @@ def _memory(value: dict[str, Any], shift_s: float) -> Memory:
         step_since_s=memory.step_since_s + shift_s,
         penalty=replace(penalty, at_s=penalty.at_s + shift_s),
         confirmed_since_s=shifted(memory.confirmed_since_s),
+        calm_since_s=shifted(memory.calm_since_s),
+        attacked_since_s=shifted(memory.attacked_since_s),
     )
 
 

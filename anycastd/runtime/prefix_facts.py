@@ -6,7 +6,7 @@ from collections.abc import Container
 from typing import Protocol
 
 from anycastd.model.address import NeighborName, Prefix
-from anycastd.model.bgp import BgpObserved, SessionState
+from anycastd.model.bgp import BgpObserved, Routes, SessionState
 from anycastd.model.decision import Level, Memory, Truth
 from anycastd.model.operator import Drain, Interventions
 from anycastd.model.topology import Config, PrefixSpec
@@ -17,6 +17,7 @@ from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.breaker import Breaker
 from anycastd.runtime.forwarder import Forwarder
+from anycastd.runtime.under_attack import UnderAttack
 
 _UNSURE = frozenset({SessionState.UNKNOWN})
 
@@ -33,6 +34,7 @@ class Loop(Protocol):
     breaker: Breaker
     adopted: bool
     stopping: bool
+    attacks: UnderAttack
 
 
 def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions | None = None) -> Facts:
@@ -43,6 +45,7 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
     # asked only of what is absent: nothing that is announced ever waits for it
     absent = control.memories.get(prefix, Memory()).level is Level.WITHDRAWN
     left = control.breaker.allowance(control.config, now_s)
+    attack, absorb, room, room_detail = control.attacks.facts(prefix, control.config)
     caught, forwarded = control.forwarder.ready(prefix) if absent else (True, True)
     return Facts(
         now_s=now_s,
@@ -64,7 +67,16 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         withdrawals_left=left,
         breaker_detail="" if left else control.breaker.words(),
         fleet=control.announcer.fleet.others(prefix),
+        attack=attack,
+        absorb=absorb,
+        room=room,
+        room_detail=room_detail,
     )
+
+
+def routes_wanted(control: Loop) -> Routes:
+    """Return every route every neighbor should be sent now; nothing before it is known what runs already."""
+    return control.announcer.wanted if control.adopted else {}
 
 
 def words_of(owner: str, reason: str) -> str:

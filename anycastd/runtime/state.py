@@ -18,6 +18,7 @@ from anycastd.runtime.alarms import Alarms, Reported, standing
 from anycastd.runtime.control import Control
 from anycastd.runtime.due import UNDECIDED
 from anycastd.runtime.follow import Followed
+from anycastd.runtime.prefix_facts import routes_wanted
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ def state_of(
 
 def views(control: Control) -> Iterator[PrefixView]:
     """Yield the view of every decided prefix, each as of when it is asked for."""
-    wanted = control.wanted_routes()
+    wanted = routes_wanted(control)
     for prefix, spec in control.config.prefixes.items():
         decision = control.decisions.get(prefix)
         if decision is None:
@@ -89,7 +90,7 @@ def build(
 ) -> Status:
     """Return the daemon's state now; `prefixes` are the views if they were made before."""
     config, bgp = control.config, control.announcer.observed
-    wanted = control.wanted_routes()
+    wanted = routes_wanted(control)
     if prefixes is None:
         prefixes = {view.prefix: view for view in views(control)}
     unwanted = control.announcer.unwanted(wanted) if control.adopted else ()

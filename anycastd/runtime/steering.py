@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from anycastd.model.absorb import Untrack
 from anycastd.model.address import Address, Family, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView
@@ -117,6 +118,13 @@ class Steering:
         if drained != self._drained:
             self._drained = drained
             self._tell(self.plane.set_drained(drained, now_s))
+
+    def set_attacked(self, addresses: Collection[Address], now_s: float) -> None:
+        """Take the EIPs that are under attack, and say at once what differs by it."""
+        untracked, version = self._config.attack.absorb.untrack is Untrack.AUTO, self.plane.version
+        self.plane.set_attacked(frozenset(addresses if untracked else ()), now_s)
+        if self.plane.version != version and self.is_filled():
+            self._say(anew=False)
 
     def end_connections(self, drained: Drained) -> None:
         """Have every connection into regions and to backends reset: they are forgotten at the next look."""

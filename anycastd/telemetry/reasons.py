@@ -96,6 +96,12 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "depreferenced: one cause that hits many is more often a mistake than the end of this POP.",
         "See the alarm `circuit_breaker`.",
     ),
+    Reason.UNDER_ATTACK: Meaning(
+        "An attack is on (or ended less than `attack.absorb.calm` ago), so health alone takes nothing off the air: "
+        "what this POP left would fall on the next one. The prefix stays as it is; health may depreference it only "
+        "while the others are known to have room. What an operator orders is done.",
+        "`anycastd attack status`; to leave all the same: `anycastd drain` or `anycastd override`.",
+    ),
     Reason.ONLY_NEIGHBOR: Meaning(
         "A drained neighbor still gets the prefix, depreferenced, since no other established neighbor has had it for "
         "`operator.settled`: without it the prefix could be dark.",

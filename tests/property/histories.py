@@ -45,6 +45,7 @@ class Change:
     bgp_observed: bool = True
     checker_suspect: bool = False
     well: Truth = Truth.TRUE
+    attack: str = ""
 
 
 Adversary = Callable[[Memory], tuple[float, Truth]]
@@ -79,6 +80,7 @@ def play(
             bgp_observed=change.bgp_observed,
             checker_suspect=change.checker_suspect,
             well=change.well,
+            attack=change.attack,
         )
         now_s += change.for_s
         moments += until(now_s, facts, memory)

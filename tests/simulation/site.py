@@ -75,6 +75,7 @@ def file_of(name: str, number: int, prefixes: Any, more: dict[str, Any]) -> dict
         "prefixes": prefixes,
         **_fleet_of(name, number, more.get("fleet")),
         "safety": _safety_of(name, more.get("safety", {})),
+        **({"attack": more["attack"]} if "attack" in more else {}),
     }
 
 

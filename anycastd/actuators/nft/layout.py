@@ -75,6 +75,7 @@ def _layouts() -> dict[NftSet, Layout]:
             "hide": Layout((Field.MARK,), (address,)),
             "pong": Layout((address,)),
             "free": Layout((address,)),
+            "loose": Layout((address,)),
             "class": Layout((address,), (Field.CLASS,)),
             **{name: Layout((address,), counter=True) for name in ("in", "out", "idle", "dark")},
             **{name: Layout((address,), limit=True, counter=True) for name in ("limin", "limout")},

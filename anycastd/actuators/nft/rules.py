@@ -31,6 +31,11 @@ INNER_TO = {4: "@th,192,32", 6: "@th,256,128"}
 INNER_FROM = {4: "@th,160,32", 6: "@th,128,128"}
 INNER_PORTS = {4: "@th,240,16 . @th,224,16 . @th,136,8", 6: "@th,400,16 . @th,384,16 . @th,112,8"}
 WORD = {4: "ip", 6: "ip6"}
+BGP_PORT = 179
+BFD_PORTS, BFD_SOURCE_PORT = "{ 3784, 4784 }", 49152
+"""RFC 5881 section 4, RFC 5883 section 5."""
+PRIORITY = 6
+"""The highest that pfifo_fast, mq and prio sort into their first band (TC_PRIO_INTERACTIVE, linux/pkt_sched.h)."""
 NFPROTO = {4: "ipv4", 6: "ipv6"}
 
 Chains = dict[str, tuple[str, list[str]]]
@@ -52,6 +57,7 @@ def chains(settings: NftSettings) -> Chains:
         found[f"nat{version}"] = ("", _nat(version))
         found[f"out{version}"] = ("", _out(version))
     found["mss"] = ("", _mss(settings))
+    found["first"] = ("", _first(settings))
     found |= _hooks(settings)
     return found
 
@@ -62,8 +68,9 @@ def _hooks(settings: NftSettings) -> Chains:
         "untrack": ("type filter hook prerouting priority raw;", _untrack(outer)),
         "untrack_out": (
             "type filter hook output priority raw;",
-            [f"udp dport {{ {outer} }} notrack"] if outer else [],
+            [*([f"udp dport {{ {outer} }} notrack"] if outer else []), f"udp dport {BFD_PORTS} notrack"],
         ),
+        "own_out": ("type filter hook output priority mangle;", _own_out(settings)),
         "pre": ("type filter hook prerouting priority mangle;", [f"{_to_own(v)} goto in{v}" for v in (4, 6)]),
         "to_backend": ("type nat hook prerouting priority dstnat;", [f"{_to_own(v)} goto nat{v}" for v in (4, 6)]),
         "hide_client": (
@@ -95,11 +102,48 @@ def _pong(version: int) -> str:
 
 def _untrack(outer: str) -> list[str]:
     lines = [f"udp dport {{ {outer} }} fib daddr type local notrack accept"] if outer else []
+    # a table full of an attack's connections is not to take BFD down
+    lines.append(f"udp dport {BFD_PORTS} udp sport >= {BFD_SOURCE_PORT} fib daddr type local notrack accept")
     for version in (4, 6):
         # what the POP answers is translated to an address of its own, which takes a connection
         lines.append(f"{_pong(version)} accept")
         lines += [f"{WORD[version]} {side} @free{version} notrack" for side in ("daddr", "saddr")]
+        lines += _loose(version)
     return lines
+
+
+def _loose(version: int) -> list[str]:
+    """Return the rules by which what begins at an attacked EIP takes no entry of the connection table.
+
+    The first packet of a real client that is tracked is its second one: the kernel picks the connection up there, and
+    the path is chosen by the same hash. What an attacker only begins leaves nothing behind.
+    """
+    to, back = f"{WORD[version]} daddr @loose{version} notrack", f"{WORD[version]} saddr @loose{version} notrack"
+    return [
+        f"tcp flags & (fin | syn | rst | ack) == syn {to}",
+        f"meta l4proto udp {to}",
+        f"meta l4proto udp {back}",
+        f"{ECHO[version]} {to}",
+        f"{ECHO[version].replace('request', 'reply')} {back}",
+    ]
+
+
+def _own_out(settings: NftSettings) -> list[str]:
+    """Return the rules for what this machine sends itself: our checks, BGP and BFD go first."""
+    if not settings.own_first:
+        return []
+    sources = {v: ", ".join(str(one) for one in settings.own_sources if one.version == v) for v in (4, 6)}
+    return [
+        *(f"{WORD[v]} saddr {{ {listed} }} goto first" for v, listed in sources.items() if listed),
+        f"tcp dport {BGP_PORT} goto first",
+        f"tcp sport {BGP_PORT} goto first",
+        f"udp dport {BFD_PORTS} goto first",
+    ]
+
+
+def _first(settings: NftSettings) -> list[str]:
+    marks = [] if settings.dscp is None else [f"{WORD[v]} dscp set {settings.dscp:#04x}" for v in (4, 6)]
+    return [f"meta priority set 0:{PRIORITY:x}", *marks]
 
 
 def _in(version: int) -> list[str]:

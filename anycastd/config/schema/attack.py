@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from anycastd.config.schema.absorb import AbsorbSection
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.detect import DetectSection
 
@@ -12,3 +13,4 @@ class AttackSection(Section):
     """Attacks: how they are seen, and what is done about them ([attack](attack.md))."""
 
     detect: DetectSection = Field(default=DetectSection(), description="When traffic is called an attack.")
+    absorb: AbsorbSection = Field(default=AbsorbSection(), description="What health may not do meanwhile.")

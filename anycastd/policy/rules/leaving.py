@@ -6,6 +6,7 @@ from anycastd.model.decision import Level, Memory, Reason, Truth
 from anycastd.policy.budget import return_fits_in_s, withdrawal_fits_in_s
 from anycastd.policy.draft import Draft, Facts
 from anycastd.policy.guard import entry_of, may_withdraw
+from anycastd.policy.rules.under_attack import why_held
 
 
 def _leaves(facts: Facts, memory: Memory, draft: Draft) -> bool:
@@ -55,6 +56,7 @@ def withdraw_guard(facts: Facts, memory: Memory, draft: Draft) -> Draft:
         forced=draft.level >= draft.forced_to,
         others=facts.fleet,
         entry=entry_of(memory),
+        attack="" if draft.reason.is_ordered else why_held(facts, memory),
     )
     if verdict.allowed:
         return draft.say("withdraw_guard", verdict.reason, draft.level, verdict.detail)

@@ -9,6 +9,7 @@ from anycastd.model.topology import LastResort, PrefixTimers
 from anycastd.policy.budget import return_fits_in_s
 from anycastd.policy.draft import Draft, Facts
 from anycastd.policy.guard import refusal, wanted
+from anycastd.policy.rules.under_attack import fell_by_attack
 
 MAX_DOUBLINGS = 40
 
@@ -25,7 +26,7 @@ def slow_start(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     """A prefix that was announced before comes back depreferenced, and NORMAL after it has been fine long enough."""
     if draft.level is not Level.NORMAL or memory.level is Level.NORMAL or not memory.was_announced:
         return draft
-    if draft.reason is Reason.OVERRIDDEN:
+    if draft.reason is Reason.OVERRIDDEN or fell_by_attack(facts, memory):
         return draft
     fine_since_s = memory.fine_since_s if memory.fine_since_s is not None else facts.now_s
     # a return from WITHDRAWN spends its whole time at DEPREF: routers must have seen it before it moves again
@@ -59,6 +60,8 @@ def return_steps(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     prepends, taken = facts.spec.return_prepends, memory.return_step
     if draft.level is not Level.NORMAL or memory.level is not Level.DEPREF or draft.reason is Reason.OVERRIDDEN:
         return draft
+    if fell_by_attack(facts, memory):
+        return draft  # a depreference is taken back, it is no return
     if (hurry_s := _hurry_s(facts, memory)) is not None and facts.now_s >= hurry_s:
         return draft  # no other POP is NORMAL
     ready_s = memory.step_since_s + facts.spec.timers.return_step_s
@@ -91,7 +94,8 @@ def step_of(facts: Facts, memory: Memory, draft: Draft) -> int:
         return min(memory.return_step, most)
     if draft.return_step is not None and draft.wanted is Level.NORMAL:
         return min(draft.return_step, most)
-    unknown = draft.reason in (Reason.HEALTH_UNKNOWN, Reason.FIRST_CHECKS)
+    # what is held at a step keeps that step: the whole prepend would be a fall by health
+    unknown = draft.reason in (Reason.HEALTH_UNKNOWN, Reason.FIRST_CHECKS) or draft.hold is Reason.UNDER_ATTACK
     return min(memory.return_step, most) if unknown or draft.wanted is Level.NORMAL else 0
 
 

@@ -30,7 +30,14 @@ MAX_TRIES = 3
 """In how many places an option is tried: one that names others (checks, backends) takes no other value anywhere."""
 UNUSED = ("groups", "unused")
 """A group that no rule names, which its file is there to show: nothing in it can have an effect."""
-ELSE = {"true": ["false"], "false": ["true"], "any": ["all"], "all": ["any"]}
+ELSE = {
+    "true": ["false"],
+    "false": ["true"],
+    "any": ["all"],
+    "all": ["any"],
+    "without_room": ["always"],
+    "auto": ["never"],
+}
 WORDS = [
     "stay", "withdraw", "dnat", "routed", "masquerade", "debug", "json", "text", "ordered", "weighted", "nearest",
     "source", "tcp", "udp", "drop", "fail_open", "htb", "police", "pop", "GET", "HEAD", "GSHUT", "NXDOMAIN", "present",

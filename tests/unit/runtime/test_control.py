@@ -13,6 +13,7 @@ from anycastd.model.nft import NftSet
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Condition, Scope
 from anycastd.policy.desired import route_for
+from anycastd.runtime.prefix_facts import routes_wanted
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config, eip_of
 
 
@@ -148,7 +149,7 @@ def test_a_route_nobody_wants_is_withdrawn() -> None:
     stray = replace(ours, prefix=A.supernet())
     routes = {UP: {**(world.speaker.observed.routes or {})[UP], stray.prefix: stray}}
     world.speaker.observed = replace(world.speaker.observed, routes=routes)
-    assert world.control.announcer.unwanted(world.control.wanted_routes()) == (f"{A.supernet()} to {UP}",)
+    assert world.control.announcer.unwanted(routes_wanted(world.control)) == (f"{A.supernet()} to {UP}",)
     world.settle()
     assert world.speaker.holds(A.supernet()) is None
 
