@@ -40,6 +40,8 @@ def watch_of(
     look = PacketLook(PacketSample(), lambda: list(control.config.prefixes))
     watch = AttackWatch(config.attack, sources, told, look, config.state_dir, clock)
     meter.on_sample = watch.take
+    watch.listeners.append(control.take_attack)
+    control.attacks.newest = lambda: watch.view
     return watch
 
 

@@ -88,8 +88,8 @@ class Control:
         self.announcer.freeze(bool(orders.hold))
 
     def take_attack(self, view: AttackView, now_s: float) -> None:
-        """Take what is seen of attacks, each few seconds; what it is about is decided at the next look (I6)."""
-        self._backlog.add(self.attacks.take(view, self.config, now_s), now_s)
+        """Take what is seen of attacks, when it changes; what it is about is decided at the next look (I6)."""
+        self._backlog.add(self.attacks.take(view, self.config), now_s)
         self.forwarder.steering.set_attacked(self.attacks.eips, now_s)
         self._wake(now_s)
 

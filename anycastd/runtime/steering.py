@@ -55,6 +55,7 @@ class Steering:
         self._until_s: dict[Prefix, float] = {}
         self._lost: dict[Prefix, float] = {}
         self._gone: dict[Address, float] = {}
+        self._attacked: dict[Address, float | None] = {}
         self._seen: dict[RegionName, Signature] = {}
         self._latency_ms: dict[RegionName, Latencies] = {}
         self._is_first = True
@@ -120,11 +121,20 @@ class Steering:
             self._tell(self.plane.set_drained(drained, now_s))
 
     def set_attacked(self, addresses: Collection[Address], now_s: float) -> None:
-        """Take the EIPs that are under attack, and say at once what differs by it."""
-        untracked, version = self._config.attack.absorb.untrack is Untrack.AUTO, self.plane.version
-        self.plane.set_attacked(frozenset(addresses if untracked else ()), now_s)
+        """Take the EIPs that are under attack, and say at once what differs by it; it ends slowly (S29)."""
+        calm_s, version = self._config.attack.absorb.holds.calm_s, self.plane.version
+        ended = {address: now_s + calm_s if end_s is None else end_s for address, end_s in self._attacked.items()}
+        self._attacked = ended | dict.fromkeys(addresses)
+        self._absorb(now_s)
         if self.plane.version != version and self.is_filled():
             self._say(anew=False)
+
+    def _absorb(self, now_s: float) -> None:
+        """Have what begins at attacked EIPs tracked no more, and so for some time after the attack."""
+        absorb = self._config.attack.absorb
+        self._attacked = {one: end_s for one, end_s in self._attacked.items() if end_s is None or end_s > now_s}
+        wanted = absorb.enabled and absorb.untrack is Untrack.AUTO
+        self.plane.set_attacked(frozenset(self._attacked if wanted else ()), now_s)
 
     def end_connections(self, drained: Drained) -> None:
         """Have every connection into regions and to backends reset: they are forgotten at the next look."""
@@ -220,6 +230,7 @@ class Steering:
 
     def _wake(self, now_s: float) -> None:
         self.plane.wake(now_s)
+        self._absorb(now_s)
         self._lost = {prefix: end for prefix, end in self._lost.items() if end > now_s}
         self._until_s = {prefix: end for prefix, end in self._until_s.items() if end > now_s}
         for address in [address for address, end in self._gone.items() if end <= now_s]:
@@ -252,7 +263,13 @@ class Steering:
 
     def next_s(self) -> float | None:
         """Return when something falls due by itself."""
-        due = (*self._until_s.values(), *self._gone.values(), *self._lost.values(), self.plane.next_s())
+        due = (
+            *self._until_s.values(),
+            *self._gone.values(),
+            *self._lost.values(),
+            *self._attacked.values(),
+            self.plane.next_s(),
+        )
         return min((at_s for at_s in due if at_s is not None), default=None)
 
 

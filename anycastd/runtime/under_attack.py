@@ -26,29 +26,16 @@ class UnderAttack:
         self.carried_bps: Callable[[], float | None] = lambda: None
         self.loads_bps: Callable[[], Mapping[str, float]] = dict
         self.view = AttackView()
+        self.newest: Callable[[], AttackView] = lambda: self.view
+        """Gives the rates of this moment; `view` is of the last change."""
         self._words: dict[Prefix, str] = {}
-        self._until_s: dict[Address, float | None] = {}
 
-    def take(self, view: AttackView, config: Config, now_s: float) -> Collection[Prefix]:
-        """Take what is seen now; return the prefixes that are to be decided anew. To be called each few seconds."""
+    def take(self, view: AttackView, config: Config) -> Collection[Prefix]:
+        """Take what is seen now; return the prefixes that are to be decided anew."""
         before, self.view = self._words, view
         self._words = attacked_prefixes(view, config) if config.attack.absorb.enabled else {}
-        self._absorb(config, now_s)
         changed = [p for p in {**before, **self._words} if before.get(p) != self._words.get(p)]
-        # a number in the words is no other fact
         return [p for p in changed if p in config.prefixes]
-
-    def _absorb(self, config: Config, now_s: float) -> None:
-        """Keep the EIPs that are absorbed: those in ATTACK, and for `calm_s` those that were (S29)."""
-        absorb = config.attack.absorb
-        on = {a for a, one in self.view.eips.items() if one.state is AttackState.ATTACK} if absorb.enabled else set()
-        ends_s = now_s + absorb.holds.calm_s
-        for address, end_s in list(self._until_s.items()):
-            if address not in on and end_s is None:
-                self._until_s[address] = ends_s
-            elif (end_s is not None and end_s <= now_s) or not absorb.enabled:
-                del self._until_s[address]
-        self._until_s |= dict.fromkeys(on)
 
     def ask(self, sample: Callable[[], Sample | None], loads_bps: Callable[[], Mapping[str, float]]) -> None:
         """Ask these what we carry, and what other POPs say that they do."""
@@ -56,8 +43,8 @@ class UnderAttack:
 
     @property
     def eips(self) -> Collection[Address]:
-        """Return the EIPs whose packets are handled as those of an attack."""
-        return self._until_s.keys()
+        """Return the EIPs that are under attack now."""
+        return {address for address, one in self.view.eips.items() if one.state is AttackState.ATTACK}
 
     def facts(self, prefix: Prefix, config: Config) -> tuple[str, AbsorbHolds | None, Truth, str]:
         """Return why an attack is on for a prefix, what is held then, and whether others have room."""
@@ -70,7 +57,7 @@ class UnderAttack:
         carried_bps = self.carried_bps()
         if carried_bps is not None:
             # what is dropped here moves as well
-            carried_bps = max(carried_bps, self.view.pop.rate.bits)
+            carried_bps = max(carried_bps, self.newest().pop.rate.bits)
         room = room_elsewhere(config.safety.capacity, carried_bps, self.loads_bps())
         return words, absorb.holds, *room
 
