@@ -94,7 +94,7 @@ def play(world: Fleet, seed: int, seconds: float) -> None:
 
 @pytest.mark.timeout(420)
 def test_random_faults_leave_nothing_stale_and_nothing_missing(world: Fleet) -> None:
-    play(world, seed_of("11"), float(os.environ.get("ANYCASTD_CHAOS_S", "120")))
+    play(world, seed_of("11"), float(os.environ.get("ANYCASTD_CHAOS_S", "60")))
 
 
 @pytest.mark.soak
