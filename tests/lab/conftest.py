@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -19,14 +20,21 @@ NEEDED = {"ip": "iproute2", "nft": "nftables", "vtysh": "frr", "birdc": "bird2",
 
 
 OF_THE_WORLD = {"world_lab", "pair_lab", "measured"}
+EVEN_BIT = 11
+"""Of the checksum of a file's name: the bit by which both halves took the same time when it was chosen."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use a lab of everybody, before `-m` chooses: all others can run beside them."""
+    """Mark the tests that use a lab of everybody, before `-m` chooses: all others can run beside them.
+
+    Of the others every second file, whatever files there are, is marked `even`: they take two processes.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and OF_THE_WORLD & set(item.fixturenames):
             item.add_marker("world")
+        if zlib.crc32(item.path.name.encode()) >> EVEN_BIT & 1:
+            item.add_marker("even")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,9 @@ def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> N
 
 def test_every_test_is_in_just_one_of_the_parts() -> None:
     """Whatever marks a test has: the world's are lab tests."""
-    for is_lab, is_world in ((True, True), (True, False), (False, False)):
-        marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world}
+    kinds = ((True, True), (True, False), (False, False))
+    for (is_lab, is_world), is_even in product(kinds, (True, False)):
+        marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world, "even": is_even}
         words = [words[words.index("-m", 2) + 1] for words in (pytest_words(part, Path("kept")) for part in PARTS)]
         assert sum(eval(one, {}, marks) for one in words) == 1, marks
 
