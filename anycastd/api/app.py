@@ -13,12 +13,13 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from anycastd.api import access, ask, breaker, eips, journal
+from anycastd.api import access, ask, breaker, eips, journal, playbooks
 from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
+from anycastd.api.playbooks import Playbooks
 from anycastd.api.ports import Daemon, Eips, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
@@ -66,12 +67,13 @@ async def serve(
     history: Journal | None = None,
     orders: Orders | None = None,
     fleet: Any = None,
+    spread: Playbooks | None = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
     Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs, without `history`
-    nothing of the past; without `orders` none are taken; without a `fleet` (`api.fleet.Fleet`) there is none. The
-    `door` says who is let in; without one it is made of `api`.
+    nothing of the past; without `orders` none are taken; without a `fleet` (`api.fleet.Fleet`) there is none, without
+    `spread` no playbook. The `door` says who is let in; without one it is made of `api`.
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
@@ -83,10 +85,11 @@ async def serve(
         reads += journal.reads(history)
     if orders is not None:
         writes += orders_of.writes(orders)
+    writes += [_without("/v1/playbooks", "playbooks")] if spread is None else playbooks.routes(spread)
     if fleet is not None:
         writes += import_module("anycastd.api.fleet").routes(fleet)
     else:
-        writes.append(web.route("*", "/v1/fleet{rest:.*}", _no_fleet))
+        writes.append(_without("/v1/fleet", "fleet", ": store.kind is embedded"))
     local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:
@@ -159,9 +162,13 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
     ]
 
 
-async def _no_fleet(request: web.Request) -> web.Response:
-    """Say that there is none; what a fleet has is imported only where there is one."""
-    return ask.error(409, "no_fleet", "this POP has no fleet: store.kind is embedded")
+def _without(path: str, what: str, why: str = "") -> web.RouteDef:
+    """Return the route that says that there is none; what a fleet has is imported only where there is one."""
+
+    async def none(request: web.Request) -> web.Response:
+        return ask.error(409, f"no_{what}", f"this POP has no {what}{why}")
+
+    return web.route("*", path + "{rest:.*}", none)
 
 
 def _view_of(daemon: Daemon, view: View) -> ask.Answer:

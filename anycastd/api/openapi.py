@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import openapi_eips, openapi_journal, openapi_orders, schema, schema_safety
+from anycastd.api import openapi_eips, openapi_journal, openapi_orders, openapi_playbooks, schema, schema_safety
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
@@ -24,6 +24,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     *openapi_eips.ANSWERS,
     *openapi_journal.ANSWERS,
     *openapi_orders.ANSWERS,
+    *openapi_playbooks.ANSWERS,
 )
 
 
@@ -106,6 +107,7 @@ def document(version: str) -> dict[str, Any]:
     paths |= openapi_journal.paths()
     paths |= fleet.paths()
     openapi_orders.add_to(paths)
+    paths |= openapi_playbooks.paths()
     paths |= {
         "/healthz": _get("Whether the process runs.", schema.Alive),
         "/readyz": _ready(),

@@ -10,6 +10,7 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
+from anycastd.cli.playbook import list_lines, playbook
 from anycastd.cli.render import Row, span, table, wants_colour
 
 Json = dict[str, Any]
@@ -22,18 +23,26 @@ def attack() -> None:
     """Attacks: what is seen of them, and what is done about them."""
 
 
+attack.add_command(playbook)
+
+
 @attack.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
 @where_options
 def status(as_json: bool, socket_path: str | None, config_file: str | None) -> None:
     """Show the POP and every EIP whose traffic is not NORMAL: how much, how much is usual, what it looks like."""
     with told():
-        body = ask(socket_of(socket_path, config_file), "/v1/attacks")
+        path = socket_of(socket_path, config_file)
+        body = ask(path, "/v1/attacks")
+        spread = {} if as_json else ask(path, "/v1/playbooks")
     if as_json:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         return
     colour = wants_colour()
-    click.echo("\n".join(status_lines(body, colour=colour)), color=colour)
+    lines = status_lines(body, colour=colour)
+    if spread["playbooks"] or spread["standbys"]:
+        lines += ["", *list_lines(spread, colour=colour)]
+    click.echo("\n".join(lines), color=colour)
 
 
 def status_lines(body: Json, *, colour: bool) -> list[str]:

@@ -145,6 +145,7 @@ def _neighbor(name: str, section: NeighborSection, asn: int, directory: str) -> 
         max_prefixes=section.max_prefixes,
         export=_export(section.export),
         role=section.role,
+        announce=section.announce,
     )
 
 
@@ -213,6 +214,7 @@ def _prefix(prefix: Prefix, section: PrefixSection, root: Root, neighbors: Itera
     return PrefixSpec(
         prefix=prefix,
         announce_when=rule_of(section.announce_when, root.groups),
+        announce=section.announce,
         min_announcers=section.min_announcers,
         last_resort=section.last_resort,
         when_degraded=section.when_degraded,

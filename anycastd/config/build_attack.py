@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anycastd.config.build_absorb import absorb_of
+from anycastd.config.build_spread import spread_of
 from anycastd.config.schema.attack import AttackSection
 from anycastd.config.schema.detect import DetectSection
 from anycastd.model.attack_config import EIP_BOUNDS, AttackConfig, Bounds, DetectConfig
@@ -10,7 +11,9 @@ from anycastd.model.attack_config import EIP_BOUNDS, AttackConfig, Bounds, Detec
 
 def attack_of(section: AttackSection) -> AttackConfig:
     """Return the settings."""
-    return AttackConfig(detect=_detect(section.detect), absorb=absorb_of(section.absorb))
+    return AttackConfig(
+        detect=_detect(section.detect), absorb=absorb_of(section.absorb), spread=spread_of(section.spread)
+    )
 
 
 def _detect(section: DetectSection) -> DetectConfig:

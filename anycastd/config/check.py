@@ -22,6 +22,7 @@ from anycastd.config.rules import (
     prefixes,
     regions,
     safety,
+    spread,
     store,
     tunnels,
 )
@@ -43,6 +44,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *conditions.RULES,
     *eips.RULES,
     *safety.RULES,
+    *spread.RULES,
     *attack.RULES,
     *store.RULES,
     *fleet.RULES,

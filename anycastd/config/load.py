@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anycastd.config.build import build, digest_of
 from anycastd.config.check import check
+from anycastd.config.check_options import absolute
 from anycastd.config.document import parse
+from anycastd.config.playbooks import playbooks_of
 from anycastd.config.source import read_text
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.topology import Config
@@ -67,7 +69,13 @@ def _examined(text: str, path: str) -> Examined:
         digest=digest_of(text),
         warnings=tuple(str(warning) for warning in verdict.warnings),
     )
-    return Examined(config, (), verdict.warnings)
+    names = verdict.root.attack.spread.playbooks
+    try:
+        books = playbooks_of(config, tuple(absolute(name, directory) or "" for name in names))
+    except ConfigError as error:
+        return Examined(None, error.problems, verdict.warnings)
+    attack = replace(config.attack, spread=replace(config.attack.spread, playbooks=books))
+    return Examined(replace(config, attack=attack), (), verdict.warnings)
 
 
 def problems(path: str) -> tuple[Problem, ...]:

@@ -6,6 +6,7 @@ the whole file shows is told in the same run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +59,17 @@ def validate(document: Document) -> Draft:
         except ValidationError as error:
             details = error.errors(include_url=False)
             if not dropped:
-                problems.extend(filter(None, (_problem(document, detail) for detail in details)))
+                problems.extend(problems_of(document, details, Root))
             dropped |= {_entry(_path(document.value, detail)) for detail in details}
             value = _without(document.value, dropped)
         else:
             return Draft(document, root, frozenset(dropped), tuple(problems))
     return Draft(document, None, frozenset(dropped), tuple(problems))
+
+
+def problems_of(document: Document, details: Iterable[ErrorDetails], root: type[BaseModel]) -> Iterator[Problem]:
+    """Yield what is wrong with a document of which `root` is the schema, in our words and with its place."""
+    yield from filter(None, (_problem(document, detail, root) for detail in details))
 
 
 def _path(value: Value, detail: ErrorDetails) -> Path:
@@ -84,14 +90,14 @@ def _path(value: Value, detail: ErrorDetails) -> Path:
     return tuple(path)
 
 
-def _problem(document: Document, detail: ErrorDetails) -> Problem | None:
+def _problem(document: Document, detail: ErrorDetails, root: type[BaseModel]) -> Problem | None:
     path, kind = _path(document.value, detail), detail["type"]
     if kind == "missing":
         if path in document.empty:
             return None
         return document.problem(path[:-1], f"'{path[-1]}' is missing", at_key=True)
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(path[:-1], root)
         hint = did_you_mean(str(path[-1]), known) or (f"; known here: {', '.join(known)}" if known else "")
         return document.problem(path, f"there is no such key{hint}", at_key=True)
     if kind == "value_error":
@@ -101,9 +107,9 @@ def _problem(document: Document, detail: ErrorDetails) -> Problem | None:
     return document.problem(path, f"{wanted}, not {shown(detail['input'])}")
 
 
-def _known_keys(path: Path) -> tuple[str, ...]:
+def _known_keys(path: Path, root: type[BaseModel]) -> tuple[str, ...]:
     """Return the keys that a place of the file may have, by walking the schema."""
-    here: Any = Root
+    here: Any = root
     for part in path:
         here = _step(here, part)
     return tuple(_fields(here)) if isinstance(here, type) and issubclass(here, BaseModel) else ()

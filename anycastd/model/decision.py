@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 from anycastd.model.address import NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.spread import Extra
 
 
 class Level(IntEnum):
@@ -61,6 +62,10 @@ class Reason(StrEnum):
     UNDER_ATTACK = "under_attack"
     ONLY_NEIGHBOR = "only_neighbor"
     FROZEN = "frozen"
+    # what spreads load
+    STANDBY = "standby"
+    CALLED_ON = "called_on"
+    SPREADING = "spreading"
     # what an operator ordered
     DRAINING = "draining"
     OVERRIDDEN = "overridden"
@@ -83,7 +88,7 @@ class Reason(StrEnum):
     @property
     def is_ordered(self) -> bool:
         """Return whether somebody asked for it: it says nothing against the prefix, and is no passing fault."""
-        return self in (Reason.DRAINING, Reason.OVERRIDDEN, Reason.STOPPING)
+        return self in (Reason.DRAINING, Reason.OVERRIDDEN, Reason.STOPPING, Reason.STANDBY)
 
 
 _HOLDS = frozenset(
@@ -174,6 +179,8 @@ class Memory:
     step_since_s: float = 0.0
     attacked_since_s: float | None = None
     calm_since_s: float | None = None
+    spread: str = ""
+    """What of playbooks' steps is in force at NORMAL, in words that differ when it does: a change costs (I7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +216,13 @@ class Decision:
     """It is to be drained, and this is said to the other POPs before anything is done."""
     prepend: int | None = None
     """At DEPREF, how often our AS is added in a step of the return; None: as `depref_prepend` says."""
+    extras: tuple[Extra, ...] = ()
+    """What neighbors are sent besides, while playbooks' steps are in force."""
 
     @property
     def gist(self) -> tuple[object, ...]:
         """Return what makes a decision another one, and not the same in other words."""
-        return self.level, self.reason, self.hold, self.drained, self.intends, self.prepend
+        return self.level, self.reason, self.hold, self.drained, self.intends, self.prepend, self.extras
 
     def level_at(self, neighbor: NeighborName) -> Level:
         """Return the level at which a neighbor is told of the prefix."""

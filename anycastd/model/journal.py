@@ -24,6 +24,7 @@ class EntryKind(StrEnum):
     ALARM_CLEARED = "alarm_cleared"
     ORDER = "order"
     ATTACK = "attack"
+    PLAYBOOK = "playbook"
     RELOAD = "reload"
     START = "start"
     STOP = "stop"

@@ -59,6 +59,7 @@ class Alarm(StrEnum):
     EIP_NO_PATH = "eip_no_path"
     JOURNAL_TROUBLE = "journal_trouble"
     FLEET_BUDGET = "fleet_budget"
+    PLAYBOOK_WAITS = "playbook_waits"
     BFD_PROCESS = "bfd_process"
     OBSERVERS_BLIND = "observers_blind"
     BEACON_UNREADABLE = "beacon_unreadable"

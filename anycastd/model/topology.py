@@ -16,6 +16,7 @@ from anycastd.model.fleet_config import FleetConfig
 from anycastd.model.log import LoggingConfig
 from anycastd.model.probing import ProbingConfig
 from anycastd.model.safety import SafetyConfig
+from anycastd.model.spread import Announce
 from anycastd.model.store import StoreConfig
 from anycastd.model.tunnel_device import Interface, Shape, WantedDevice
 
@@ -183,6 +184,7 @@ class PrefixSpec:
     timers: PrefixTimers = field(default_factory=PrefixTimers)
     neighbors: tuple[NeighborName, ...] = ()
     """The neighbors that carry it; filled by the build: every upstream neighbor with the prefix's family."""
+    announce: Announce = Announce.ALWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +218,7 @@ class Neighbor:
     max_prefixes: int = 1000
     export: Export = field(default_factory=Export)
     role: Role = Role.UPSTREAM
+    announce: Announce = Announce.ALWAYS
 
     @property
     def is_observer(self) -> bool:

@@ -10,6 +10,7 @@ from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
 from anycastd.model.decision import Level, NeighborLevel, TunnelOrder
 from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
 from anycastd.model.nft import REGION_MASK, NftSettings
+from anycastd.model.spread import Extra
 from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
 from anycastd.model.tunnel_device import Geneve, Vxlan
 from anycastd.policy.condition import reaches
@@ -17,6 +18,8 @@ from anycastd.policy.mss import mss
 
 IBGP_PREFERENCE = {Level.NORMAL: 100, Level.DEPREF: 50, Level.GSHUT: 0}
 """Inside our own AS a longer path with our own ASN in it would be dropped as a loop (RFC 4271 section 9.1.2)."""
+IBGP_STEP = 10
+"""Taken off for each prepend of a playbook: three of them stay above DEPREF."""
 EVERYTHING: Mapping[int, Prefix] = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 MED_STEP = 100
 """Added to a configured MED while depreferenced, for neighbors that compare it before the path."""
@@ -29,10 +32,13 @@ def next_hop_of(neighbor: Neighbor, prefix: Prefix) -> str:
     return str(configured if configured is not None else neighbor.local_address)
 
 
-def route_for(neighbor: Neighbor, spec: PrefixSpec, level: Level, eased: int | None = None) -> Route | None:
+def route_for(
+    neighbor: Neighbor, spec: PrefixSpec, level: Level, eased: int | None = None, extra: Extra | None = None
+) -> Route | None:
     """Return the route that `neighbor` should be sent at `level`, every attribute explicit; None when withdrawn.
 
-    `eased`: at DEPREF, how often our AS is added in a step of the return; None: `depref_prepend` times.
+    `eased`: at DEPREF, how often our AS is added in a step of the return; None: `depref_prepend` times. `extra`: what a
+    playbook adds at NORMAL; at any lower level that says enough.
     """
     if level is Level.WITHDRAWN:
         return None
@@ -45,13 +51,16 @@ def route_for(neighbor: Neighbor, spec: PrefixSpec, level: Level, eased: int | N
         med = None if med is None else med + MED_STEP
     if level is Level.GSHUT:
         communities.add(GRACEFUL_SHUTDOWN)
+    added = extra.prepend if extra is not None and level is Level.NORMAL else 0
+    if extra is not None and level is Level.NORMAL:
+        communities |= set(extra.communities)
     ebgp = neighbor.is_ebgp
     return Route(
         prefix=spec.prefix,
         next_hop=next_hop_of(neighbor, spec.prefix),
-        as_path=(neighbor.local_asn,) * (1 + prepend) if ebgp else (),
+        as_path=(neighbor.local_asn,) * (1 + prepend + added) if ebgp else (),
         med=med,
-        local_preference=None if ebgp else IBGP_PREFERENCE[level],
+        local_preference=None if ebgp else IBGP_PREFERENCE[level] - IBGP_STEP * added,
         communities=tuple(sorted(communities, key=_numbers)),
         large_communities=tuple(sorted(set(export.large_communities), key=_numbers)),
     )
@@ -61,14 +70,17 @@ def _numbers(community: str) -> tuple[int, ...]:
     return tuple(int(part) for part in community.split(":"))
 
 
-def level_of(neighbor: Neighbor, spec: PrefixSpec, route: Route) -> Level:
+def level_of(neighbor: Neighbor, spec: PrefixSpec, route: Route, extra: Extra | None = None) -> Level:
     """Return the level an observed route stands for: what a restarted daemon takes over.
+
+    `extra`: what a playbook was known to add, so that its prepends are not taken for DEPREF. Who is not told of it
+    takes such a route for less than NORMAL, which is safe to say of oneself.
 
     A route that matches no level exactly (exported differently before an upgrade) is judged by its path length, or
     its local preference inside the AS: longer than NORMAL means DEPREF.
     """
     for level in (Level.NORMAL, Level.DEPREF, Level.GSHUT):
-        if route_for(neighbor, spec, level) == route:
+        if route in (route_for(neighbor, spec, level), route_for(neighbor, spec, level, extra=extra)):
             return level
     if GRACEFUL_SHUTDOWN in route.communities:
         return Level.GSHUT
@@ -83,19 +95,21 @@ def wanted_routes(
     prefixes: Iterable[Prefix],
     drained: Mapping[Prefix, Iterable[NeighborLevel]] | None = None,
     eased: Mapping[Prefix, int | None] | None = None,
+    extras: Mapping[Prefix, Iterable[Extra]] | None = None,
 ) -> dict[NeighborName, dict[Prefix, Route]]:
     """Return the routes of `prefixes` that every neighbor should be sent; `drained` ones are told less.
 
-    `eased`: the prepends of those that return in steps.
+    `eased`: the prepends of those that return in steps. `extras`: what playbooks add.
     """
     wanted: dict[NeighborName, dict[Prefix, Route]] = {name: {} for name in config.neighbors}
     for prefix in prefixes:
         spec = config.prefixes[prefix]
         level = levels.get(prefix, Level.WITHDRAWN)
         less = {one.neighbor: one.level for one in (drained or {}).get(prefix, ())}
+        more = {one.neighbor: one for one in (extras or {}).get(prefix, ())}
         for name in spec.neighbors:
             lengths = (eased or {}).get(prefix)
-            route = route_for(config.neighbors[name], spec, min(level, less.get(name, level)), lengths)
+            route = route_for(config.neighbors[name], spec, min(level, less.get(name, level)), lengths, more.get(name))
             if route is not None:
                 wanted[name][prefix] = route
     return wanted

@@ -9,6 +9,7 @@ from anycastd.model.absorb import AbsorbHolds
 from anycastd.model.address import NeighborName
 from anycastd.model.decision import Level, Memory, NeighborLevel, Reason, Step, Truth
 from anycastd.model.fleet import Others
+from anycastd.model.spread import Extra
 from anycastd.model.topology import PrefixSpec, WhenDegraded
 
 
@@ -37,6 +38,8 @@ class NeighborDrain:
     standing: Level
     others: Truth
     settled_at_s: float | None = None
+    reason: Reason = Reason.DRAINING
+    """STANDBY: it is silent because nobody calls on it; SPREADING: a step of a playbook."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,11 @@ class Facts:
     absorb: AbsorbHolds | None = field(default_factory=AbsorbHolds)
     room: Truth = Truth.UNKNOWN
     room_detail: str = ""
+    standby: Order | None = None
+    """This POP is a standby for the prefix: the level up to which it is called on. None: it is none."""
+    extras: tuple[Extra, ...] = ()
+    """What playbooks' steps add to routes."""
+    spread_detail: str = ""
 
     @property
     def is_poor(self) -> bool:
@@ -106,6 +114,7 @@ class Draft:
     drained: tuple[NeighborLevel, ...] = ()
     return_step: int | None = None
     intends: bool = False
+    extras: tuple[Extra, ...] = ()
 
     def say(self, rule: str, reason: Reason, level: Level, evidence: str = "") -> Draft:
         """Return the draft at `level` for `reason`, with the step recorded; a reason that holds becomes the hold."""

@@ -26,10 +26,29 @@ def judge(action: Action, look: Look, spec: EffectConfig) -> tuple[Effect, str]:
 
 
 def _left(action: Action, rate_bps: float, change: str, spec: EffectConfig) -> tuple[Effect, str]:
-    before_bps = action.baseline_bps
+    percent = spec.withdrawn_falls_percent if action.after is Level.WITHDRAWN else spec.depref_falls_percent
+    return _fell(action.baseline_bps, rate_bps, percent, change, spec)
+
+
+def judge_fall(
+    words: str, look: Look, before_bps: float | None, percent: int, spec: EffectConfig
+) -> tuple[Effect, str]:
+    """Return what came of an action, named in `words`, after which `before_bps` should have fallen by `percent`."""
+    change = f"{words}, {look.after_s:.0f} s ago"
+    if not look.as_decided:
+        return Effect.ROUTE_NOT_SENT, f"{change}: ExaBGP does not send what was decided"
+    if not look.established:
+        return Effect.NO_SESSION, f"{change}: no neighbor that carries it is established"
+    if look.after_s < spec.traffic_after_s or look.rate_bps is None:
+        return Effect.EFFECT_NOT_MEASURED, f"{change}: sent; traffic says nothing yet"
+    return _fell(before_bps, look.rate_bps, percent, change, spec)
+
+
+def _fell(
+    before_bps: float | None, rate_bps: float, percent: int, change: str, spec: EffectConfig
+) -> tuple[Effect, str]:
     if before_bps is None or before_bps < spec.measurable_bps:
         return Effect.EFFECT_NOT_MEASURED, f"{change}: too little traffic to tell"
-    percent = spec.withdrawn_falls_percent if action.after is Level.WITHDRAWN else spec.depref_falls_percent
     words = f"{change}: {_bps(before_bps)} before, {_bps(rate_bps)} now"
     if rate_bps > before_bps * (1 - percent / 100):
         return Effect.TRAFFIC_STAYED, f"{words}; it should have fallen by {percent} %"

@@ -21,12 +21,14 @@ from anycastd.policy.rules.leaving import (
 from anycastd.policy.rules.ordered import drain, freeze, intent, neighbor_drain, override
 from anycastd.policy.rules.readiness import data_plane, observation
 from anycastd.policy.rules.returning import come_back, return_budget, return_steps, slow_start, step_of
+from anycastd.policy.rules.spread import in_force_of, respread, spread, standby
 from anycastd.policy.rules.under_attack import followed, under_attack
 
 RULES: tuple[Rule, ...] = (
-    health, degraded, under_attack, override, stopping, drain, intent, slow_start, return_steps, return_budget, settle,
+    health, degraded, under_attack, standby, override, stopping, drain, intent, slow_start, return_steps, return_budget,
+    settle,
     checker_suspect, withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back,
-    neighbor_drain, freeze, observation,
+    neighbor_drain, spread, freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 
@@ -43,6 +45,8 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
         after = replace(after, intends=draft.intends, epoch=after.epoch + draft.intends)
     if after.return_step != (step := step_of(facts, memory, draft)):
         after = _stepped(facts, after, step, changed=draft.level is memory.level)
+    if after.spread != (in_force := in_force_of(facts, draft)):
+        after = respread(facts, after, in_force, changed=draft.level is memory.level)
     if after.held_by_breaker is not (held := draft.hold is Reason.CIRCUIT_BREAKER):
         after = replace(after, held_by_breaker=held)
     decision = Decision(
@@ -60,6 +64,7 @@ def decide(facts: Facts, memory: Memory) -> tuple[Decision, Memory]:
         drained=draft.drained,
         intends=draft.intends,
         prepend=facts.spec.return_prepends[step - 1] if step else None,
+        extras=draft.extras,
     )
     return decision, after
 

@@ -51,6 +51,23 @@ class Presence:
     """Up to where it has applied the store."""
     drain: str = ""
     alarms: int = 0
+    capacity_bps: float = 0.0
+    """What it can carry; 0: it does not say."""
+    standby: frozenset[str] = frozenset()
+    """Prefixes that it announces only when called on."""
+    calls: frozenset[str] = frozenset()
+    """Prefixes for which it calls on standbys."""
+    sheds: frozenset[str] = frozenset()
+    """Prefixes of which it sends traffic away."""
+    pressed: frozenset[str] = frozenset()
+    """Prefixes for which it has more load than it should, or an attack."""
+
+    def announces(self, prefix: str) -> bool:
+        """Return whether it announces a prefix, as far as it says."""
+        return not self.away_all and prefix not in self.away
+
+
+SPREAD = ("standby", "calls", "sheds", "pressed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +132,8 @@ def encode_presence(presence: Presence) -> str:
     """Return the text of how a POP is; of many prefixes that are away none are named."""
     body = asdict(presence)
     away_all = presence.away_all or len(presence.away) > MAX_NAMED
-    return _text(body | {"away": [] if away_all else sorted(presence.away), "away_all": away_all})
+    spread = {name: sorted(body[name])[:MAX_NAMED] for name in SPREAD}
+    return _text(body | spread | {"away": [] if away_all else sorted(presence.away), "away_all": away_all})
 
 
 def decode_presence(text: str) -> Presence:
@@ -143,6 +161,9 @@ def _presence_in(body: Mapping[str, Any]) -> Presence:
         revision=int(body["revision"]),
         drain=_word(body["drain"]),
         alarms=int(body["alarms"]),
+        # not said by releases before
+        capacity_bps=_number(body.get("capacity_bps", 0.0)),
+        **{name: _words(body.get(name, ())) for name in SPREAD},
     )
 
 

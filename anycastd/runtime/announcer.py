@@ -87,7 +87,8 @@ class Announcer:
         """Take the decisions on `changed` into what is wanted."""
         levels = {prefix: decisions[prefix].level for prefix in changed}
         drained, eased = {p: decisions[p].drained for p in changed}, {p: decisions[p].prepend for p in changed}
-        routes = wanted_routes(config, levels, changed, drained, eased)
+        extras = {prefix: decisions[prefix].extras for prefix in changed}
+        routes = wanted_routes(config, levels, changed, drained, eased, extras)
         for name, every in self._wanted.items():
             for prefix in changed:
                 if prefix not in routes[name]:

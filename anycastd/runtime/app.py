@@ -54,6 +54,7 @@ from anycastd.runtime.reload_report import ReloadReport
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.speaker_events import SpeakerEvents
+from anycastd.runtime.spread_desk import spread_of
 from anycastd.runtime.state import Circumstances, build, views
 from anycastd.runtime.supervise import Supervisor
 from anycastd.runtime.touched import Touched
@@ -169,6 +170,8 @@ class App:
             self.orders.loads_bps = self.fleet.loads_bps
         self.orders.begin(self.control, self.eips.carried_by)
         self.control.attacks.ask(lambda: self.eips.meter.sample, lambda: self.orders.loads_bps())
+        self.spread = spread_of(self.control, self.eips, self.fleet, self.reported, self.scribe, self._clocks)
+        self.spread.view = lambda: self.attack.view
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)
@@ -229,6 +232,7 @@ class App:
         self.supervisor.start("devices", self.devices.run)
         self.supervisor.start("shaping", self.eips.shaping.run)
         self.supervisor.start("effects", self.effects.run)
+        self.supervisor.start("spread", self.spread.run)
 
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed
@@ -262,7 +266,7 @@ class App:
         # its libraries are a fifth of all that a start imports, and no route waits for them; aiohttp serves only
         hollow("aiohttp")
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
-        parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders, self.fleet)
+        parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders, self.fleet, self.spread)
         server = await api.serve(self, self.config.api, self.metrics, *parts)
         try:
             await asyncio.Future()

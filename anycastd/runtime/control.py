@@ -27,7 +27,8 @@ from anycastd.runtime.doubts import Doubts
 from anycastd.runtime.due import Due
 from anycastd.runtime.forwarder import Forwarder
 from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
-from anycastd.runtime.prefix_facts import facts_of
+from anycastd.runtime.prefix_facts import facts_of, told_less
+from anycastd.runtime.spreading import Spreading
 from anycastd.runtime.takeover import adopted, missing_too_many, retired
 from anycastd.runtime.under_attack import UnderAttack
 
@@ -52,7 +53,7 @@ class Control:
         self.announcer = Announcer(bgp, record.acted)
         self.forwarder = Forwarder(kernel, nft, record)
         self.beliefs, self._backlog, self._due, self._doubts = Beliefs(config, now_s), Backlog(), Due(), Doubts()
-        self.memories = dict(memories)
+        self.memories, self.spread = dict(memories), Spreading()
         self.decisions: dict[Prefix, Decision] = {}
         self.levels: dict[Prefix, Level] = {}
         self.adopted, self.stopping, self.orders, self.breaker = False, False, Interventions(), Breaker(memories, now_s)
@@ -124,15 +125,13 @@ class Control:
     def on_observed(self, now_s: float, prefixes: Collection[Prefix] | None = None) -> None:
         """Follow a change of what is observed, of these prefixes or of any: take over, decide, put right."""
         if not self.adopted and self.announcer.observed.routes is not None:
-            self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s)
+            self.memories |= adopted(self.config, self.announcer.observed, self.memories, now_s, self.spread.sheds)
             self.announcer.spared = missing_too_many(self.config, self.announcer.observed)
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
         self.announcer.freeze(bool(self.orders.hold))
         self._backlog.add(self.announcer.look_at(prefixes), now_s)
-        if self.orders.neighbors:  # one may leave, or must come back, by what the others have
-            every = self.config.prefixes
-            self._backlog.add(every if prefixes is None else every.keys() & set(prefixes), now_s)
+        self._backlog.add(told_less(self, prefixes), now_s)
         self._due.ask()
         self.on_due(now_s)
 

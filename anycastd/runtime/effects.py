@@ -160,21 +160,30 @@ async def rates_of(prefixes: Collection[Prefix], sample: Sample | None) -> Mappi
     """Return the bits a second that come in for the EIPs of each prefix; empty if nothing was measured yet."""
     if sample is None or not sample.interval_s:
         return {}
-    rates: dict[Prefix, float] = dict.fromkeys(prefixes, 0.0)
-    by_size: dict[tuple[int, int], dict[int, Prefix]] = {}
-    for prefix in prefixes:
-        shift = prefix.max_prefixlen - prefix.prefixlen
-        by_size.setdefault((prefix.version, shift), {})[int(prefix.network_address) >> shift] = prefix
+    rates, networks = dict.fromkeys(prefixes, 0.0), by_size(prefixes)
     for number, (address, traffic) in enumerate(list(sample.eips.items())):
         if number % BITE == BITE - 1:
             await asyncio.sleep(0)
-        if (found := _within(address, by_size)) is not None:
+        if (found := within(address, networks)) is not None:
             rates[found] += traffic.rates.in_bps
     return rates
 
 
-def _within(address: Address, by_size: Mapping[tuple[int, int], Mapping[int, Prefix]]) -> Prefix | None:
-    for (version, shift), networks in by_size.items():
-        if version == address.version and (found := networks.get(int(address) >> shift)) is not None:
+BySize = Mapping[tuple[int, int], Mapping[int, Prefix]]
+
+
+def by_size(prefixes: Collection[Prefix]) -> BySize:
+    """Return prefixes by family and length, for `within`."""
+    found: dict[tuple[int, int], dict[int, Prefix]] = {}
+    for prefix in prefixes:
+        shift = prefix.max_prefixlen - prefix.prefixlen
+        found.setdefault((prefix.version, shift), {})[int(prefix.network_address) >> shift] = prefix
+    return found
+
+
+def within(address: Address, networks: BySize) -> Prefix | None:
+    """Return the prefix that holds an address, None if none of them does."""
+    for (version, shift), of_size in networks.items():
+        if version == address.version and (found := of_size.get(int(address) >> shift)) is not None:
             return found
     return None

@@ -231,6 +231,10 @@ class FleetDesk:
                 return False
         return bool(self.config.prefixes)
 
+    def present(self) -> Mapping[str, Presence] | None:
+        """Return what each POP that is there said last, ours too; None while it cannot be told."""
+        return None if self._trouble or self.seen.unread or not self.seen.present else self.seen.present
+
     def loads_bps(self) -> Mapping[str, float]:
         """Return what the other POPs say that they carry, in the busier direction; nothing while the store is away."""
         if self._trouble:

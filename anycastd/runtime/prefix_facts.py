@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection, Container, Mapping
 from typing import Protocol
 
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import BgpObserved, Routes, SessionState
-from anycastd.model.decision import Level, Memory, Truth
+from anycastd.model.decision import Level, Memory, Reason, Truth
 from anycastd.model.operator import Drain, Interventions
+from anycastd.model.spread import NOT_SHED, Announce, Shed
 from anycastd.model.topology import Config, PrefixSpec
 from anycastd.policy.desired import level_of
 from anycastd.policy.draft import Facts, NeighborDrain, Order
@@ -17,6 +18,7 @@ from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.breaker import Breaker
 from anycastd.runtime.forwarder import Forwarder
+from anycastd.runtime.spreading import Spreading
 from anycastd.runtime.under_attack import UnderAttack
 
 _UNSURE = frozenset({SessionState.UNKNOWN})
@@ -32,6 +34,7 @@ class Loop(Protocol):
     forwarder: Forwarder
     announcer: Announcer
     breaker: Breaker
+    spread: Spreading
     adopted: bool
     stopping: bool
     attacks: UnderAttack
@@ -43,8 +46,9 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
     value = beliefs.value_for(prefix)
     test, spec = beliefs.view.self_test, control.config.prefixes[prefix]
     # asked only of what is absent: nothing that is announced ever waits for it
-    absent = control.memories.get(prefix, Memory()).level is Level.WITHDRAWN
-    left = control.breaker.allowance(control.config, now_s)
+    level = control.memories.get(prefix, Memory()).level
+    absent = level is Level.WITHDRAWN
+    left, shed = control.breaker.allowance(control.config, now_s), control.spread.sheds.get(prefix, NOT_SHED)
     attack, absorb, room, room_detail = control.attacks.facts(prefix, control.config)
     caught, forwarded = control.forwarder.ready(prefix) if absent else (True, True)
     return Facts(
@@ -62,7 +66,7 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         stopping=control.stopping,
         override=_override(orders, prefix),
         drain=None if orders.pop is None else _order(orders.pop),
-        neighbor_drains=neighbor_drains(control.config, orders, spec, control.announcer.observed),
+        neighbor_drains=neighbor_drains(control.config, orders, spec, control.announcer.observed, shed, now_s),
         frozen=orders.hold,
         withdrawals_left=left,
         breaker_detail="" if left else control.breaker.words(),
@@ -71,6 +75,9 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         absorb=absorb,
         room=room,
         room_detail=room_detail,
+        standby=control.spread.standby(spec, level),
+        extras=shed.extras,
+        spread_detail=shed.words,
     )
 
 
@@ -97,20 +104,59 @@ def _override(orders: Interventions, prefix: Prefix) -> Order | None:
 
 
 def neighbor_drains(
-    config: Config, orders: Interventions, spec: PrefixSpec, bgp: BgpObserved
+    config: Config, orders: Interventions, spec: PrefixSpec, bgp: BgpObserved, shed: Shed, now_s: float
 ) -> tuple[NeighborDrain, ...]:
-    """Return the drains of neighbors that carry a prefix, with what the other neighbors have of it."""
-    drained = orders.neighbors
-    if not drained:
+    """Return the neighbors that are told less of a prefix, by an operator or to spread load, and what others have."""
+    drained, kept = orders.neighbors, kept_from(config, spec, shed)
+    if not drained and not kept:
         return ()
-    truth, settled_at_s = others_have(config, drained, spec, bgp)
+    truth, settled_at_s = others_have(config, {*drained, *kept}, spec, bgp)
     found = []
     for name in spec.neighbors:
-        if (drain := drained.get(name)) is not None:
-            order, route = _order(drain), (bgp.routes or {}).get(name, {}).get(spec.prefix)
-            standing = Level.WITHDRAWN if route is None else level_of(config.neighbors[name], spec, route)
-            found.append(NeighborDrain(name, order.level, order.forced, order.detail, standing, truth, settled_at_s))
+        drain = drained.get(name)
+        if drain is None and name not in kept:
+            continue
+        order, reason = kept[name] if drain is None else (_order(drain), Reason.DRAINING)
+        has, at_s = truth, settled_at_s
+        if reason is Reason.STANDBY and truth is Truth.FALSE:
+            has, at_s = _long_absent(config, spec, kept, bgp, now_s)
+        route = (bgp.routes or {}).get(name, {}).get(spec.prefix)
+        standing = Level.WITHDRAWN if route is None else level_of(config.neighbors[name], spec, route)
+        found.append(NeighborDrain(name, order.level, order.forced, order.detail, standing, has, at_s, reason))
     return tuple(found)
+
+
+def kept_from(config: Config, spec: PrefixSpec, shed: Shed) -> Mapping[NeighborName, tuple[Order, Reason]]:
+    """Return the neighbors that are told less of a prefix though nobody drained them."""
+    kept: dict[NeighborName, tuple[Order, Reason]] = {}
+    for name in spec.neighbors:
+        if name in shed.down:
+            level = Level.WITHDRAWN if shed.down[name] else Level.DEPREF
+            kept[name] = Order(level, False, shed.words), Reason.SPREADING
+        elif not shed.calls and config.neighbors[name].announce is Announce.STANDBY:
+            kept[name] = Order(Level.WITHDRAWN, False, "a standby, and not called on"), Reason.STANDBY
+    return kept
+
+
+def told_less(control: Loop, prefixes: Collection[Prefix] | None) -> Collection[Prefix]:
+    """Return those of the prefixes (None: of all) that some neighbor is told less of.
+
+    It may leave, or must come back, by what the others have, so each change of that counts.
+    """
+    every, sheds = control.config.prefixes, control.spread.sheds
+    standby = any(one.announce is Announce.STANDBY for one in control.config.neighbors.values())
+    if not (control.orders.neighbors or standby or any(shed.down for shed in sheds.values())):
+        return ()
+    return every if prefixes is None else every.keys() & set(prefixes)
+
+
+def _long_absent(
+    config: Config, spec: PrefixSpec, kept: Container[NeighborName], bgp: BgpObserved, now_s: float
+) -> tuple[Truth, float | None]:
+    """Return FALSE once all others have been down for `operator.settled`, so that a start makes no standby join."""
+    since_s = [bgp.sessions[name].since_s for name in spec.neighbors if name not in kept and name in bgp.sessions]
+    at_s = max(since_s, default=now_s) + config.operator.settled_s
+    return (Truth.FALSE, None) if now_s >= at_s else (Truth.UNKNOWN, at_s)
 
 
 def others_have(

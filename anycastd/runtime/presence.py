@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from anycastd.model.decision import Level
+from anycastd.model.spread import Announce
 from anycastd.model.traffic import Rates
 from anycastd.resources.fleet import MAX_NAMED, Presence
 from anycastd.runtime.control import Control
@@ -16,7 +17,7 @@ def presence_of(
     control: Control, eips: Eips, known: Known, *, version: str, alarms: int, wall_s: float, started_unix_s: float
 ) -> Presence:
     """Return it as of now; a prefix that was not decided yet counts as not announced."""
-    config, decisions = control.config, control.decisions
+    config, decisions, spread = control.config, control.decisions, control.spread
     away = [p for p in config.prefixes if p not in decisions or decisions[p].level is Level.WITHDRAWN]
     sample = eips.meter.sample
     rates = Rates() if sample is None else sample.pop_rates
@@ -39,6 +40,11 @@ def presence_of(
         revision=known.revision,
         drain="" if drain is None else drain.phase.value,
         alarms=alarms,
+        capacity_bps=float(config.attack.spread.capacity_bps or 0),
+        standby=frozenset(str(p) for p, spec in config.prefixes.items() if spec.announce is Announce.STANDBY),
+        calls=frozenset(str(p) for p, shed in spread.sheds.items() if shed.calls),
+        sheds=frozenset(str(p) for p, shed in spread.sheds.items() if shed.sheds),
+        pressed=frozenset(map(str, spread.pressed)),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 from typing import Protocol, TypeVar
 
+from anycastd.model.address import Prefix
 from anycastd.model.attack import AttackState, Standing
 from anycastd.model.bgp import SessionState
 from anycastd.model.decision import Decision, TunnelOrder
@@ -122,6 +123,11 @@ class Scribe:
         """Note an EIP that was changed by the API or taken over from the store."""
         detail = "; ".join(changes)
         self._journal.note(EntryKind.EIP, str(eip.address), after=f"generation {eip.generation}", detail=detail)
+
+    def playbook(self, prefix: Prefix, name: str, before: str, after: str, reason: str, detail: str) -> None:
+        """Note what became of a playbook's run, or of a standby."""
+        words = f"{name}: {detail}" if detail else name
+        self._journal.note(EntryKind.PLAYBOOK, str(prefix), before=before, after=after, reason=reason, detail=words)
 
     def session(self, neighbor: str, state: SessionState, reason: str) -> None:
         """Note a BGP session that changed its state."""

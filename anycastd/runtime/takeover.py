@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import BgpObserved
 from anycastd.model.decision import Level, Memory, Penalty
+from anycastd.model.spread import NOT_SHED, Shed
 from anycastd.model.topology import Config
 from anycastd.policy.budget import charged
 from anycastd.policy.desired import level_of
@@ -49,20 +51,24 @@ def adopted(
     observed: BgpObserved,
     saved: Mapping[Prefix, Memory],
     now_s: float,
+    sheds: Mapping[Prefix, Shed] = MappingProxyType({}),
     only: Collection[Prefix] | None = None,
 ) -> dict[Prefix, Memory]:
     """Return the memories with the level that ExaBGP holds, which outranks what was saved.
 
     A prefix that is absent although it was last decided NORMAL was lost with ExaBGP, not taken down by health: it
     begins afresh, so that a peer that kept the route over our restart sees it come back unchanged. Lost while it was
-    announced at all, it is not left dark when it cannot serve either, unless it may be withdrawn (I1).
+    announced at all, it is not left dark when it cannot serve either, unless it may be withdrawn (I1). `sheds`: what
+    playbooks' steps in force add, which does not count as DEPREF.
     """
     memories: dict[Prefix, Memory] = {}
     for prefix in config.prefixes if only is None else only:
         spec = config.prefixes[prefix]
         old = saved.get(prefix, Memory())
         routes = {n: (observed.routes or {}).get(n, {}).get(prefix) for n in spec.neighbors}
-        levels = [level_of(config.neighbors[n], spec, route) for n, route in routes.items() if route is not None]
+        more = {one.neighbor: one for one in sheds.get(prefix, NOT_SHED).extras}
+        sent = {name: route for name, route in routes.items() if route is not None}
+        levels = [level_of(config.neighbors[name], spec, route, more.get(name)) for name, route in sent.items()]
         if levels:
             # what was decided, if a neighbor has it: another that has not was not told yet, or refused to be
             level = old.level if old.level in levels else max(levels)

@@ -173,6 +173,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "the fleet's store cannot be asked. The detail says which.",
         "`anycastd fleet status` shows who is away. Wait, `undrain pop`, or drain with `--force` and a reason.",
     ),
+    Alarm.PLAYBOOK_WAITS: Meaning(
+        "The condition of a playbook holds, and its next step waits: for an operator's word, for room that is known "
+        "elsewhere, or because there is none left.",
+        "`anycastd attack playbook list`; `anycastd attack playbook run NAME` takes a step that is proposed.",
+    ),
     Alarm.BFD_PROCESS: Meaning(
         "The process that speaks BFD ended, stood still or cannot be had. What is not told is UNKNOWN, never down; "
         "another one is started and goes on with the sessions. The alarm stands for 10 s after it is well again.",

@@ -111,6 +111,19 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "Announcements are frozen: nothing that is announced changes. The decision says what it would be.",
         "`anycastd status` says who froze and why; `anycastd unfreeze`.",
     ),
+    Reason.STANDBY: Meaning(
+        "This POP is a standby for the prefix (`announce: standby`), or the neighbor is one, and nobody calls on it. "
+        "Having joined it leaves slowly, as far as the guard lets it.",
+        "Nothing. To announce it all the same: `anycastd override prefix PREFIX --level normal`.",
+    ),
+    Reason.CALLED_ON: Meaning(
+        "This POP is a standby for the prefix, and another POP calls on standbys: it announces as health says.",
+        "`anycastd attack playbook list` at the POP that calls says why.",
+    ),
+    Reason.SPREADING: Meaning(
+        "A step of a playbook is in force: neighbors get a longer path, other communities, or less.",
+        "`anycastd attack playbook list` says which and how long; `anycastd attack playbook stop` ends it in stages.",
+    ),
     Reason.DRAINING: Meaning(
         "An operator drained the POP or the neighbor; it leaves phase by phase: DEPREF, GSHUT, WITHDRAWN.",
         "`anycastd drains` shows how far it is; `anycastd undrain` takes it back at any phase.",
@@ -327,6 +340,9 @@ ENTRIES: Mapping[EntryKind, Meaning] = {
     ),
     EntryKind.ATTACK: Meaning(
         "Traffic to the POP or to an EIP became NORMAL, ELEVATED or an ATTACK; the detail says how much comes in."
+    ),
+    EntryKind.PLAYBOOK: Meaning(
+        "A step of a playbook was taken, verified, proposed, held or undone for a prefix, or a standby joined or left."
     ),
     EntryKind.RELOAD: Meaning("A new configuration was applied or refused; the detail says what changed, or why not."),
     EntryKind.START: Meaning("The daemon began its work."),

@@ -120,4 +120,6 @@ def test_install_puts_every_file_in_its_place(tmp_path: Path) -> None:
         "usr/local/share/doc/anycastd/exabgp.md",
         "usr/local/share/doc/anycastd/bfd.md",
         "usr/local/share/doc/anycastd/anycastd.yaml",
+        "usr/local/share/doc/anycastd/playbooks/call-standbys.yaml",
+        "usr/local/share/doc/anycastd/playbooks/shed-load.yaml",
     }

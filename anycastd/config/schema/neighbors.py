@@ -9,6 +9,7 @@ from pydantic import Field
 from anycastd.config.fields import FileName, Name, choice, whole, whole_seconds
 from anycastd.config.net_fields import AddressField, Asn, Community, FamilyField, Ipv4Field, Ipv6Field, LargeCommunity
 from anycastd.config.schema.base import Section
+from anycastd.model.spread import Announce
 from anycastd.model.topology import Role
 
 
@@ -66,6 +67,11 @@ class NeighborSection(Section):
         default=Role.UPSTREAM,
         description="`upstream` is sent our prefixes and nothing else; `observer` (a route reflector or route server "
         "of the fleet) is sent our beacon and nothing else, and what it sends is heard.",
+    )
+    announce: Annotated[Announce, choice(Announce)] = Field(
+        default=Announce.ALWAYS,
+        description="`standby`: the session carries prefixes only while a playbook of this POP calls on standbys, or "
+        "while no other one has them.",
     )
     graceful_restart: Annotated[int | None, whole_seconds(0, 4095)] = Field(
         default=None,

@@ -11,6 +11,7 @@ from anycastd.config.net_fields import PrefixField
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.rules import RuleSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.model.spread import Announce
 from anycastd.model.topology import DeadMan, LastResort, WhenDegraded
 
 
@@ -32,6 +33,11 @@ class PrefixSection(Section):
 
     announce_when: RuleSection = Field(
         default=RuleSection(), description="What must be usable for a normal announcement; default: `{regions: any}`."
+    )
+    announce: Annotated[Announce, choice(Announce)] = Field(
+        default=Announce.ALWAYS,
+        description="`standby`: this POP announces it only while another POP calls on standbys "
+        "([playbooks](playbooks.md)), or while too few others announce it.",
     )
     min_announcers: Annotated[int | None, whole(1, 1000)] = Field(
         default=None,

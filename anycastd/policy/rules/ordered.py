@@ -1,4 +1,7 @@
-"""What an operator ordered: overrides, drains and the freeze. They outrank health, but not `may_withdraw()`."""
+"""What an operator ordered: overrides, drains and the freeze. They outrank health, but not `may_withdraw()`.
+
+A neighbor that a playbook, or its being a standby, keeps from a prefix is told less by the same rule as a drained one.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,7 @@ def neighbor_drain(facts: Facts, memory: Memory, draft: Draft) -> Draft:
         if hold is not None and order.settled_at_s is not None and order.settled_at_s > facts.now_s:
             draft = draft.wake(order.settled_at_s)
         detail = f"{order.neighbor} gets {level.name} at most: {order.detail}{why}"
-        step_reason = hold or Reason.DRAINING
+        step_reason = hold or order.reason
         # the level of the prefix itself stays, and so does what holds it
         kept = draft.hold
         draft = replace(draft.say("neighbor_drain", step_reason, draft.level, detail), hold=kept)

@@ -31,6 +31,9 @@ def slow_start(facts: Facts, memory: Memory, draft: Draft) -> Draft:
     fine_since_s = memory.fine_since_s if memory.fine_since_s is not None else facts.now_s
     # a return from WITHDRAWN spends its whole time at DEPREF: routers must have seen it before it moves again
     begun_s = facts.now_s if memory.level is Level.WITHDRAWN else max(fine_since_s, memory.level_since_s)
+    if facts.standby is not None:
+        # it was away because nobody called, and its health was watched all the time
+        begun_s = fine_since_s
     ready_s = begun_s + return_hold_s(facts.spec.timers, memory)
     if facts.now_s >= ready_s:
         return draft

@@ -42,6 +42,7 @@ WORDS = [
     "stay", "withdraw", "dnat", "routed", "masquerade", "debug", "json", "text", "ordered", "weighted", "nearest",
     "source", "tcp", "udp", "drop", "fail_open", "htb", "police", "pop", "GET", "HEAD", "GSHUT", "NXDOMAIN", "present",
     "missing", "any", "all", "off", "stateless", "connection", "none", "gateway", "lo", "PTR", "AAAA", "A", "AAAB",
+    "ask",
 ]  # fmt: skip
 
 

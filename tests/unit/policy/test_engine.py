@@ -139,10 +139,11 @@ def run(spec: PrefixSpec, memory: Memory, condition: Truth, now_s: float) -> tup
 
 def test_the_order_of_policy_is_one_line() -> None:
     assert [rule.__name__ for rule in RULES] == [
-        "health", "degraded", "under_attack", "override", "stopping", "drain", "intent", "slow_start", "return_steps",
+        "health", "degraded", "under_attack", "standby", "override", "stopping", "drain", "intent", "slow_start",
+        "return_steps",
         "return_budget",
         "settle", "checker_suspect", "withdraw_guard", "withdraw_budget", "gshut_wait", "gshut_budget",
-        "circuit_breaker", "data_plane", "come_back", "neighbor_drain", "freeze", "observation",
+        "circuit_breaker", "data_plane", "come_back", "neighbor_drain", "spread", "freeze", "observation",
     ]  # fmt: skip
 
 

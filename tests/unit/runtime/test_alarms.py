@@ -214,6 +214,9 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.STAGE_FAILED,
         Alarm.JOURNAL_TROUBLE,
         Alarm.FLEET_BUDGET,
+        Alarm.PLAYBOOK_WAITS,
+        Alarm.ATTACK,  # tests/unit/runtime/test_attack_watch.py
+        Alarm.TRAFFIC_ELEVATED,
         Alarm.BFD_PROCESS,
         Alarm.PROBE_WORKER,
     }
