@@ -48,10 +48,10 @@ soak: ## the long runs (root)
 	$(ROOT)
 	@$(PY) -m pytest -q -m "soak and not compare" -p no:randomly --timeout 7200 tests
 
-compare: ## the same faults done to us and to our peers, written to docs/comparison.md (root)
+compare: ## the same faults done to us and to our peers, written to README.md and docs/comparison.md (root)
 	$(ROOT)
 	@[ -x $(PY) ] || .ci/setup
-	@ANYCASTD_COMPARED=docs/comparison.md $(PY) -m pytest -q -m compare -p no:randomly tests/compare
+	@ANYCASTD_COMPARED=README.md:docs/comparison.md $(PY) -m pytest -q -m compare -p no:randomly tests/compare
 
 bench: ## measure, and write docs/benchmarks.md (root)
 	$(ROOT)

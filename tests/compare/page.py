@@ -28,11 +28,11 @@ class Findings:
             lines.append(f"| {fault} | {' | '.join(row.get(name, '-') for name in names)} |")
         return "\n".join(lines)
 
-    def write(self, page: str | None) -> None:
-        """Put it in its place of a page."""
-        if page is None or not self.rows:
+    def write(self, pages: str | None) -> None:
+        """Put it in its place of each page; their names have colons between them."""
+        if pages is None or not self.rows:
             return
-        path = Path(page)
-        text = path.read_text(encoding="utf-8")
         new = f"{BEGIN}\n{self.table()}\n{END}"
-        path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: new, text, flags=re.DOTALL), encoding="utf-8")
+        for path in map(Path, pages.split(":")):
+            text = path.read_text(encoding="utf-8")
+            path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: new, text, flags=re.DOTALL), encoding="utf-8")

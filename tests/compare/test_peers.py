@@ -126,7 +126,7 @@ EVERYBODY = pytest.mark.parametrize("kind", present(), ids=lambda kind: kind().n
 
 @pytest.fixture(scope="module")
 def findings() -> Iterator[Findings]:
-    """What was found, written to the page when ANYCASTD_COMPARED names it."""
+    """What was found, written to the pages that ANYCASTD_COMPARED names."""
     found = Findings()
     yield found
     found.write(os.environ.get("ANYCASTD_COMPARED"))
