@@ -69,6 +69,7 @@ class Alarm(StrEnum):
     UNKNOWN_POP = "unknown_pop"
     NAME_SHARED = "name_shared"
     PROBE_WORKER = "probe_worker"
+    KERNEL_EVENTS = "kernel_events"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ class Attempt:
     def on_event(self, mask: int, now_s: float) -> None:
         """Go on, as far as the socket allows."""
 
+    def last_look(self) -> bool:
+        """Take in what lies there unread, before the time is called up; return whether that ended it."""
+        return False
+
     def on_timeout(self, now_s: float) -> None:
         """End, because the time is up and our own loop was there to see it."""
         self.end(Why.TIMEOUT, self.doing(), now_s)

@@ -171,6 +171,8 @@ class EpollReactor:
             return
         if attempt.queue is not None:
             attempt.queue.pop(attempt, None)
+        if attempt.last_look():
+            return
         stalled_s = self.stalled_s - attempt.stalled_s
         timeout_s = attempt.deadline_s - attempt.started_s
         if stalled_s > max(LATE_S, timeout_s / 2):

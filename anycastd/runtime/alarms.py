@@ -55,6 +55,10 @@ class Reported:
         else:
             self.raise_(Alarm.BFD_PROCESS, "bfd", detail)
 
+    def of_kernel_events(self, detail: str | None) -> None:
+        """Raise the alarm that the kernel's events were not heard, or clear it (no detail)."""
+        self.tell(Alarm.KERNEL_EVENTS, "netlink", detail)
+
 
 Raised = tuple[Alarm, str, str]
 _OF_REASON = {PlacementReason.FAIL_OPEN: Alarm.EIP_FAIL_OPEN, PlacementReason.NO_PATH: Alarm.EIP_NO_PATH}
@@ -179,6 +183,7 @@ class Alarms:
             Alarm.ATTACK,
             Alarm.CIRCUIT_BREAKER,
             Alarm.PROBE_WORKER,
+            Alarm.KERNEL_EVENTS,
             Alarm.EXPORT_REFUSED,
             Alarm.BFD_PROCESS,
         }

@@ -112,6 +112,7 @@ class App:
             on_change=self._kernel_changed,
             on_links=self._links_changed,
             on_refused=partial(self.reported.tell, Alarm.KERNEL_REFUSED),
+            on_events=self.reported.of_kernel_events,
         )
         self.devices = TunnelDevices(config, self.reported, self._clamp_anew)
         self.speaker = Speaker(

@@ -217,4 +217,10 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Its checks become UNKNOWN, which changes no announcement; another worker is started.",
         "The detail has how it ended. Was it killed for memory? Has the machine CPU enough for it?",
     ),
+    Alarm.KERNEL_EVENTS: Meaning(
+        "The socket by which the kernel tells of devices, addresses, routes and rules was lost within the last minute: "
+        "too much changed at once, or it told nothing. It was opened anew and everything read again; no announcement "
+        "changes by that.",
+        "Once: nothing. Again and again: what changes so much? `ip monitor all`; is the daemon starved of CPU?",
+    ),
 }

@@ -27,6 +27,7 @@ from tests.bench import (
     footprint,
     forwarding,
     journal,
+    kernel_events,
     lives,
     mass,
     probes,
@@ -54,6 +55,8 @@ namespaces; a figure with a baseline is judged against that baseline in the same
   breaker raised by configuration. The baseline is ExaBGP alone, fed by a shell script with a line a prefix.
 * **Fault to UPDATE** is from the order that makes the fault; what must pass is fall - 1 intervals, the timeout where a
   fault is silent, and up to an interval until a probe meets it.
+* **Kernel events** are counted from the order to an `ip` that is already running; link checks are looked at once in an
+  hour. A route that another program deleted is away by the kernel's own events; what differs is gathered for 20 ms.
 * **Thousands of checks**: the server, a single process, has the other core.
 * **Cold start** begins before the daemon's exec, with no ExaBGP running.
 * **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
@@ -103,6 +106,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "mass": mass.run,
     "cold_start": lives.cold_start,
     "detect": detect.run,
+    "kernel_events": kernel_events.run,
     "probes": _probes,
     "scale": scale.run,
     "decide": decide.run,

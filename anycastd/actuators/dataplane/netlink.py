@@ -62,6 +62,10 @@ SO_RCVBUFFORCE = 33
 RECEIVE_BYTES = 8 << 20
 ANSWER_WITHIN_S = 5.0
 REOPEN_AFTER_S = 0.1
+BEFORE_S, DEAF_S = 0.1, 1.0
+"""A change that only reading everything showed, with no event so long before and after: the event socket is deaf."""
+CALM_AFTER_S = 60.0
+"""So long after a loss all is called well again."""
 BATCH = 64
 """Actions sent at once: about 3 ms of the loop."""
 DUMP_TRIES = 3
@@ -104,7 +108,8 @@ class Kernel:
     """Reads and changes what is ours in the kernel; `observed` is always what was read, never what was asked.
 
     A device that goes down takes its routes along, for IPv4 without an event: they leave `observed` with the link
-    event, and all is read again. `on_refused` gets a subject with a reason, and with None when it is settled.
+    event, and all is read again. `on_refused` gets a subject with a reason, and with None when it is settled;
+    `on_events` why the event socket was lost, and None a while after it tells again what changes.
     """
 
     def __init__(
@@ -114,6 +119,7 @@ class Kernel:
         on_change: Callable[[], None],
         on_links: Callable[[frozenset[str]], None],
         on_refused: Callable[[str, str | None], None] = lambda subject, detail: None,
+        on_events: Callable[[str | None], None] = lambda detail: None,
         netns: str | None = None,
         receive_bytes: int = RECEIVE_BYTES,
     ) -> None:
@@ -128,6 +134,9 @@ class Kernel:
         self._acting, self._reading = asyncio.Lock(), asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._events: Any = None
+        self._on_events, self._heard_s = on_events, 0.0
+        self._patience = asyncio.timeout(None)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self.reopened = 0
         """How often the event socket was lost, by overflow or otherwise."""
 
@@ -252,6 +261,12 @@ class Kernel:
 
     async def refresh(self) -> None:
         """Read everything anew: devices, addresses, our rules and routes; ActuatorTransient if that fails."""
+        begun_s = asyncio.get_running_loop().time()
+        if await self._read_all() and self._tasks:
+            self._after("deaf", DEAF_S, self._look_whether_deaf, begun_s)
+
+    async def _read_all(self) -> bool:
+        """Read everything anew; return whether anything was news."""
         before = self._picture.observed
         async with self._reading:
             for _ in range(DUMP_TRIES):
@@ -262,8 +277,21 @@ class Kernel:
                     self._links_changed(self._picture.set_links(links))
                     break
             await self._read_ours()
-        if self._picture.observed is not before:
-            self._changed()
+        if self._picture.observed is before:
+            return False
+        self._changed()
+        return True
+
+    def _after(self, what: str, seconds: float, then: Callable[..., None], *more: object) -> None:
+        """Do something later, instead of what was to be done then."""
+        if (timer := self._timers.pop(what, None)) is not None:
+            timer.cancel()
+        self._timers[what] = asyncio.get_running_loop().call_later(seconds, then, *more)
+
+    def _look_whether_deaf(self, begun_s: float) -> None:
+        """Give the event socket up if the news that was read at `begun_s` did not come by it as well."""
+        if self._heard_s < begun_s - BEFORE_S:
+            self._patience.reschedule(0.0)
 
     async def _dump_links(self) -> dict[str, LinkView]:
         addresses: dict[int, set[Address]] = {}
@@ -330,13 +358,19 @@ class Kernel:
     async def _listen(self) -> None:
         while True:
             try:
-                while True:
-                    async for message in self._events.get():
-                        self._heard(message)
+                async with asyncio.timeout(None) as self._patience:
+                    while True:
+                        async for message in self._events.get():
+                            self._heard(message)
+            except TimeoutError:
+                why = "it did not tell of a change"
             except (OSError, NetlinkError) as error:
-                log.warning("netlink event socket lost: %r", error)
+                why = str(error) or repr(error)
+            log.warning("netlink event socket lost: %s", why)
             self.reopened += 1
+            self._on_events(f"lost, and opened anew: {why}")
             await self._reopen_events()
+            self._after("calm", CALM_AFTER_S, self._on_events, None)
 
     async def _reopen_events(self) -> None:
         while True:
@@ -345,13 +379,14 @@ class Kernel:
             await asyncio.sleep(REOPEN_AFTER_S)
             try:
                 self._events = await self._open_events()
-                await self.refresh()
+                await self._read_all()
             except (OSError, NetlinkError, ActuatorTransient) as error:
                 log.warning("netlink event socket not opened: %r", error)
             else:
                 return
 
     def _heard(self, message: Any) -> None:
+        self._heard_s = asyncio.get_running_loop().time()
         heard = hearing.take(self._picture, message)
         self._links_changed(heard.links)
         if heard.changed:
@@ -384,6 +419,8 @@ class Kernel:
 
     async def close(self) -> None:
         """Stop; everything in the kernel is left standing."""
+        for timer in self._timers.values():
+            timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

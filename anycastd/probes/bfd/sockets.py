@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import socket
 import struct
-import time
 
+from anycastd.probes import receive_time
 from anycastd.probes.bfd.packet import MAX_BYTES
 
 PORT, MULTIHOP_PORT = 3784, 4784
@@ -15,7 +15,6 @@ SOURCE_PORTS = (49152, 65535)
 TTL = 255
 TOS = 0xC0
 """CS6, as routing protocols are sent."""
-SO_TIMESTAMPNS = 35
 IP_PKTINFO, IP_RECVTTL = 8, 12
 RECEIVE_BUFFER_BYTES = 1 << 20
 _ANCILLARY_BYTES = 256
@@ -42,7 +41,7 @@ def receiver(version: int, multihop: bool) -> socket.socket:
         else:
             made.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
             made.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        receive_time.turn_on(made)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         made.setblocking(False)
         made.bind(("::" if version == 6 else "0.0.0.0", MULTIHOP_PORT if multihop else PORT))
@@ -91,12 +90,9 @@ def hear(one: socket.socket) -> Heard | None:
         data, ancillary, _, source = one.recvmsg(MAX_BYTES + 1, _ANCILLARY_BYTES)
     except (BlockingIOError, ConnectionRefusedError):
         return None
-    here, ttl, age_s = "", 0, 0.0
+    here, ttl, age_s = "", 0, receive_time.age_s(ancillary) or 0.0
     for level, kind, value in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = struct.unpack_from("@qq", value)
-            age_s = time.time() - (seconds + nanoseconds / 1e9)
-        elif level == socket.IPPROTO_IP and kind == socket.IP_TTL:
+        if level == socket.IPPROTO_IP and kind == socket.IP_TTL:
             ttl = struct.unpack_from("@i", value)[0]
         elif level == socket.IPPROTO_IP and kind == IP_PKTINFO:
             here = socket.inet_ntop(socket.AF_INET, value[8:12])

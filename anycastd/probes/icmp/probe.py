@@ -40,9 +40,27 @@ class IcmpAttempt(Attempt):
                 number = errno.EADDRNOTAVAIL
             self.end(faults.of_leaving(number), faults.words(number), now_s)
 
-    def answered(self, why: Why, detail: str, now_s: float) -> None:
-        """End as the network says."""
-        self.end(why, detail, now_s)
+    def answered(self, now_s: float, age_s: float | None) -> None:
+        """End by the reply, at the time at which the kernel took it in: late is late, even if nobody looked before."""
+        if age_s is None or not 0 <= age_s <= now_s - self.started_s:
+            # no stamp, or the wall clock was set meanwhile
+            self.end(Why.ANSWERED, "", now_s)
+            return
+        at_s = now_s - age_s
+        if at_s > self.deadline_s:
+            self.end(Why.TIMEOUT, f"the echo reply came {(at_s - self.deadline_s) * 1000:.0f} ms too late", at_s)
+        else:
+            self.end(Why.ANSWERED, "", at_s)
+
+    def refused(self, detail: str, now_s: float) -> None:
+        """End by an ICMP error."""
+        self.end(Why.UNREACHABLE, detail, now_s)
+
+    def last_look(self) -> bool:
+        """See whether the reply lies in the kernel, behind those of others."""
+        if self.sock is not None:
+            self.sock.look()
+        return self.over
 
     def doing(self) -> str:
         """Return what is being waited for."""

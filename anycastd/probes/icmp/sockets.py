@@ -16,8 +16,7 @@ import struct
 from typing import Protocol
 
 from anycastd.model.address import Address
-from anycastd.model.probe import Why
-from anycastd.probes import faults
+from anycastd.probes import faults, receive_time
 from anycastd.probes.attempt import Reactor
 from anycastd.probes.icmp import packet
 from anycastd.probes.icmp.filter import attach
@@ -30,6 +29,8 @@ _ONLY_REPLIES_V6 = struct.pack("=8I", *(0xFFFFFFFF ^ ((1 << 1) if word == 4 else
 _EXTENDED_ERROR = struct.Struct("=IBBBBII")
 RECEIVE_BUFFER_BYTES = 1 << 20
 PACKETS_PER_EVENT = 64
+PACKETS_PER_LOOK = 4096
+"""Some 10 ms. As long as probes wait, no more can have come than there are of them, and what a flood pretends."""
 MAX_PACKET_BYTES = 65536
 SEQUENCES = 1 << 16
 
@@ -39,8 +40,12 @@ _Key = tuple[int, Address | None]
 class Waiting(Protocol):
     """A probe that waits for its reply."""
 
-    def answered(self, why: Why, detail: str, now_s: float) -> None:
-        """Learn how it went."""
+    def answered(self, now_s: float, age_s: float | None) -> None:
+        """Learn that the reply is there, and how long the kernel has had it, if that is known."""
+        ...
+
+    def refused(self, detail: str, now_s: float) -> None:
+        """Learn that an ICMP error came instead."""
         ...
 
 
@@ -54,6 +59,7 @@ class EchoSocket:
         self._sock, self._raw = open_echo(version, source, self._identifier)
         self._sequence = self._serial = 0
         self._waiting: dict[int, tuple[Waiting, str, bytes]] = {}
+        self._stamped_s = reactor.now() + receive_time.TRUE_AFTER_S
         try:
             reactor.watch(self._sock.fileno(), self, select.EPOLLIN)
         except OSError:
@@ -97,16 +103,23 @@ class EchoSocket:
         """Take replies and ICMP errors in; level-triggered, so that a flood cannot hold the loop."""
         if mask & select.EPOLLERR:
             self._take_errors(now_s)
-        for _ in range(PACKETS_PER_EVENT):
+        self._read(PACKETS_PER_EVENT)
+
+    def look(self) -> None:
+        """Take in what has come, before somebody is told that nothing did."""
+        self._read(PACKETS_PER_LOOK)
+
+    def _read(self, most: int) -> None:
+        for _ in range(most):
             try:
-                data, sender = self._sock.recvfrom(MAX_PACKET_BYTES)
+                data, ancillary, _, sender = self._sock.recvmsg(MAX_PACKET_BYTES, receive_time.STAMP_BYTES)
             except OSError:
                 return
             if self._raw and self._version == 4:
                 data = packet.without_ipv4_header(data)
             echo = packet.reply(self._version, data)
             if echo is not None:
-                self._answered(echo, sender[0], now_s)
+                self._answered(echo, sender[0], receive_time.age_s(ancillary))
 
     def broke(self, now_s: float) -> None:
         """Go on: one packet that we failed on is no reason to lose the others."""
@@ -126,10 +139,11 @@ class EchoSocket:
         # a ping socket's identifier is the kernel's own, and is matched by it
         return not self._raw or echo.identifier == self._identifier
 
-    def _answered(self, echo: packet.Echo, sender: str, now_s: float) -> None:
+    def _answered(self, echo: packet.Echo, sender: str, age_s: float | None) -> None:
         known = self._waiting.get(echo.sequence)
         if known is not None and self._is_ours(echo) and known[1:] == (sender, echo.payload):
-            known[0].answered(Why.ANSWERED, "", now_s)
+            now_s = self._reactor.now()
+            known[0].answered(now_s, age_s if now_s > self._stamped_s else None)
 
     def _take_errors(self, now_s: float) -> None:
         for _ in range(PACKETS_PER_EVENT):
@@ -145,7 +159,7 @@ class EchoSocket:
             if known is not None and known[1] == destination[0] and known[2][:quote] == echo.payload[:quote]:
                 number = _error_number(control)
                 if number is not None:
-                    known[0].answered(Why.UNREACHABLE, faults.words(number), now_s)
+                    known[0].refused(faults.words(number), now_s)
         with contextlib.suppress(OSError):
             self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
@@ -194,6 +208,7 @@ def open_echo(version: int, source: Address | None, identifier: int) -> tuple[so
         sock, raw = _make(version, socket.SOCK_RAW), True
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        receive_time.turn_on(sock)
         if version == 4:
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         else:

@@ -1,7 +1,7 @@
 """Sends an echo reply for each echo request that it sees, wrong in one way: `forger.py WAY`.
 
 Run in a namespace whose kernel does not answer (icmp_echo_ignore_all).
-Ways: right, payload, sequence, identifier, sender.
+Ways: right, payload, sequence, identifier, sender; late: right, but after LATE_S, and says "sent" then.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+import time
 
 from anycastd.probes.icmp import packet
+
+LATE_S = 0.6
 
 
 def main(way: str) -> None:
@@ -29,7 +32,11 @@ def main(way: str) -> None:
         payload = bytes(len(echo.payload)) if way == "payload" else echo.payload
         unsummed = struct.pack("!BBHHH", 0, 0, 0, identifier, sequence) + payload
         total = struct.pack("!H", packet.checksum(unsummed))
+        if way == "late":
+            time.sleep(LATE_S)
         sender.sendto(unsummed[:2] + total + unsummed[4:], address)
+        if way == "late":
+            print("sent", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from anycastd.probes.icmp import packet
 from anycastd.probes.icmp.filter import attach
+from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[3]
 PING_GROUPS = {"ping socket": "0 2147483647", "raw socket": "1 0"}
@@ -89,13 +91,13 @@ def _probe(space: str, *checks: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _forger(space: str, way: str) -> Iterator[None]:
+def _forger(space: str, way: str) -> Iterator[subprocess.Popen[bytes]]:
     argv = [*_enter(space), sys.executable, "-m", "tests.unit.probes.forger", way]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        yield
+        yield process
     finally:
         process.kill()
         process.communicate()
@@ -200,3 +202,56 @@ def test_tcp_ends(space: str) -> None:
         "prohibit": "no_route", "unreachable": "no_route", "none": "no_route", "six blackhole": "no_route",
         "our filter": "timeout", "reset": "refused", "rejected": "unreachable",
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _standing_still(space: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    argv = [*_enter(space), sys.executable, "-m", "tests.unit.probes.standing_still", *words]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.lab
+def test_replies_that_were_in_time_and_are_read_late_are_good_and_their_latency_is_the_kernel_s(
+    either_kind: str,
+) -> None:
+    """Many lie in one socket while our loop stands still beyond every deadline: none is a failure, or our fault."""
+    count, timeout_s = 300, 1.0
+    with _standing_still(either_kind, str(count), str(timeout_s), "10.77.0.2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holding\n"
+        ended_s = time.monotonic() + timeout_s + 0.3
+        wait_until("every deadline is over", 5, lambda: time.monotonic() > ended_s)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        results = json.loads(process.stdout.readline())
+    assert {why for why, *_ in results} == {"answered"}
+    assert len(results) == count
+    assert max(latency_s for _, latency_s, _ in results) < timeout_s
+
+
+@pytest.mark.lab
+def test_a_reply_that_was_late_is_a_timeout_although_we_read_it_even_later(either_kind: str) -> None:
+    """Our own standing still takes nothing from the target, and gives it nothing."""
+    _in(either_kind, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
+    with (
+        _forger(either_kind, "late") as forger,
+        _standing_still(either_kind, "1", "0.3", "10.77.0.2") as still,
+    ):
+        assert forger.stdout is not None
+        assert still.stdin is not None
+        assert still.stdout is not None
+        assert still.stdout.readline() == "holding\n"
+        # one for the request that opened the socket, one for this
+        assert [forger.stdout.readline() for _ in range(2)] == [b"sent\n"] * 2
+        still.stdin.write("\n")
+        still.stdin.flush()
+        ((why, _, detail),) = json.loads(still.stdout.readline())
+    assert why == "timeout"
+    assert detail.startswith("the echo reply came ")
+    assert detail.endswith(" ms too late")
