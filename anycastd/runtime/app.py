@@ -109,7 +109,7 @@ class App:
         self.events.on_session = self.beacons.session
         self.kernel = Kernel(
             config.kernel,
-            on_change=self._kernel_changed,
+            on_change=lambda: self._soon.ask(),
             on_links=self._links_changed,
             on_refused=partial(self.reported.tell, Alarm.KERNEL_REFUSED),
             on_events=self.reported.of_kernel_events,
@@ -283,9 +283,6 @@ class App:
 
     def _bgp_changed(self, prefixes: frozenset[Prefix] | None) -> None:
         self._touched.add(prefixes)
-        self._soon.ask()
-
-    def _kernel_changed(self) -> None:
         self._soon.ask()
 
     def _filter_changed(self) -> None:
