@@ -19,7 +19,7 @@ class ObserverShape(Shape):
 
 
 class PopSeenShape(Shape):
-    """One other POP; `why` null = it is heard. `by` are the observers by which it is."""
+    """One other POP; `why` null = it is heard. `by` are the observers by which it is, and `store`."""
 
     pop: str
     number: int
@@ -33,21 +33,26 @@ class PopSeenShape(Shape):
 
 
 class SeenShape(Shape):
-    """The fleet as this POP sees it; `number`, `boot` and `seq` are of our own beacon."""
+    """The fleet as this POP sees it; `number`, `boot` and `seq` are of our own beacon.
+
+    `store`: whether beacons go through the fleet's store now; null = they are not to.
+    """
 
     guard: Guard
     number: int
     boot: int
     seq: int
     said_at: str | None
+    store: bool | None
     observers: list[ObserverShape]
     pops: list[PopSeenShape]
 
 
 class OtherShape(Shape):
-    """What one other POP is to us for one prefix; `why` null = counted."""
+    """What one other POP is to us for one prefix; `why` null = counted. `by`: the ways by which it is heard."""
 
     pop: str
     counted: bool
     why: NotCounted | None
+    by: list[str]
     text: str

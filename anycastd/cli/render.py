@@ -190,7 +190,8 @@ def _fleet_lines(status: dict[str, Any], colour: bool) -> list[str]:
         else f"{one['pop']} not heard ({one['why']})"
         for one in fleet["pops"]
     ]
-    line = f"fleet: guard {fleet['guard']}, {up}/{len(fleet['observers'])} observers; {', '.join(pops)}"
+    stored = {True: ", store", False: ", store lost"}.get(fleet.get("store"), "")
+    line = f"fleet: guard {fleet['guard']}, {up}/{len(fleet['observers'])} observers{stored}; {', '.join(pops)}"
     bad = fleet["guard"] != "echo" or not all(one["heard"] for one in fleet["pops"])
     return [click.style(line, fg="yellow") if colour and bad else line]
 

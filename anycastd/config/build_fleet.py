@@ -5,6 +5,7 @@ from __future__ import annotations
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.config.schema.root import Root
 from anycastd.model.fleet_config import FleetConfig, FleetPop
+from anycastd.model.store import StoreKind
 from anycastd.model.topology import Role
 
 RESTART_S = 120
@@ -28,6 +29,11 @@ def domains_of_others(root: Root) -> frozenset[str]:
     return frozenset(domain for name, domain in domains.items() if name != root.pop.name)
 
 
+def is_by_store(root: Root) -> bool:
+    """Return whether beacons go through the fleet's store."""
+    return root.fleet is not None and root.fleet.by_store and root.store.kind is StoreKind.ETCD
+
+
 def fleet_of(root: Root) -> FleetConfig | None:
     """Return the fleet, None for a file without."""
     section = root.fleet
@@ -47,4 +53,5 @@ def fleet_of(root: Root) -> FleetConfig | None:
         blind_s=section.blind,
         boot_s=section.boot,
         min_upstreams=section.min_upstreams,
+        by_store=is_by_store(root),
     )

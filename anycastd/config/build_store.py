@@ -25,5 +25,6 @@ def store_config(section: StoreSection, directory: str) -> StoreConfig:
         presence_s=section.presence,
         compact_after_s=section.compact_after,
         single_flight_s=section.single_flight,
+        withdrawals_apart_s=section.withdrawals_apart,
         budget_percent=section.budget_percent,
     )

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     BOOT_FAIL_OPEN = "boot_fail_open"
     CIRCUIT_BREAKER = "circuit_breaker"
     UNDER_ATTACK = "under_attack"
+    FLEET_TOKEN = "fleet_token"
     ONLY_NEIGHBOR = "only_neighbor"
     FROZEN = "frozen"
     # what spreads load
@@ -109,6 +110,7 @@ _HOLDS = frozenset(
         Reason.BOOT_FAIL_OPEN,
         Reason.CIRCUIT_BREAKER,
         Reason.UNDER_ATTACK,
+        Reason.FLEET_TOKEN,
         Reason.ONLY_NEIGHBOR,
         Reason.FROZEN,
     }

@@ -28,7 +28,8 @@ class FleetConfig:
     `heartbeat_s`: how often an unchanged beacon is said again; one that is silent for three of them is not counted.
     `beacon_gap_s`: the least time between two beacons. `blind_s`: how long no observer may be up before a withdrawn
     prefix returns. `boot_s`: how long a start waits for checks before it fails open. `min_upstreams`: to how many
-    established upstreams a prefix must be acknowledged to be called NORMAL.
+    established upstreams a prefix must be acknowledged to be called NORMAL. `by_store`: beacons go through the fleet's
+    store too, beside the observers or in their place.
     """
 
     own: FleetPop
@@ -40,3 +41,4 @@ class FleetConfig:
     blind_s: float = 10.0
     boot_s: float = 60.0
     min_upstreams: int = 1
+    by_store: bool = False

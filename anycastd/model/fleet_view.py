@@ -22,7 +22,7 @@ class Guard(StrEnum):
 class PopSeen:
     """One other POP; `why` None = it is heard. `moved_s`: when its beacon last moved, on our clock; None = never.
 
-    `by`: the observers by which it is heard now; `upstreams`: its own established upstream sessions.
+    `by`: the observers (or the store) by which it is heard now; `upstreams`: its own established upstream sessions.
     """
 
     name: str
@@ -52,7 +52,10 @@ class ObserverSeen:
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """The fleet at one moment. `said_s`: when our beacon was last said; `others`: asked for when it is shown."""
+    """The fleet at one moment. `said_s`: when our beacon was last said; `others`: asked for when it is shown.
+
+    `store`: whether beacons go through the fleet's store now; None = they are not to.
+    """
 
     guard: Guard = Guard.STATIC
     number: int = 0
@@ -62,3 +65,4 @@ class FleetView:
     pops: tuple[PopSeen, ...] = ()
     observers: tuple[ObserverSeen, ...] = ()
     others: Mapping[Prefix, Others] = field(default_factory=dict)
+    store: bool | None = None

@@ -20,7 +20,7 @@ class StoreConfig:
     `attempt_s`: how long one member may take; `commit_within_s`: how long a change is tried in all. `heartbeat_s`: how
     often this POP writes its own key; not seen for `stale_after_s`, the member counts as stale and the next is asked.
     `presence_s`: how long a POP that says nothing is shown as present. `compact_after_s`: history older than this is
-    forgotten (0 = by us never).
+    forgotten (0 = by us never). `withdrawals_apart_s`: how far apart in the fleet a prefix is withdrawn for health.
     """
 
     kind: StoreKind = StoreKind.EMBEDDED
@@ -38,4 +38,5 @@ class StoreConfig:
     presence_s: float = 10.0
     compact_after_s: float = 3600.0
     single_flight_s: float = 60.0
+    withdrawals_apart_s: float = 30.0
     budget_percent: int = 25

@@ -54,6 +54,8 @@ class Facts:
     (`fleet.standing.View.others`); None: there is neither observer nor store, and nobody can be asked. `attack`: why an
     attack is on, of the POP or within the prefix; empty = none. `absorb`: what is held then; None = nothing. `room`:
     whether the other POPs can carry what health would move to them, as far as that is known.
+    `token_missing`: why this POP has no leave of the fleet's store to withdraw it for its health (S3); empty = it has,
+    or needs none.
     """
 
     now_s: float
@@ -84,6 +86,7 @@ class Facts:
     extras: tuple[Extra, ...] = ()
     """What playbooks' steps add to routes."""
     spread_detail: str = ""
+    token_missing: str = ""
 
     @property
     def is_poor(self) -> bool:

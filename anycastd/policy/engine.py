@@ -22,13 +22,14 @@ from anycastd.policy.rules.ordered import drain, freeze, intent, neighbor_drain,
 from anycastd.policy.rules.readiness import data_plane, observation
 from anycastd.policy.rules.returning import come_back, return_budget, return_steps, slow_start, step_of
 from anycastd.policy.rules.spread import in_force_of, respread, spread, standby
+from anycastd.policy.rules.token import fleet_token
 from anycastd.policy.rules.under_attack import followed, under_attack
 
 RULES: tuple[Rule, ...] = (
     health, degraded, under_attack, standby, override, stopping, drain, intent, slow_start, return_steps, return_budget,
     settle,
-    checker_suspect, withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, data_plane, come_back,
-    neighbor_drain, spread, freeze, observation,
+    checker_suspect, withdraw_guard, withdraw_budget, gshut_wait, gshut_budget, circuit_breaker, fleet_token,
+    data_plane, come_back, neighbor_drain, spread, freeze, observation,
 )  # fmt: skip
 """The whole order of policy. A later rule sees what the earlier ones made of it."""
 

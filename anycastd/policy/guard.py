@@ -87,7 +87,9 @@ def may_withdraw(
 def refusal(others: Others, number: int, counted: int | None) -> Verdict:
     """Return why it may not go. `counted` None: it was not depreferenced yet, so that nobody can have seen it."""
     if others.blind_since_s is not None:
-        return Verdict(False, Reason.OBSERVERS_BLIND, f"no observer is there, nobody can be seen ({number} wanted)")
+        return Verdict(
+            False, Reason.OBSERVERS_BLIND, f"no observer is there, nor the store; nobody can be seen ({number} wanted)"
+        )
     if counted is None:
         detail = f"the others must see it depreferenced first ({number} wanted)"
         return Verdict(False, Reason.NOT_ENOUGH_ANNOUNCERS, detail)

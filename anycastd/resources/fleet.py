@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-MEMBERS, PRESENCE, LEDGER = "/members/", "/pops/", "/ledger"
+MEMBERS, PRESENCE, LEDGER, TOKENS = "/members/", "/pops/", "/ledger", "/leaving/"
 MAX_NAMED = 500
 """So many withdrawn prefixes are named; with more a POP counts as away for all."""
 MAX_WORD, MAX_NUMBER = 512, 1e15

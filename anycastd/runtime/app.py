@@ -165,7 +165,7 @@ class App:
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         self.attack = watch_of(self.control, self.nft, self.eips, self.reported, self.scribe, self.loop.time)
         told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
-        self.fleet = fleet_of(self.control, self.eips, *told)
+        self.fleet = fleet_of(self.control, self.eips, self.beacons, *told)
         if self.fleet is not None:
             self.orders.ask_fleet, self.orders.may_leave = self.fleet.ask, self.fleet.may_leave
             self.orders.loads_bps = self.fleet.loads_bps
@@ -224,8 +224,8 @@ class App:
         self.supervisor.start("orders", self.orders.run)
         self.supervisor.start("eips", self.eips.tick)
         self.supervisor.start("store", self.eips.follow)
-        if self.fleet is not None:
-            self.supervisor.start("fleet", self.fleet.run)
+        for name, stage in self.fleet.stages.items() if self.fleet is not None else ():
+            self.supervisor.start(name, stage)
         self.supervisor.start("traffic", self.eips.measure)
         self.supervisor.start("attack", self.attack.run)
         self.supervisor.start("connections", self.eips.connections.run)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from anycastd.api.ports import Clocks
@@ -67,6 +67,8 @@ class FleetDesk:
         self._entered_of: Config | None = None
         self.seen = FleetSeen()
         """What was read last; for display."""
+        self.stages: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"fleet": self.run}
+        """What the daemon runs of the fleet, by name."""
 
     @property
     def config(self) -> Config:

@@ -1,4 +1,4 @@
-"""What this POP tells the others by way of observers, and what it hears of them (I1, channel one).
+"""What this POP tells the others by way of observers and the store, and what it hears of them (I1).
 
 Honest: a claim that gets lower is said before the UPDATE that makes it so (`decided` comes before the route is said),
 one that gets higher only after ExaBGP acknowledged the route to enough established upstreams (`observed`).
@@ -19,6 +19,7 @@ from anycastd.fleet.codec import BeaconError, names_of, parts_of, read, route_of
 from anycastd.fleet.domains import one_of_each
 from anycastd.fleet.own import Own
 from anycastd.fleet.standing import View, beacon_of, tells_news
+from anycastd.fleet.stored import BASE, STORE
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import Heard, Route, SessionState, SessionView
 from anycastd.model.decision import Decision, Level, Memory
@@ -55,20 +56,22 @@ class Loop(Protocol):
 
 def specs_of(config: Config, fleet: FleetConfig) -> dict[int, FleetSpec]:
     """Return the fleet as the codec wants it, by the IP version of the beacons."""
-    return {
-        network.version: FleetSpec(
-            number=fleet.own.number,
-            pops={pop.number: name for name, pop in fleet.pops.items()},
-            base=network,
-            asn=config.pop.asn,
-            heartbeat_s=fleet.heartbeat_s,
-            min_gap_s=fleet.beacon_gap_s,
-            blind_s=fleet.blind_s,
-            boot_s=fleet.boot_s,
-            min_upstreams=fleet.min_upstreams,
-        )
-        for network in fleet.beacon_networks
-    }
+    return {network.version: spec_of(config, fleet, network) for network in fleet.beacon_networks}
+
+
+def spec_of(config: Config, fleet: FleetConfig, base: Prefix) -> FleetSpec:
+    """Return the fleet as the codec wants it, with beacons below `base`."""
+    return FleetSpec(
+        number=fleet.own.number,
+        pops={pop.number: name for name, pop in fleet.pops.items()},
+        base=base,
+        asn=config.pop.asn,
+        heartbeat_s=fleet.heartbeat_s,
+        min_gap_s=fleet.beacon_gap_s,
+        blind_s=fleet.blind_s,
+        boot_s=fleet.boot_s,
+        min_upstreams=fleet.min_upstreams,
+    )
 
 
 def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
@@ -94,7 +97,7 @@ def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
 
 
 class FleetLink:
-    """Our beacon and the others', by the observers of the configuration; without a fleet or observers it does nothing.
+    """Our beacon and the others', by the observers of the configuration and the store; without either it does nothing.
 
     `stir` asks the loop to look at what waits for others (`stirred`), `wake` asks for `act` at a time. `next_boot`
     gives the number of this start; it is asked for once, when there is a fleet.
@@ -115,6 +118,14 @@ class FleetLink:
         self.hearing = Hearing({}, ())
         self.refused: dict[tuple[Prefix, NeighborName], Refusal] = {}
         self._specs: dict[int, FleetSpec] = {}
+        self.stored: FleetSpec | None = None
+        """The fleet for beacons in the store; None = they do not go there."""
+        self.on_said: Callable[[], None] = lambda: None
+        """Called when our beacon (`parts`) is said anew."""
+        self.on_decided: Callable[[Mapping[Prefix, Decision], Mapping[Prefix, int]], None] | None = None
+        """Told of decisions, with the prefixes' entries into DEPREF."""
+        self.token_missing: Callable[[Prefix, int], str] = lambda prefix, entry: ""
+        """Says why the fleet's store gives no leave to withdraw a prefix; "" = it does, or is not asked."""
         self.claims: dict[Prefix, Claim] = {}
         self._intents: frozenset[Prefix] = frozenset()
         self._dirty: set[Prefix] = set()
@@ -147,22 +158,24 @@ class FleetLink:
         self._config, self._fleet = config, config.fleet
         observers = {name: one for name, one in config.neighbors.items() if one.is_observer}
         self._specs = specs_of(config, config.fleet) if config.fleet is not None and observers else {}
+        fleet = config.fleet
+        self.stored = spec_of(config, fleet, BASE) if fleet is not None and fleet.by_store else None
         networks = [spec.base for spec in self._specs.values()]
         self.hearing.configure({one.address: name for name, one in observers.items()}, networks)
         self._shared = names_of(config.prefixes)[1]
         self._view = None
-        if not self._specs:
+        if not self.is_on:
             self.seen = s.Seen.deaf(self._clock())
         elif not self.own.boot:
             self.own = Own(self._next_boot())
         for channel in list(self.seen.channels):
-            if observer_of(channel) not in observers:
+            if self.stored is None if channel == STORE else observer_of(channel) not in observers:
                 self._close(channel)
 
     @property
     def is_on(self) -> bool:
         """Return whether anybody can be asked."""
-        return bool(self._specs)
+        return bool(self._specs) or self.stored is not None
 
     @property
     def config(self) -> Config:
@@ -193,7 +206,14 @@ class FleetLink:
     @property
     def spec(self) -> FleetSpec:
         """Return the fleet as configured; only while `is_on`."""
-        return next(iter(self._specs.values()))
+        (first, *_) = (*self._specs.values(), self.stored)
+        assert first is not None
+        return first
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Return our newest beacon."""
+        return self._parts
 
     # what the loop asks and tells
 
@@ -208,6 +228,9 @@ class FleetLink:
 
     def decided(self, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix]) -> None:
         """Take decisions that are about to be said: what they lower is told first."""
+        if self._control is not None and self.on_decided is not None:
+            memories = self._control.memories
+            self.on_decided(decisions, {prefix: memories[prefix].epoch for prefix in changed})
         if not self.is_on or self._control is None:
             return
         own = self.own.follow({prefix: self._control.memories[prefix] for prefix in changed})
@@ -230,7 +253,7 @@ class FleetLink:
         if prefixes is None:
             up = established(self._control.announcer.observed, self._config.neighbors)
             for channel in list(self.seen.channels):
-                if observer_of(channel) not in up:
+                if channel != STORE and observer_of(channel) not in up:
                     self._close(channel)
         self.act()
 
@@ -254,8 +277,18 @@ class FleetLink:
             self._close(channel)
             carried = any(family.version == version for family in neighbor.families)
             if state is SessionState.ESTABLISHED and carried:
-                self.seen, self._view = s.up(self.seen, channel, self._clock()), None
+                self.channel_up(channel)
         self._stir_waiting()
+        self.act()
+
+    def channel_up(self, channel: str) -> None:
+        """Take note that beacons come by a channel from now on."""
+        self.seen, self._view = s.up(self.seen, channel, self._clock()), None
+        self._stir_waiting()
+
+    def channel_down(self, channel: str) -> None:
+        """Forget what came by a channel; nobody else is lost by that."""
+        self._close(channel)
         self.act()
 
     def hear(self, line: str) -> None:
@@ -265,22 +298,28 @@ class FleetLink:
 
     def _hear(self, heard: Heard) -> None:
         spec, channel = self._specs[heard.prefix.version], _channel(heard.observer, heard.prefix.version)
-        before, number = self.seen, int(heard.prefix.network_address) % 256
-        what = (heard.prefix, heard.observer)
+        number, what = int(heard.prefix.network_address) % 256, (heard.prefix, heard.observer)
         self.refused.pop(what, None)
-        if heard.large_communities is None:
-            self.seen = s.lost(before, spec, channel, heard.prefix)
-        elif why := refusal(self._config, self._fleet_or_raise(), heard):
+        found: Part | BeaconError | None = None
+        if heard.large_communities is not None and (why := refusal(self._config, self._fleet_or_raise(), heard)):
             self.refused[what] = Refusal(spec.pops.get(number, str(number)), heard.observer, why)
-            self.seen = s.unreadable(before, spec, channel, heard.prefix, BeaconError(why))
-        else:
+            found = BeaconError(why)
+        elif heard.large_communities is not None:
             try:
-                part = read(spec, heard.prefix, heard.large_communities)
+                found = read(spec, heard.prefix, heard.large_communities)
             except BeaconError as error:
-                self.seen = s.unreadable(before, spec, channel, heard.prefix, error)
-            else:
-                ears = s.Ears(spec, self.own.boot, self._seq)
-                self.seen = s.hear(before, ears, channel, part, self._clock())
+                found = error
+        self.take(spec, channel, heard.prefix, found)
+
+    def take(self, spec: FleetSpec, channel: str, prefix: Prefix, found: Part | BeaconError | None) -> None:
+        """Take what a channel says at the place of a part: one, or why it is none, or (None) that it is gone."""
+        before, number = self.seen, int(prefix.network_address) % 256
+        if found is None:
+            self.seen = s.lost(before, spec, channel, prefix)
+        elif isinstance(found, BeaconError):
+            self.seen = s.unreadable(before, spec, channel, prefix, found)
+        else:
+            self.seen = s.hear(before, s.Ears(spec, self.own.boot, self._seq), channel, found, self._clock())
         self._view = None
         if tells_news(before, self.seen, spec, number, self._clock()):
             self._stir_waiting()
@@ -323,8 +362,12 @@ class FleetLink:
             for prefix, decision in self._control.decisions.items()
             if decision.level is not Level.NORMAL or decision.hold is not None or decision.reason.is_ordered
         }
-        if waiting:
-            self._stirred |= waiting
+        self.decide_anew(waiting)
+
+    def decide_anew(self, prefixes: Collection[Prefix]) -> None:
+        """Have prefixes decided anew soon."""
+        if prefixes:
+            self._stirred |= set(prefixes)
             self._stir()
 
     # what we say
@@ -397,6 +440,7 @@ class FleetLink:
             self._parts = (*self._parts[:-1], replace(self._parts[-1], seq=self._seq))
         self._said_s, self._news, self._lower = now_s, False, False
         control.announcer.carry(self._routes(), now_s)
+        self.on_said()
 
     def _routes(self) -> dict[NeighborName, dict[Prefix, Route]]:
         """Return the routes of all parts for every observer; those of a part that did not change are kept."""

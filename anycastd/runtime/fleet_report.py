@@ -11,6 +11,7 @@ from anycastd.fleet.domains import one_of_each
 from anycastd.fleet.own import Own
 from anycastd.fleet.seen import Seen
 from anycastd.fleet.standing import View
+from anycastd.fleet.stored import STORE
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import SessionState, SessionView
 from anycastd.model.fleet import FleetFault, FleetSpec, Others
@@ -35,6 +36,7 @@ class Link(Protocol):
     own: Own
     hearing: Hearing
     refused: dict[tuple[Prefix, NeighborName], Refusal]
+    stored: FleetSpec | None
 
     @property
     def is_on(self) -> bool: ...
@@ -106,6 +108,7 @@ def report(link: Link) -> FleetView:
         said_s=link.said_s,
         pops=tuple(pops),
         observers=tuple(_observers(link)),
+        store=None if link.stored is None else STORE in seen.channels,
         others=OthersOf(view, link.domains, link.config.prefixes),
     )
 
@@ -127,8 +130,8 @@ def alarms(link: Link) -> Iterator[tuple[Alarm, str, str]]:
         detail = f"by {one.observer}: {one.detail}; it is not believed, and {pop} not counted by it"
         yield Alarm.BEACON_REFUSED, pop, detail
     if not link.seen.channels:
-        names: list[NeighborName] = list(link.hearing.ears)
-        detail = f"no observer is established ({', '.join(names)}): no other POP can be seen, so no prefix leaves"
+        names: list[str] = [*link.hearing.ears, *([] if link.stored is None else ["the store"])]
+        detail = f"no observer is there ({', '.join(names)}): no other POP can be seen, so no prefix leaves"
         yield Alarm.OBSERVERS_BLIND, link.config.pop.name, detail
     for fault in link.view().faults():
         if fault.kind is not FleetFault.BEACON_UNREADABLE or fault.subject not in refused:
@@ -136,5 +139,5 @@ def alarms(link: Link) -> Iterator[tuple[Alarm, str, str]]:
 
 
 def observer_of(channel: str) -> NeighborName:
-    """Return the observer of a channel: `rr1 ipv4` is one of `rr1`."""
+    """Return the observer of a channel: `rr1 ipv4` is one of `rr1`; the store is its own."""
     return NeighborName(channel.partition(" ")[0])

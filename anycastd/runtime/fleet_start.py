@@ -11,6 +11,7 @@ from anycastd.model.store import StoreKind
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips import Eips
+from anycastd.runtime.fleet_link import FleetLink
 from anycastd.runtime.state import Circumstances
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 def fleet_of(
     control: Control,
     eips: Eips,
+    link: FleetLink,
     circumstances: Circumstances,
     reported: Reported,
     alarms: Callable[[], int],
     clocks: Callable[[], Clocks],
 ) -> FleetDesk | None:
-    """Return the desk, None for a POP alone; `alarms` says how many stand."""
+    """Return the desk, None for a POP alone; `alarms` says how many stand. Beacons go through its store by `link`."""
     if control.config.store.kind is StoreKind.EMBEDDED:
         return None
     presence_of = import_module("anycastd.runtime.presence").presence_of
@@ -46,4 +48,13 @@ def fleet_of(
         )
 
     made: FleetDesk = import_module("anycastd.runtime.fleet_desk").FleetDesk(store, control, reported, presence, clocks)
+    config = control.config
+    keys = import_module("anycastd.store.etcd.beacons").StoredBeacons(
+        store, config.store.prefix, config.pop.name, config.store.attempt_s
+    )
+    channel = import_module("anycastd.runtime.fleet_stored").StoreChannel(link, keys, reported)
+    tokens = import_module("anycastd.runtime.fleet_tokens").Tokens(
+        store, link, config.store, config.pop.name, lambda: clocks().now_s
+    )
+    made.stages |= {"beacons out": channel.write, "beacons in": channel.listen, "fleet tokens": tokens.run}
     return made

@@ -100,6 +100,10 @@ class Fleet(Protocol):
         """Return what policy is to know of the others, None if nobody can be asked."""
         ...
 
+    def token_missing(self, prefix: Prefix, entry: int, /) -> str:
+        """Return why the fleet's store gives no leave to withdraw a prefix; "" = it does, or is not asked."""
+        ...
+
     def report(self) -> FleetView:
         """Return the fleet for people."""
         ...
@@ -125,6 +129,10 @@ class NoFleet:
     def others(self, prefix: Prefix, /) -> Others | None:
         """Return that nobody can be asked."""
         return None
+
+    def token_missing(self, prefix: Prefix, entry: int, /) -> str:
+        """Return that no leave is needed."""
+        return ""
 
     def report(self) -> FleetView:
         """Return the static guard."""

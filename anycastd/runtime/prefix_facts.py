@@ -46,7 +46,8 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
     value = beliefs.value_for(prefix)
     test, spec = beliefs.view.self_test, control.config.prefixes[prefix]
     # asked only of what is absent: nothing that is announced ever waits for it
-    level = control.memories.get(prefix, Memory()).level
+    memory = control.memories.get(prefix, Memory())
+    level, fleet = memory.level, control.announcer.fleet
     absent = level is Level.WITHDRAWN
     left, shed = control.breaker.allowance(control.config, now_s), control.spread.sheds.get(prefix, NOT_SHED)
     attack, absorb, room, room_detail = control.attacks.facts(prefix, control.config)
@@ -70,7 +71,6 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         frozen=orders.hold,
         withdrawals_left=left,
         breaker_detail="" if left else control.breaker.words(),
-        fleet=control.announcer.fleet.others(prefix),
         attack=attack,
         absorb=absorb,
         room=room,
@@ -78,6 +78,8 @@ def facts_of(control: Loop, prefix: Prefix, now_s: float, orders: Interventions 
         standby=control.spread.standby(spec, level),
         extras=shed.extras,
         spread_detail=shed.words,
+        fleet=fleet.others(prefix),
+        token_missing=fleet.token_missing(prefix, memory.epoch),
     )
 
 

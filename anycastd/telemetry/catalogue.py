@@ -151,6 +151,7 @@ POP_HEARD = _gauge("pop_heard", "1 while another POP's beacon is heard.", "pop",
 BEACON_AGE = _gauge("beacon_age_seconds", "Since when another POP's beacon has not moved; absent before it was heard.",
                     "pop")  # fmt: skip
 OBSERVERS = _gauge("observers", "Observers.", "which", values="configured, established")
+BEACON_STORE = _gauge("beacon_store", "1 while beacons go through the fleet's store; absent where they are not to.")
 OBSERVER_UPDATES = _counter(
     "observer_updates", "UPDATEs of an observer, by what they were.", "neighbor", "what",
     values="beacon, foreign, unreadable, flooded",
@@ -259,7 +260,7 @@ JOURNAL_SIZE = _gauge("journal_size_bytes", "Size of the journal's file with its
 JOURNAL_WAITING = _gauge("journal_waiting", "Entries that wait to be written.")
 EVENT_READERS = _gauge("event_readers", "Readers of live events.")
 
-FLEET: tuple[Spec, ...] = (GUARD, PREFIX_ANNOUNCERS, POP_HEARD, BEACON_AGE, OBSERVERS, OBSERVER_UPDATES)
+FLEET: tuple[Spec, ...] = (GUARD, PREFIX_ANNOUNCERS, POP_HEARD, BEACON_AGE, OBSERVERS, BEACON_STORE, OBSERVER_UPDATES)
 """Made by `telemetry.fleet` from the state."""
 PROBE_LATE = _histogram("probe_start_late_seconds", "How long after their time probes were begun.")
 PROBE_LATE_MAX = _gauge("probe_start_late_max_seconds", "The latest start of a probe so far.")

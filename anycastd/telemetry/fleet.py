@@ -27,6 +27,7 @@ def fleet_families(status: Status) -> Iterator[Metric]:
     yield _gauge(c.BEACON_AGE, [((name,), max(status.now_s - at_s, 0.0)) for name, at_s in moved if at_s is not None])
     up = sum(one.established for one in seen.observers)
     yield _gauge(c.OBSERVERS, [(("configured",), float(len(seen.observers))), (("established",), float(up))])
+    yield _gauge(c.BEACON_STORE, [] if seen.store is None else [((), float(seen.store))])
     updates = CounterMetricFamily(c.OBSERVER_UPDATES.name, c.OBSERVER_UPDATES.text, labels=c.OBSERVER_UPDATES.labels)
     for one in seen.observers:
         for what, count in (

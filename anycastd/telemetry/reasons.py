@@ -74,8 +74,8 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "`anycastd explain PREFIX` says of each POP why it is not counted ([below](#pops-that-are-not-counted)).",
     ),
     Reason.OBSERVERS_BLIND: Meaning(
-        "No session with an observer is established, so no other POP can be seen. The prefix stays, depreferenced; one "
-        "that was withdrawn comes back after `blind`.",
+        "No session with an observer is established, nor is the store there where beacons go through it, so no other "
+        "POP can be seen. The prefix stays, depreferenced; one that was withdrawn comes back after `blind`.",
         "Bring an observer up; have two, one of them not over the tunnels.",
     ),
     Reason.DRAIN_QUEUED: Meaning(
@@ -101,6 +101,11 @@ DECISIONS: Mapping[Reason, Meaning] = {
         "what this POP left would fall on the next one. The prefix stays as it is; health may depreference it only "
         "while the others are known to have room. What an operator orders is done.",
         "`anycastd attack status`; to leave all the same: `anycastd drain` or `anycastd override`.",
+    ),
+    Reason.FLEET_TOKEN: Meaning(
+        "Another POP withdrew the prefix for its health less than `store.withdrawals_apart` ago, or the fleet's store "
+        "cannot be asked. So it stays, depreferenced.",
+        "Wait; if the store is away, `anycastd fleet status`.",
     ),
     Reason.ONLY_NEIGHBOR: Meaning(
         "A drained neighbor still gets the prefix, depreferenced, since no other established neighbor has had it for "
@@ -263,7 +268,10 @@ ACCESS: Mapping[Denied, Meaning] = {
 }
 
 UNCOUNTED: Mapping[NotCounted, Meaning] = {
-    NotCounted.BLIND: Meaning("No session with an observer is established.", "Look at the observers' sessions."),
+    NotCounted.BLIND: Meaning(
+        "No session with an observer is established, and beacons do not come through the store.",
+        "Look at the observers' sessions, and at `anycastd fleet status`.",
+    ),
     NotCounted.NOT_HEARD: Meaning(
         "No beacon of the POP is there: it is down, has no session with an observer, or one was never up.",
         "`anycastd status` on that POP; the observer's table for the beacon's address.",

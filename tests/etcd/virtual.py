@@ -53,11 +53,23 @@ class Cluster:
         self.leases: dict[str, float] = {}
         self.of_lease: dict[str, str] = {}
         self.asked = 0
+        self.life = 0
+        """Grows when the members begin anew: then every stream ends."""
 
     @property
     def has_majority(self) -> bool:
         """Return whether two members see each other."""
         return len(self.cut) <= 1
+
+    def snapshot(self) -> tuple[dict[str, tuple[str, int]], int]:
+        """Return what an operator's snapshot holds."""
+        return dict(self.items), self.revision
+
+    def restore(self, snapshot: tuple[dict[str, tuple[str, int]], int]) -> None:
+        """Lose everything since a snapshot; leases are lost with their members."""
+        self.items, self.revision = dict(snapshot[0]), snapshot[1]
+        self.history, self.leases, self.of_lease, self.compacted = [], {}, {}, 0
+        self.life += 1
 
     def expire(self, now_s: float) -> None:
         """Remove what belongs to leases that were not renewed."""
@@ -189,7 +201,7 @@ class Gateway:
 
     async def _told(self, member: str, creates: list[wire.Json]) -> AsyncIterator[bytes]:
         cluster = self._cluster
-        at = len(cluster.history)
+        at, life = len(cluster.history), cluster.life
         for create in creates:
             yield self._line(create, {"created": True})
             first = int(create.get("start_revision", cluster.revision + 1))
@@ -200,6 +212,8 @@ class Gateway:
                 yield self._line(create, {"events": list(map(_event, old))})
         while True:
             await asyncio.sleep(ANSWER_S)
+            if cluster.life != life:
+                raise Unreachable(f"{member}: the stream ended", unknown=False)
             # what a member has not got it cannot tell, and gets when it is back
             if member in cluster.cut or not cluster.has_majority:
                 continue

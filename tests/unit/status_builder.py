@@ -505,6 +505,6 @@ def in_a_fleet() -> Status:
         ObserverSeen(NeighborName("rr2"), False),
     )
     view = FleetView(
-        Guard.ECHO, 1, 1790000001, 99, NOW_S - 1.0, pops, observers, dict.fromkeys(status.prefixes, others)
+        Guard.ECHO, 1, 1790000001, 99, NOW_S - 1.0, pops, observers, dict.fromkeys(status.prefixes, others), True
     )
     return replace(status, fleet=view)

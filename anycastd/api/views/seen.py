@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from anycastd.api.views.moments import Json, age_s, iso
-from anycastd.model.address import Prefix
+from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.fleet import NotCounted, Others
 from anycastd.model.fleet_view import Guard
 from anycastd.model.status import Status
 
 WORDS = {
-    NotCounted.BLIND: "no observer is established, nobody can be seen",
+    NotCounted.BLIND: "no observer is there, nobody can be seen",
     NotCounted.NOT_HEARD: "never heard",
     NotCounted.STALE: "its beacon stands still: its daemon, or the way to it, is gone",
     NotCounted.UNREADABLE: "its beacon cannot be read",
@@ -39,6 +39,7 @@ def fleet(status: Status) -> Json:
         "boot": seen.boot,
         "seq": seen.seq,
         "said_at": iso(status, seen.said_s),
+        "store": seen.store,
         "observers": [
             {
                 "observer": one.name,
@@ -72,7 +73,8 @@ def others(status: Status, prefix: Prefix) -> list[Json]:
     found = status.fleet.others.get(prefix)
     if found is None:
         return []
-    return sorted((_entry(pop, why) for pop, why in _each(found)), key=lambda entry: str(entry["pop"]))
+    ways = {one.name: list(one.by) for one in status.fleet.pops}
+    return sorted((_entry(pop, why, ways.get(pop, [])) for pop, why in _each(found)), key=lambda one: str(one["pop"]))
 
 
 def _each(found: Others) -> Iterator[tuple[str, NotCounted | None]]:
@@ -82,13 +84,15 @@ def _each(found: Others) -> Iterator[tuple[str, NotCounted | None]]:
         yield one.pop, one.why
 
 
-def _entry(pop: str, why: NotCounted | None) -> Json:
+def _entry(pop: str, why: NotCounted | None, by: list[NeighborName]) -> Json:
     words = COUNTED if why is None else WORDS[why]
+    heard = f" (by {', '.join(by)})" if by else ""
     return {
         "pop": pop,
         "counted": why is None,
         "why": None if why is None else why.value,
-        "text": f"{pop}: {'counted' if why is None else 'not counted'}, {words}",
+        "by": by,
+        "text": f"{pop}: {'counted' if why is None else 'not counted'}, {words}{heard}",
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.config.build_fleet import restart_of
+from anycastd.config.build_fleet import is_by_store, restart_of
 from anycastd.config.document import Path
 from anycastd.config.expand import pairs
 from anycastd.config.near import did_you_mean
@@ -49,7 +49,8 @@ def networks(found: Findings) -> None:
     fleet = found.root.fleet
     if fleet is None:
         return
-    if fleet.beacon_network4 is None and fleet.beacon_network6 is None:
+    needed = not is_by_store(found.root) or any(one.role is Role.OBSERVER for one in found.root.neighbors.values())
+    if needed and fleet.beacon_network4 is None and fleet.beacon_network6 is None:
         found.error(("fleet",), "beacon_network4 or beacon_network6 is needed: the addresses of beacons", at_key=True)
     for network, version in ((fleet.beacon_network4, 4), (fleet.beacon_network6, 6)):
         path: Path = ("fleet", f"beacon_network{version}")
@@ -88,7 +89,7 @@ def _overlap(one: Prefix, other: Prefix) -> bool:
 
 
 def observers(found: Findings) -> None:
-    """There are two or more, not all over the tunnels; without them nobody can be asked."""
+    """There are two or more, or one beside the store, not all over the tunnels; without any nobody can be asked."""
     names = [name for name, one in found.root.neighbors.items() if one.role is Role.OBSERVER]
     fleet = found.root.fleet
     if fleet is None:
@@ -99,9 +100,15 @@ def observers(found: Findings) -> None:
         _observer(found, fleet, name, found.root.neighbors[name])
     if not found.whole("neighbors"):
         return
-    if not names:
+    by_store = is_by_store(found.root)
+    if not names and by_store:
+        what = (
+            "POPs see each other by the store only: while it is away none leaves; a neighbor with role: observer helps"
+        )
+        found.warn(("fleet",), what, at_key=True)
+    elif not names:
         found.warn(("fleet",), "no neighbor has role: observer: no other POP can be seen, so none leaves", at_key=True)
-    elif len(names) < ENOUGH_OBSERVERS:
+    elif len(names) + by_store < ENOUGH_OBSERVERS:
         what = "is the only observer: without it no other POP is seen; two in different places are wanted"
         found.warn(("neighbors", names[0], "role"), what)
     if names and all(_over_tunnels(found, found.root.neighbors[name]) for name in names):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Name, duration, whole
+from anycastd.config.fields import Flag, Name, duration, whole
 from anycastd.config.net_fields import Ipv4Field, PrefixField
 from anycastd.config.schema.base import Section
 
@@ -30,7 +30,8 @@ class FleetPopSection(Section):
 
 
 class FleetSection(Section):
-    """The POPs that announce these prefixes, this one among them (by `pop.name`). Needs `role: observer` neighbors."""
+    """The POPs that announce these prefixes, this one among them (by `pop.name`). They see each other by neighbors of
+    `role: observer`, by the fleet's store, or both."""
 
     pops: dict[Name, FleetPopSection] = Field(description="Every POP by its name, the same in all files.")
     beacon_network4: PrefixField | None = Field(
@@ -50,7 +51,9 @@ class FleetSection(Section):
         default=0.1, description="The least time between two beacons."
     )
     blind: Annotated[float, duration(0.5, DAY_S)] = Field(
-        default=10.0, description="With no observer up for so long, what was withdrawn comes back, depreferenced."
+        default=10.0,
+        description="With no observer up for so long (nor the store, if beacons go through it), what was withdrawn "
+        "comes back, depreferenced.",
     )
     boot: Annotated[float, duration(1.0, DAY_S)] = Field(
         default=60.0,
@@ -60,4 +63,9 @@ class FleetSection(Section):
     min_upstreams: Annotated[int, whole(1, 100)] = Field(
         default=1,
         description="By how many established upstreams a prefix must be acknowledged before the beacon says NORMAL.",
+    )
+    by_store: Flag = Field(
+        default=True,
+        description="Whether beacons go through the fleet's store too (`store.kind: etcd`); without observers it is "
+        "the only way by which POPs see each other.",
     )

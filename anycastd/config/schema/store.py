@@ -64,3 +64,8 @@ class StoreSection(Section):
         default=_DEFAULT.single_flight_s,
         description="How far apart in the fleet the drains of POPs begin that announce the same prefix.",
     )
+    withdrawals_apart: Annotated[float, duration(0.0, 3600.0)] = Field(
+        default=_DEFAULT.withdrawals_apart_s,
+        description="Of one prefix only one POP in the fleet leaves within this time because of health; the others "
+        "stay depreferenced so long, and while the store is away. 0s: not limited.",
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -24,7 +24,7 @@ from anycastd.store.etcd import trust, wire
 from anycastd.store.etcd.kept import Kept, KeptFile, NotKept
 from anycastd.store.etcd.members import Freshness
 from anycastd.store.etcd.pen import Pen, WentBack
-from anycastd.store.port import Compacted, Item, Snapshot, StoreUnavailable, Write
+from anycastd.store.port import ABSENT, Compacted, Item, Snapshot, StoreUnavailable, Write
 
 PAGE = 500
 """Keys read at once: more would hold the event loop for longer than 5 ms."""
@@ -96,6 +96,10 @@ class EtcdStore:
     def member(self) -> str:
         """Return the member that is asked; "" before the first."""
         return str(self._made.members.present) if self._made is not None else ""
+
+    async def open_gateway(self) -> Any:
+        """Return who asks the members, for what is beside the port: beacons."""
+        return await self._gateway()
 
     async def _gateway(self) -> Any:
         async with self._making:
@@ -396,6 +400,18 @@ class EtcdStore:
     async def commit_fleet(self, writes: Sequence[Write], expected: Mapping[str, int]) -> int:
         """Do the same as `commit` for what POPs tell each other."""
         return await self._commit(self._fleet, writes, expected)
+
+    async def claim(self, keys: Collection[str], text: str, for_s: float) -> None:
+        """Write keys of the fleet that are not there, all or none; etcd deletes them after a time.
+
+        Conflict names one that is there. By etcd's clock, which a new leader begins anew: they may stay for longer.
+        """
+        if self.held:
+            raise StoreUnavailable(self.held)
+        gateway = await self._gateway()
+        lease = str((await gateway.call("/lease/grant", {"TTL": str(ceil(for_s))}))["ID"])
+        names = [self._fleet + key for key in keys]
+        await self._write([wire.put(name, text, lease) for name in names], dict.fromkeys(names, ABSENT))
 
     async def tidy(self) -> None:
         """Say what is wrong, and let etcd forget what is older than `compact_after`: it keeps all history else."""

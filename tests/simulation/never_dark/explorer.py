@@ -2,6 +2,7 @@
 
 Between the POPs there is no clock: a beacon may take for ever, be overtaken by the next, or be cut off with its
 session; a POP may decide, speak, or be told by ExaBGP at any moment, or never. So what holds here holds for any delay.
+The store is such a way too; what it does more is to go back to an older snapshot.
 
 A state keeps of each number only what rules compare: whether an epoch that somebody knows, or echoes, is the present
 one of its POP. From that `Fleet.outcome` builds real beacons, sends them through the codec into a real `Seen`, and lets
@@ -76,9 +77,12 @@ Wire = tuple[tuple[tuple[Said | None, ...], ...], ...]
 
 
 class State(NamedTuple):
+    """`saved`: what each POP had in the store when a snapshot of that was taken."""
+
     pops: tuple[Pop, ...]
     wire: Wire
     left: tuple[int, ...]
+    saved: tuple[Said, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -187,6 +191,10 @@ class Fleet:
     def steps(self, state: State) -> Iterator[tuple[str, State]]:
         """Yield everything that may happen next."""
         yield from self._events(state)
+        if "rollback" in self.events:
+            for me, pop in enumerate(state.pops):
+                if pop.alive:  # a heartbeat writes over what an older snapshot brought back
+                    yield f"say {me} again", self._send(state, me, pop.said)
         for me, pop in enumerate(state.pops):
             if not pop.alive:
                 if not pop.mourned:
@@ -212,6 +220,8 @@ class Fleet:
     def _event(self, state: State, me: int, pop: Pop, event: str) -> State | None:
         causes = {"sick": (FINE, SICK), "heal": (SICK, FINE), "drain": (FINE, DRAIN), "undrain": (DRAIN, FINE),
                   "stop": (FINE, STOP), "doubt": (FINE, UNSURE), "sure": (UNSURE, FINE)}  # fmt: skip
+        if event in ("save", "rollback"):
+            return self._snapshot(state, event) if me == 0 else None
         if event == "revive":
             return None if pop.alive else self._revived(state, me, pop)
         if not pop.alive:
@@ -232,6 +242,17 @@ class Fleet:
                     state = self._queue(state, other, me, one.said)
             return state
         return None
+
+    def _snapshot(self, state: State, event: str) -> State | None:
+        """Take a snapshot of the store, or bring it back: then everybody hears it, and nothing that was on its way."""
+        if event == "save":
+            return state._replace(saved=tuple(pop.said for pop in state.pops))
+        if not state.saved:
+            return None
+        wire = tuple(
+            tuple(() if me == other else (state.saved[me],) for other in range(self.pops)) for me in range(self.pops)
+        )
+        return state._replace(wire=wire)
 
     def _revived(self, state: State, me: int, pop: Pop) -> State:
         nobody = (None,) * self.pops
@@ -363,7 +384,8 @@ def _renumbered(state: State, order: list[int]) -> State:
         heard, knows = tuple([pop.heard[of] for of in order]), tuple([pop.knows[of] for of in order])
         pops.append(pop._replace(heard=heard, knows=knows, said=spoken))
     wire = tuple([tuple([tuple([said(one) for one in state.wire[a][b]]) for b in order]) for a in order])
-    return State(tuple(pops), wire, state.left)
+    saved = tuple([said(state.saved[of]) or _NOTHING for of in order]) if state.saved else ()
+    return State(tuple(pops), wire, state.left, saved)
 
 
 def _wired(state: State, sender: int, reader: int, queue: tuple[Said | None, ...]) -> State:
@@ -393,7 +415,8 @@ def _forget(state: State, me: int) -> State:
     wire = tuple(
         tuple(tuple(aged(said, sender) for said in queue) for queue in row) for sender, row in enumerate(state.wire)
     )
-    return State(tuple(pops), wire, state.left)
+    saved = tuple(aged(said, sender) or _NOTHING for sender, said in enumerate(state.saved))
+    return State(tuple(pops), wire, state.left, saved)
 
 
 def _trace(came: dict[State, tuple[State, str] | None], state: State) -> tuple[str, ...]:

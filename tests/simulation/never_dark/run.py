@@ -3,6 +3,8 @@
 Observers are reflectors: each POP has a BGP session with each. Messages of a session come in order and late; a session
 may be cut without either end knowing, until its hold time is over. POPs die, their daemons die while ExaBGP goes on,
 uplinks are lost, observers die, beacons are garbled, old ones are played again.
+
+Beside the observers, or in their place, there may be the fleet's store (`store.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from anycastd.model.fleet import FleetSpec, Part
 from anycastd.model.topology import PrefixSpec, PrefixTimers
 from anycastd.policy import engine
 from anycastd.policy.draft import Facts, Order
+from tests.simulation.never_dark.store import SimStore
 
 PREFIXES: tuple[Prefix, ...] = (ip_network("203.0.113.0/24"), ip_network("2001:db8:113::/48"))
 HOLD_S = 9.0
@@ -44,6 +47,7 @@ KINDS = (
     "observer_up", "die", "die_loudly", "revive", "crash", "restart", "uplink_down", "uplink_up", "garble", "replay",
     "doubt",
 )  # fmt: skip
+OF_STORE = ("store_cut", "store_mend", "store_down", "store_up", "store_save", "store_rollback")
 DEADLY = frozenset({"die", "die_loudly", "uplink_down"})
 
 
@@ -71,6 +75,8 @@ class Plan:
     """Whether a prefix may be dark for a while when a POP died."""
     keeps_s: float = 0.0
     """How long an observer keeps the beacons of a POP whose session it lost (graceful restart, badly chosen)."""
+    by: str = "observers"
+    """By what POPs see each other: `observers`, `store`, or `both`."""
 
 
 @dataclass
@@ -152,13 +158,14 @@ class Run:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self.told: list[str] | None = [] if told else None
         self.nodes = {n: Node(_spec(n, plan.pops), 1000, 0.0) for n in range(1, plan.pops + 1)}
-        self.observers = {1: True, 2: True}
+        self.observers = dict.fromkeys((1, 2), plan.by != "store")
         self.tables: dict[int, dict[Prefix, tuple[int, tuple[str, ...]]]] = {1: {}, 2: {}}
         self.sessions = {(n, o): Session() for n in self.nodes for o in self.observers}
         self.past: list[tuple[int, BeaconRoute]] = []
         self.dark_since: dict[Prefix, float] = {}
         self.worst_s, self.allowed_s, self.left = 0.0, float("-inf"), 0
         self.changes = 0
+        self.store = SimStore(self)
         self._boot = 1000
         timers = replace(TIMERS, gshut_wait_s=plan.gshut_wait_s)
         self.specs = {p: PrefixSpec(prefix=p, min_announcers=plan.wanted, timers=timers) for p in PREFIXES}
@@ -169,10 +176,12 @@ class Run:
             node.own = node.own.follow(node.memories)
         for key in self.sessions:
             self._connect(*key)
+        if plan.by != "observers":
+            self.store.begin()
         for number in self.nodes:
             self._heartbeat(number, self.nodes[number].turn)
         for event in plan.events:
-            self._at(event.at_s, lambda event=event: self._happen(event))  # type: ignore[misc]
+            self.at(event.at_s, lambda event=event: self._happen(event))  # type: ignore[misc]
 
     def play(self) -> Run:
         """Play to the end; TooDark if a prefix is dark for longer than deaths excuse."""
@@ -182,7 +191,8 @@ class Run:
         self._look()
         return self
 
-    def _at(self, at_s: float, what: Callable[[], None]) -> None:
+    def at(self, at_s: float, what: Callable[[], None]) -> None:
+        """Do something at a time."""
         self._number += 1
         heapq.heappush(self._heap, (at_s, self._number, what))
 
@@ -210,7 +220,7 @@ class Run:
                 if self.now_s > self.allowed_s:
                     message = f"{prefix} went dark at {self.now_s:.3f}, and nobody had died"
                     raise TooDark(message)
-                self._at(self.allowed_s + 0.001, self._look)
+                self.at(self.allowed_s + 0.001, self._look)
             elif not dark:
                 self.dark_since.pop(prefix, None)
 
@@ -251,7 +261,7 @@ class Run:
                 node.wire[prefix] = after.level
                 self._look()
             elif after.level > node.wire[prefix]:
-                self._at(self.now_s + self.random.random() * ACK_S, lambda p=prefix: self._ack(number, turn, p))  # type: ignore[misc]
+                self.at(self.now_s + self.random.random() * ACK_S, lambda p=prefix: self._ack(number, turn, p))  # type: ignore[misc]
         self._say(number)
         wake_s = min((at_s for at_s in wakes if at_s is not None), default=None)
         if wake_s is not None:
@@ -262,9 +272,10 @@ class Run:
         if at_s < node.due_s:
             node.due_s = at_s
             turn = node.turn
-            self._at(at_s, lambda: self._decide(number, turn))
+            self.at(at_s, lambda: self._decide(number, turn))
 
-    def _soon(self, number: int) -> None:
+    def soon(self, number: int) -> None:
+        """Have a POP decide anew within LAG_S."""
         self._wake(number, self.now_s + self.random.random() * LAG_S)
 
     def _ack(self, number: int, turn: int, prefix: Prefix) -> None:
@@ -288,12 +299,13 @@ class Run:
             return
         if self.now_s - node.last_said_s < node.spec.min_gap_s and not beat:
             turn, again_s = node.turn, node.last_said_s + node.spec.min_gap_s + 0.0001
-            self._at(again_s, lambda: self._say_again(number, turn))
+            self.at(again_s, lambda: self._say_again(number, turn))
             return
         self.steps += 1
         node.content, node.seq, node.last_said_s = content, node.seq + 1, self.now_s
         before, node.parts = node.parts, parts_of(beacon, node.parts)
         new = [route_of(node.spec, part) for part in node.parts if not any(part is one for one in before)]
+        self.store.put(number, [part for part in node.parts if not any(part is one for one in before)])
         node.routes.update(new)
         self.past.extend((number, route) for route in new)
         del self.past[:-40]
@@ -309,7 +321,7 @@ class Run:
         node = self.nodes[number]
         if node.alive and node.daemon and node.turn == turn:
             self._say(number, beat=True)
-            self._at(self.now_s + node.spec.heartbeat_s, lambda: self._heartbeat(number, turn))
+            self.at(self.now_s + node.spec.heartbeat_s, lambda: self._heartbeat(number, turn))
 
     # the network
 
@@ -356,26 +368,31 @@ class Run:
             session.to_pop_s = at_s = max(at_s, session.to_pop_s)
         else:
             session.to_observer_s = at_s = max(at_s, session.to_observer_s)
-        self._at(at_s, arrive)
+        self.at(at_s, arrive)
 
     def _hear(self, number: int, observer: int, routes: list[BeaconRoute], gone: tuple[Prefix, ...]) -> None:
         node, name = self.nodes[number], f"rr{observer}"
         if not (node.alive and node.daemon):
             return
-        self.steps += 1
-        before, pops, news = node.seen, set(), bool(gone)
+        before, parts, news = node.seen, list[Part](), bool(gone)
         for prefix in gone:
             node.seen = lost(node.seen, node.spec, name, prefix)
         for prefix, communities in routes:
             try:
-                part = _read(_spec(1, self.plan.pops), prefix, communities)
+                parts.append(_read(_spec(1, self.plan.pops), prefix, communities))
             except BeaconError as error:
                 node.seen, news = unreadable(node.seen, node.spec, name, prefix, error), True
-                continue
+        self.take(number, name, parts, before, news=news)
+
+    def take(self, number: int, name: str, parts: Iterable[Part], before: Seen, *, news: bool = False) -> None:
+        """Have a POP hear parts by a channel; `before` is what it had seen before anything of this."""
+        node = self.nodes[number]
+        self.steps += 1
+        for part in parts:
             node.seen = hear(node.seen, node.ears, name, part, self.now_s)
-            pops.add(part.pop)
+        pops = {part.pop for part in parts}
         if news or any(tells_news(before, node.seen, node.spec, pop, self.now_s) for pop in pops):
-            self._soon(number)
+            self.soon(number)
         if any(_epoch(before, pop) != _epoch(node.seen, pop) for pop in pops):
             self._say(number)
 
@@ -388,7 +405,7 @@ class Run:
         session.stalled, session.to_pop_s, session.to_observer_s = {}, self.now_s, self.now_s
         if node.daemon:
             node.seen = up(node.seen, f"rr{observer}", self.now_s)
-            self._soon(number)
+            self.soon(number)
         self._to_observer(number, observer, list(node.routes.items()))
         self._to_pop(number, observer, self._table(observer))
 
@@ -402,7 +419,7 @@ class Run:
         session.pop_up = False
         if node.alive and node.daemon:
             node.seen = down(node.seen, node.spec, f"rr{observer}", self.now_s)
-            self._soon(number)
+            self.soon(number)
         self._retry(number, observer)
 
     def _observer_down(self, number: int, observer: int, connection: int) -> None:
@@ -412,7 +429,7 @@ class Run:
         session.observer_up = False
         self._retry(number, observer)
         if self.plan.keeps_s:
-            self._at(self.now_s + self.plan.keeps_s, lambda: self._forget(number, observer, connection))
+            self.at(self.now_s + self.plan.keeps_s, lambda: self._forget(number, observer, connection))
         else:
             self._forget(number, observer, connection)
 
@@ -431,7 +448,7 @@ class Run:
     def _retry(self, number: int, observer: int) -> None:
         session = self.sessions[number, observer]
         if not session.pop_up and not session.observer_up:
-            self._at(self.now_s + 1.0 + 4.0 * self.random.random(), lambda: self._connect(number, observer))
+            self.at(self.now_s + 1.0 + 4.0 * self.random.random(), lambda: self._connect(number, observer))
 
     def _cut(self, number: int, observer: int, *, mend: bool = False, ways: tuple[str, ...] = (TO, FROM)) -> None:
         """Cut a session, or one way of it; who hears nothing knows when its hold time is over, and hangs up."""
@@ -440,9 +457,9 @@ class Run:
         for way in ways:
             session.stalled.setdefault(way, [])
             at_s = self.now_s + HOLD_S * (1.0 - self.random.random() / 3.0)
-            self._at(at_s, lambda way=way: self._expired(number, observer, connection, way))  # type: ignore[misc]
+            self.at(at_s, lambda way=way: self._expired(number, observer, connection, way))  # type: ignore[misc]
         if mend:
-            self._at(self.now_s + HOLD_S * 0.6 * self.random.random(), lambda: self._mend(number, observer, connection))
+            self.at(self.now_s + HOLD_S * 0.6 * self.random.random(), lambda: self._mend(number, observer, connection))
 
     def _expired(self, number: int, observer: int, connection: int, way: str) -> None:
         session = self.sessions[number, observer]
@@ -451,7 +468,7 @@ class Run:
         first, other = (self._observer_down, self._pop_down) if way == TO else (self._pop_down, self._observer_down)
         first(number, observer, connection)
         if len(session.stalled) == 1:  # the other end is told
-            self._at(self.now_s + self.random.random() * HOP_S, lambda: other(number, observer, connection))
+            self.at(self.now_s + self.random.random() * HOP_S, lambda: other(number, observer, connection))
 
     def _mend(self, number: int, observer: int, connection: int) -> None:
         session = self.sessions[number, observer]
@@ -459,7 +476,7 @@ class Run:
             return
         stalled, session.stalled = session.stalled, {}
         for arrive in [one for waiting in stalled.values() for one in waiting]:
-            self._at(self.now_s + HOP_S, arrive)  # TCP sends again what was lost, in order
+            self.at(self.now_s + HOP_S, arrive)  # TCP sends again what was lost, in order
         session.to_pop_s = session.to_observer_s = self.now_s + HOP_S
 
     # what happens from outside
@@ -469,7 +486,17 @@ class Run:
         self._tell(f"== {event.kind} pop-{number} rr{observer}")
         if event.kind in DEADLY:
             self._excuse(DARK_S + self._faulty_s())
-        if event.kind in ("cut", "cut_to", "cut_from", "mend", "observer_down", "crash", "restart", "garble"):
+        if event.kind in (
+            "cut",
+            "cut_to",
+            "cut_from",
+            "mend",
+            "observer_down",
+            "crash",
+            "restart",
+            "garble",
+            *OF_STORE,
+        ):
             self._last_fault_s = self.now_s
             if self.allowed_s > self.now_s:
                 self._excuse(HOLD_S + BLIND_S + DARK_S)
@@ -488,7 +515,7 @@ class Run:
             node.condition = truth[kind]
         elif kind in ("drain", "undrain"):
             node.drained = kind == "drain"
-        self._soon(number)
+        self.soon(number)
 
     def _do_all_sick(self, node: Node, number: int, observer: int, kind: str) -> None:
         for one, other in self.nodes.items():
@@ -518,6 +545,8 @@ class Run:
             self._cut(one, observer)
 
     def _do_observer_up(self, node: Node, number: int, observer: int, kind: str) -> None:
+        if self.plan.by == "store":
+            return
         self.observers[observer] = True
         for one in self.nodes:
             self._retry(one, observer)
@@ -575,7 +604,7 @@ class Run:
     def _start(self, node: Node, number: int) -> None:
         self._boot += 1
         node.begin(self.now_s, self._boot)
-        self._soon(number)
+        self.soon(number)
         node.condition = Truth.FALSE if node.condition is Truth.UNKNOWN else node.condition
         self._heartbeat(number, node.turn)
 
@@ -588,6 +617,24 @@ class Run:
         node.uplink = True
         if node.alive and node.daemon:
             self._say(number)
+
+    def _do_store_cut(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.cut.add(number)
+
+    def _do_store_mend(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.cut.discard(number)
+
+    def _do_store_down(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.is_up = False
+
+    def _do_store_up(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.is_up = True
+
+    def _do_store_save(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.save()
+
+    def _do_store_rollback(self, node: Node, number: int, observer: int, kind: str) -> None:
+        self.store.roll_back()
 
     def _do_garble(self, node: Node, number: int, observer: int, kind: str) -> None:
         for prefix, (owner, communities) in list(self.tables[observer].items()):

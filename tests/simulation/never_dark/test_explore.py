@@ -10,6 +10,7 @@ from tests.simulation.never_dark.explorer import UNLIMITED, Fleet
 SICKNESS = {"sick": UNLIMITED, "heal": UNLIMITED}
 DRAINS = {"drain": UNLIMITED, "undrain": UNLIMITED}
 CUTS = {"cut": UNLIMITED, "join": UNLIMITED}
+ROLLBACKS = {"save": 1, "rollback": 1}
 TWO = Fleet(events=SICKNESS, on_the_way=1)
 
 
@@ -40,6 +41,7 @@ def test_two_pops_any_delay() -> None:
     pytest.param(Fleet(events=DRAINS, on_the_way=1), id="A8 drains"),
     pytest.param(Fleet(events={**SICKNESS, "die": 1, "revive": 1}, on_the_way=1, deaths_are_dark=False),
                  id="C3 a death: dark only until it is known"),
+    pytest.param(Fleet(events={"sick": 3, "heal": 1, **ROLLBACKS}, on_the_way=1), id="the store goes back"),
 ])  # fmt: skip
 def test_two_pops(fleet: Fleet) -> None:
     shown(fleet)
@@ -52,6 +54,15 @@ def test_three_pops() -> None:
     shown(Fleet(pops=3, events={"sick": 3}, on_the_way=1, speaks_apart=False))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("line", [lines.echo_ignored, lines.no_new_epochs], ids=lambda line: line.__name__)
+def test_epochs_are_needed_where_a_store_goes_back(line: lines.Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them what an older snapshot says of NORMAL would be taken."""
+    line(monkeypatch)
+    dark(Fleet(events={"sick": UNLIMITED, "heal": 1, **ROLLBACKS}, on_the_way=1))
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(7000)
 @pytest.mark.parametrize("fleet", [
@@ -60,6 +71,10 @@ def test_three_pops() -> None:
     pytest.param(Fleet(pops=3, events={"sick": 3, "heal": 1}, on_the_way=1, speaks_apart=False), id="three, one heals"),
     pytest.param(Fleet(pops=3, wanted=2, events={"sick": 3, "die": 1}, on_the_way=1, speaks_apart=False),
                  id="A5 three, two wanted, one dies: not dark for a moment"),
+    pytest.param(Fleet(events={**SICKNESS, "save": 1, "rollback": UNLIMITED}, on_the_way=1),
+                 id="two, by a store that goes back as often as one likes"),
+    pytest.param(Fleet(pops=3, events={"sick": 2, **ROLLBACKS}, on_the_way=1, speaks_apart=False),
+                 id="three, by a store that goes back"),
 ])  # fmt: skip
 def test_larger_fleets(fleet: Fleet) -> None:
     shown(fleet)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -18,6 +18,7 @@ from tests.simulation.never_dark.run import (
     HOP_S,
     KINDS,
     LAG_S,
+    OF_STORE,
     PREFIXES,
     TIMERS,
     Event,
@@ -46,11 +47,17 @@ def played(plan: Plan) -> Run:
         pytest.fail(f"seed {plan.seed}, kinds as in the test: {error}\n{least}\n{story}")
 
 
-def many(seeds: Iterable[int], steps: int) -> None:
-    """Play plans, in turn with and without deaths, until so many steps are made."""
+def of_seeds(seeds: Iterable[int]) -> Iterator[Plan]:
+    """Yield plans, in turn with and without deaths."""
+    for seed in seeds:
+        yield plan_of(seed, KINDS if seed % 2 else NOBODY_DIES)
+
+
+def many(plans: Iterable[Plan], steps: int) -> None:
+    """Play plans until so many steps are made."""
     made, left, worst_s, began_s, last = 0, 0, 0.0, time.monotonic(), 0
-    for last in seeds:
-        run = played(plan_of(last, KINDS if last % 2 else NOBODY_DIES))
+    for plan in plans:
+        last, run = plan.seed, played(plan)
         made, left, worst_s = made + run.steps, left + run.left, max(worst_s, run.worst_s)
         if made >= steps:
             break
@@ -60,15 +67,46 @@ def many(seeds: Iterable[int], steps: int) -> None:
     assert left > 100, "nobody ever leaves: nothing was tried"
 
 
+def by(plan: Plan, seed: int) -> Plan:
+    """Return the plan for a fleet that sees itself by the store, in turn with and without observers."""
+    return replace(plan, by="store" if seed % 3 else "both")
+
+
 def test_a_few_fleets() -> None:
     for seed in range(6):
         played(plan_of(seed, KINDS if seed % 2 else NOBODY_DIES, for_s=60.0))
+        played(by(plan_of(seed, (*KINDS, *OF_STORE) if seed % 2 else (*NOBODY_DIES, *OF_STORE), for_s=60.0), seed))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_fleets_by_the_store_that_is_cut_off_lost_and_rolled_back() -> None:
+    many(
+        (by(plan_of(seed, (*(KINDS if seed % 2 else NOBODY_DIES), *OF_STORE)), seed) for seed in range(10_000)), 60_000
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("line", "first"), [(lines.echo_ignored, 20), (lines.no_new_epochs, 27)],
+                         ids=lambda value: getattr(value, "__name__", ""))  # fmt: skip
+def test_each_line_is_needed_with_the_store_alone(
+    line: lines.Line, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line(monkeypatch)
+    for seed in range(first, first + 300):
+        try:
+            Run(replace(plan_of(seed, (*NOBODY_DIES, *OF_STORE)), by="store")).play()
+        except TooDark as error:
+            print(f"seed {seed}: {error}")
+            return
+    pytest.fail("it is not needed: nothing is dark without it")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_million_steps_never_dark() -> None:
-    many(range(100_000), 1_000_000)
+    many(of_seeds(range(100_000)), 1_000_000)
 
 
 @pytest.mark.soak
@@ -77,14 +115,14 @@ def test_ten_million_steps_never_dark() -> None:
     """New seeds each time; ANYCASTD_SEED plays from the first of a failed run again."""
     first = int(os.environ.get("ANYCASTD_SEED") or time.time_ns() % 10**12)
     print(f"ANYCASTD_SEED={first}")
-    many(range(first, first + 10**6), 10_000_000)
+    many(of_seeds(range(first, first + 10**6)), 10_000_000)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_many_prefixes_in_parts_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     lines.in_parts(monkeypatch)
-    many(range(60, 10_000), 60_000)
+    many(of_seeds(range(60, 10_000)), 60_000)
 
 
 @pytest.mark.slow

@@ -143,7 +143,8 @@ def test_the_order_of_policy_is_one_line() -> None:
         "return_steps",
         "return_budget",
         "settle", "checker_suspect", "withdraw_guard", "withdraw_budget", "gshut_wait", "gshut_budget",
-        "circuit_breaker", "data_plane", "come_back", "neighbor_drain", "spread", "freeze", "observation",
+        "circuit_breaker", "fleet_token", "data_plane", "come_back", "neighbor_drain", "spread", "freeze",
+        "observation",
     ]  # fmt: skip
 
 
