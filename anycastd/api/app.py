@@ -215,17 +215,26 @@ def _explain_with(daemon: Daemon) -> ask.Answer:
 
 def _reload_with(daemon: Daemon) -> ask.Answer:
     async def reload(request: web.Request) -> web.Response:
-        if refused := ask.unknown_parameter(request, ("dry_run", "expect_removals")):
+        if refused := ask.unknown_parameter(request, ("dry_run", "expect_removals", "bake_s", "confirm")):
             return refused
+        if request.query.get("confirm") == "true":
+            if not daemon.confirm():
+                return ask.error(409, "nothing_bakes", "no file is on trial: there is nothing to confirm")
+            return ask.answer({"applied": True, "dry_run": False, "changes": ["confirmed"], "problems": []})
         dry_run = request.query.get("dry_run", "false")
         removals = request.query.get("expect_removals")
         if dry_run not in ("true", "false"):
             return ask.error(400, "bad_parameter", f"dry_run is true or false, not {dry_run!r}")
         if removals is not None and not (removals.isascii() and removals.isdigit() and len(removals) < 10):
             return ask.error(400, "bad_parameter", f"expect_removals is a whole number, not {removals!r}")
+        bake = request.query.get("bake_s", "0")
+        if not (bake.isascii() and bake.isdigit() and len(bake) < 6):
+            return ask.error(400, "bad_parameter", f"bake_s is a whole number of seconds, not {bake!r}")
         expected = None if removals is None else int(removals)
         # a client that goes away must not end a reload half way
-        outcome = await asyncio.shield(daemon.reload(expected_removals=expected, dry_run=dry_run == "true"))
+        outcome = await asyncio.shield(
+            daemon.reload(expected_removals=expected, dry_run=dry_run == "true", bake_s=float(bake))
+        )
         if outcome.problems:
             message = "the new configuration is refused; the old one stays in force"
             return ask.error(409, "config_refused", message, problems=list(outcome.problems))

@@ -66,6 +66,8 @@ def _reload() -> dict[str, Any]:
             "parameters": [
                 _parameter("dry_run", "query", "boolean", "Say what would change; change nothing."),
                 _parameter("expect_removals", "query", "integer", "How many things go, or EIPs stop, in all."),
+                _parameter("bake_s", "query", "integer", "On trial for so many seconds: taken back if it harms."),
+                _parameter("confirm", "query", "boolean", "Read nothing: keep the file that is on trial."),
             ],
             "responses": {
                 "200": {"description": "OK", "content": content(schema.Reloaded)},

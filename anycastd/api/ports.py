@@ -258,8 +258,17 @@ class Daemon(Protocol):
         """Return the whole state, made with pauses where there are many prefixes."""
         ...
 
-    async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
-        """Read the configuration file again and apply the difference, or refuse it whole."""
+    async def reload(
+        self, *, expected_removals: int | None = None, dry_run: bool = False, bake_s: float = 0.0
+    ) -> ReloadOutcome:
+        """Read the configuration file again and apply the difference, or refuse it whole.
+
+        With `bake_s` the file is on trial for so long, and taken back if less is announced with it.
+        """
+        ...
+
+    def confirm(self) -> bool:
+        """Keep the file that is on trial; return whether one was."""
         ...
 
     def reset_breaker(self, owner: str) -> bool:

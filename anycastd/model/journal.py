@@ -26,6 +26,7 @@ class EntryKind(StrEnum):
     ATTACK = "attack"
     PLAYBOOK = "playbook"
     RELOAD = "reload"
+    FLEET = "fleet"
     START = "start"
     STOP = "stop"
     GAP = "gap"

@@ -19,7 +19,7 @@ from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
 from anycastd.api.door import Door
 from anycastd.api.ports import Clocks, ReloadOutcome
-from anycastd.errors import AnycastdError, ConfigError
+from anycastd.errors import AnycastdError
 from anycastd.hollow import hollow
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
@@ -49,8 +49,7 @@ from anycastd.runtime.notify import Notify
 from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.probing import probe_engine, probing_facts
 from anycastd.runtime.recorder import Recorder
-from anycastd.runtime.reload import reload_config
-from anycastd.runtime.reload_report import ReloadReport
+from anycastd.runtime.reloads import Reloads
 from anycastd.runtime.schedule import Soon, Wake
 from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.speaker_events import SpeakerEvents
@@ -126,7 +125,7 @@ class App:
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)
         self._memories, self._ending = memories, self.loop.create_future()
-        self._reloading = asyncio.Lock()
+        self.reloads = Reloads(self)
         self._saved: dict[Prefix, Memory] = {}
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = self._reload_asked = False
@@ -238,7 +237,7 @@ class App:
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed
         self.orders.on_changed = self.scribe.ordered
-        self.scribe.health = lambda: self.control.beliefs.view
+        self.scribe.health, self.scribe.fleet = lambda: self.control.beliefs.view, self.beacons.report
         self.scribe.start(self.config.pop.name, __version__, self.config.digest)
         self.supervisor.start("journal", self.journal.run)
 
@@ -416,36 +415,21 @@ class App:
         else:
             self._reload_asked = True
 
-    async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
-        """Read the configuration again and apply the difference, or refuse it whole."""
-        async with self._reloading:
-            with self.unit.reloading():
-                return await self._reload(expected_removals, dry_run=dry_run)
+    async def reload(
+        self, *, expected_removals: int | None = None, dry_run: bool = False, bake_s: float = 0.0
+    ) -> ReloadOutcome:
+        """Read the configuration again and apply the difference, or refuse it whole; with `bake_s` on trial."""
+        with self.unit.reloading():
+            return await self.reloads.reload(expected_removals, dry_run=dry_run, bake_s=bake_s)
 
-    async def _reload(self, expected_removals: int | None, *, dry_run: bool) -> ReloadOutcome:
-        if not dry_run and (why := await self.orders.holds()):
-            held = f"frozen, and a new file could change announcements: {why}; anycastd unfreeze, then reload again"
-            outcome = ReloadOutcome(False, problems=(held,))
-            self._reload_ended(outcome, dry_run=False)
-            return outcome
-        spared = len(self.control.announcer.spared)
-        expected = None if expected_removals is None else expected_removals - spared
-        new, outcome = await reload_config(self.path, self.config, expected)
-        if new is None or dry_run:
-            self._reload_ended(outcome, dry_run=dry_run)
-            return outcome
-        try:
-            keys = self.door.read(new.api)
-            await self.speaker.reconfigure(new.neighbors)
-        except AnycastdError as error:
-            place = "" if isinstance(error, ConfigError) else f"{self.path}: neighbors: "
-            refused = ReloadOutcome(False, problems=(f"{place}{error}",))
-            self._reload_ended(refused, dry_run=False)
-            return refused
+    async def apply(self, new: Config, *, confirmed: bool) -> None:
+        """Put a configuration in the place of the one in force; AnycastdError: nothing was done."""
+        keys = self.door.read(new.api)
+        await self.speaker.reconfigure(new.neighbors)
         self.config = new
         self.door.take(keys)
         self.speaker.set_pace(new.bgp)
-        if expected_removals is not None:
+        if confirmed:
             self.control.announcer.spared = frozenset()
         self.exports.configure(new)
         self.beacons.configure(new)
@@ -458,12 +442,10 @@ class App:
         self._set_dead_man()
         self.circumstances.config_loaded_s = self.loop.time()
         self._soon.ask()
-        self._reload_ended(outcome, dry_run=False)
-        return outcome
 
-    def _reload_ended(self, outcome: ReloadOutcome, *, dry_run: bool) -> None:
-        report = ReloadReport(self.path, self.circumstances, self.reported, self.scribe, self.metrics)
-        report.ended(outcome, self.config.digest, dry_run=dry_run)
+    def confirm(self) -> bool:
+        """Keep the file that is on trial; return whether one was."""
+        return self.reloads.confirm()
 
     def reset_breaker(self, owner: str) -> bool:
         """Let as many prefixes be withdrawn again as may; return whether the circuit breaker was tripped."""

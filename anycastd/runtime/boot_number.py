@@ -30,8 +30,13 @@ def next_boot(path: Path, wall_s: float) -> tuple[int, str]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         complaint = f"{path}: {error}"
     boot = min(max(int(wall_s), last + 1), LARGEST)
+    return boot, keep_boot(path, boot) or complaint
+
+
+def keep_boot(path: Path, boot: int) -> str:
+    """Keep a number for the next start; return why it could not be."""
     try:
         memory_file.save(path, json.dumps({"format": FORMAT, "boot": boot}) + "\n")
     except OSError as error:
-        complaint = f"{path}: {error}"
-    return boot, complaint
+        return f"{path}: {error}"
+    return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from anycastd.api.ports import Clocks
@@ -46,6 +47,7 @@ log = logging.getLogger("anycastd")
 TRIES = 5
 """How often a commit of the ledger is tried anew when another POP was first."""
 ASK_WITHIN_S = 2.0
+ROLLOUT, ROLLOUT_MARGIN_S = "/rollout", 30.0
 RECORDS = "fleet records"
 
 
@@ -217,6 +219,23 @@ class FleetDesk:
             self._granted = drain.id
             return ()
         return refused(Code.IN_PROGRESS, 409, "other POPs begin to leave at this moment; try again")
+
+    async def try_alone(self, for_s: float) -> str:
+        """Claim that this POP alone tries a new file, for so long; return why it may not ("": it may) (S10, S23)."""
+        try:
+            await self.store.claim([ROLLOUT], self.pop, for_s + ROLLOUT_MARGIN_S)
+        except Conflict:
+            there = (await self.store.fleet(ROLLOUT)).items.get(ROLLOUT)
+            other = "another POP" if there is None else (there.value or "")[:64]
+            return f"single_flight: {other} tries a new file: one POP at a time"
+        except StoreUnavailable as error:
+            return f"whether another POP tries a new file cannot be asked (without --bake it need not be): {error}"
+        return ""
+
+    async def tried(self) -> None:
+        """Let other POPs try theirs; while the store is away the claim ends by itself."""
+        with suppress(StoreUnavailable, Conflict):
+            await self.store.commit_fleet([Write(ROLLOUT, None)], {})
 
     def may_leave(self, drain: Drain) -> bool:
         """Return whether a drain of the POP may go beyond DEPREF as far as the fleet's budget is concerned."""

@@ -32,7 +32,7 @@ from anycastd.policy.claims import claim_of, established
 from anycastd.policy.export import beacon_routes
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.announcer import Announcer
-from anycastd.runtime.boot_number import next_boot
+from anycastd.runtime.boot_number import keep_boot, next_boot
 from anycastd.runtime.fleet_report import Refusal, alarms, observer_of, report
 from anycastd.runtime.schedule import Wake
 
@@ -120,6 +120,8 @@ class FleetLink:
         self._specs: dict[int, FleetSpec] = {}
         self.stored: FleetSpec | None = None
         """The fleet for beacons in the store; None = they do not go there."""
+        self.on_boot: Callable[[int], None] = lambda boot: None
+        """Called with a number of the start that is not of `next_boot`, to be kept."""
         self.on_said: Callable[[], None] = lambda: None
         """Called when our beacon (`parts`) is said anew."""
         self.on_decided: Callable[[Mapping[Prefix, Decision], Mapping[Prefix, int]], None] | None = None
@@ -235,6 +237,9 @@ class FleetLink:
             return
         own = self.own.follow({prefix: self._control.memories[prefix] for prefix in changed})
         if own is not self.own:
+            if own.boot != self.own.boot:
+                # so many epochs that they began anew: the next start must be above this
+                self.on_boot(own.boot)
             self.own, self._view, self._news, self._lower = own, None, True, True
         intending = {prefix for prefix in changed if decisions[prefix].intends}
         intents = (self._intents - set(changed)) | intending
@@ -465,11 +470,15 @@ def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, 
 
     def boot() -> int:
         number, complaint = next_boot(path, time.time())
-        if complaint:
-            reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
+        tell(complaint)
         return number
 
+    def tell(complaint: str) -> None:
+        if complaint:
+            reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
+
     link = FleetLink(config, boot, clock=loop.time, stir=stir, wake=lambda at_s: wake.at(at_s))
+    link.on_boot = lambda number: tell(keep_boot(path, number))
     wake = Wake(loop, link.act)
     return link
 

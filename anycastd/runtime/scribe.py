@@ -11,6 +11,7 @@ from anycastd.model.attack import AttackState, Standing
 from anycastd.model.bgp import SessionState
 from anycastd.model.decision import Decision, TunnelOrder
 from anycastd.model.eip import Eip, Placement
+from anycastd.model.fleet_view import FleetView
 from anycastd.model.health import BackendView, HealthView, RegionView, TunnelView
 from anycastd.model.journal import EntryKind
 from anycastd.model.nft import BUCKETS
@@ -43,12 +44,14 @@ class Notes(Protocol):
 
 
 class Scribe:
-    """Notes decisions and changes of state. `health` tells what is believed now, once there is something to tell."""
+    """Notes decisions and changes of state. `health` and `fleet` tell what is so, once there is something to tell."""
 
     def __init__(self, journal: Notes) -> None:
         self._journal = journal
         self.health: Callable[[], HealthView] | None = None
         self._known: HealthView | None = None
+        self.fleet: Callable[[], FleetView] | None = None
+        self._heard: dict[str, str] = {}
 
     def decided(self, before: Decision | None, snapshot: Snapshot) -> None:
         """Note a decision, with all that made it."""
@@ -80,6 +83,7 @@ class Scribe:
 
     def look(self) -> None:
         """Note what is believed of tunnels, backends and regions that was not so at the last look."""
+        self._look_at_fleet()
         view = self.health() if self.health is not None else None
         known, self._known = self._known, view
         if view is None or known is None or view is known:
@@ -93,6 +97,19 @@ class Scribe:
                 reason=after.reason.value,
                 detail=_detail(after),
             )
+
+    def _look_at_fleet(self) -> None:
+        """Note which other POP is heard otherwise than at the last look, and whether the guard is another one."""
+        if self.fleet is None:
+            return
+        view, before = self.fleet(), self._heard
+        heard = {pop.name: "heard" if pop.why is None else pop.why.value for pop in view.pops}
+        ways = {pop.name: ", ".join(pop.by) for pop in view.pops}
+        self._heard = {**heard, "": view.guard.value}
+        for name, word in self._heard.items() if before else ():
+            if before.get(name, word) != word:
+                detail = ways.get(name, "")
+                self._journal.note(EntryKind.FLEET, name or "guard", before=before[name], after=word, detail=detail)
 
     def rerouted(self, before: TunnelOrder, after: TunnelOrder) -> None:
         """Note a region whose packets take another tunnel."""

@@ -353,6 +353,9 @@ ENTRIES: Mapping[EntryKind, Meaning] = {
         "A step of a playbook was taken, verified, proposed, held or undone for a prefix, or a standby joined or left."
     ),
     EntryKind.RELOAD: Meaning("A new configuration was applied or refused; the detail says what changed, or why not."),
+    EntryKind.FLEET: Meaning(
+        "Another POP is heard by beacons, or is not and why; or the guard is another one (echo, blind, static)."
+    ),
     EntryKind.START: Meaning("The daemon began its work."),
     EntryKind.STOP: Meaning("The daemon was told to leave (SIGTERM) or to hand over (SIGUSR2)."),
     EntryKind.GAP: Meaning("Entries are missing here: how many, and why."),

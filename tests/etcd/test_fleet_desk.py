@@ -11,6 +11,8 @@ from random import Random
 from typing import Any
 
 from anycastd.api.ports import Clocks, OrderDone, OrderRequest
+from anycastd.model.address import Prefix
+from anycastd.model.fleet import Others
 from anycastd.model.operator import DrainPhase, DrainScope
 from anycastd.model.status import Alarm
 from anycastd.resources.fleet import (
@@ -30,6 +32,7 @@ from anycastd.resources.refusal import Code, Refused
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.fleet_desk import RECORDS, FleetDesk
 from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.ports import NoFleet
 from anycastd.store.port import Write
 from tests.etcd.stores import config_of, pop_store
 from tests.etcd.virtual import MEMBERS as NAMES
@@ -216,5 +219,38 @@ def test_an_operator_takes_pops_out_of_the_books(tmp_path: Path) -> None:
         assert "forgotten" in str(await pop.desk.forget("sin"))
         assert set((await pop.desk.read()).members) == {pop.desk.pop, "iad"}
         assert await pop.desk.forget("sin") == ""
+
+    run(main, tmp_path)
+
+
+class Confirming(NoFleet):
+    """Others of which so many confirm, whatever is asked."""
+
+    def __init__(self, *counted: str) -> None:
+        self.counted = counted
+
+    def others(self, prefix: Prefix, /) -> Others:
+        return Others(pops=3, counted=self.counted, present=OTHERS, normal=OTHERS)
+
+
+def test_while_the_store_is_away_a_drain_goes_on_if_beacons_confirm_others(tmp_path: Path) -> None:
+    async def main(pop: Pop) -> None:
+        pop.world.control.announcer.fleet = fleet = Confirming()
+        pop.cluster.cut |= {"m1", "m2"}
+        await pop.drain()
+        await pop.look()
+        assert pop.phase is DrainPhase.DEPREF and "the drain stays at DEPREF" in pop.held
+        (drain,) = pop.orders.orders.drains
+        assert not pop.desk.may_leave(drain)
+        fleet.counted = ("sin",)
+        assert pop.desk.may_leave(drain)
+        await pop.look(1)
+        assert pop.held == ""
+        # with the store there it is asked, whoever confirms
+        pop.cluster.cut.clear()
+        await asyncio.sleep(10.0)
+        await pop.tell("sin", away=True)
+        await pop.look()
+        assert not pop.desk.may_leave(drain) and "sin does not announce it" in pop.held
 
     run(main, tmp_path)

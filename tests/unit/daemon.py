@@ -34,6 +34,7 @@ class Daemon:
     outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome(True, ("prefix 203.0.113.0/24 added",)))
     asked: list[tuple[int | None, bool]] = field(default_factory=list)
     resets: list[str] = field(default_factory=list)
+    bakes: list[float] = field(default_factory=list)
 
     def status(self) -> Status:
         """Return the state the test set."""
@@ -43,10 +44,18 @@ class Daemon:
         """Return the state the test set."""
         return self.state
 
-    async def reload(self, *, expected_removals: int | None = None, dry_run: bool = False) -> ReloadOutcome:
+    async def reload(
+        self, *, expected_removals: int | None = None, dry_run: bool = False, bake_s: float = 0.0
+    ) -> ReloadOutcome:
         """Note what was asked, and answer what the test set."""
         self.asked.append((expected_removals, dry_run))
+        self.bakes.append(bake_s)
         return self.outcome
+
+    def confirm(self) -> bool:
+        """Confirm what baked last, once."""
+        baked, self.bakes[:] = any(self.bakes), []
+        return baked
 
     def reset_breaker(self, owner: str) -> bool:
         """Note who asked; the first one finds it tripped."""

@@ -174,6 +174,16 @@ async def test_reload_is_taken_on_the_unix_socket_only(face: Face) -> None:
     assert face.daemon.asked == [(2, True)]
 
 
+async def test_a_file_is_tried_and_confirmed(face: Face) -> None:
+    async with face.unix.post("http://localhost/v1/reload?bake_s=60") as response:
+        assert response.status == 200
+    assert face.daemon.bakes == [60.0]
+    for status, changes in ((200, ["confirmed"]), (409, None)):
+        async with face.unix.post("http://localhost/v1/reload?confirm=true") as response:
+            assert (response.status, (await response.json()).get("changes")) == (status, changes)
+    assert face.daemon.asked == [(None, False)]
+
+
 async def test_the_breaker_is_reset_on_the_unix_socket_and_shown(face: Face) -> None:
     async with face.tcp.post(f"http://127.0.0.1:{face.server.port}/v1/breaker/reset") as response:
         assert response.status == 403
@@ -197,7 +207,8 @@ async def test_a_reload_that_is_refused_lists_every_problem(face: Face) -> None:
     assert body["error"]["problems"] == list(problems)
 
 
-@pytest.mark.parametrize("query", ["dry_run=yes", "expect_removals=-1", "expect_removals=", "expect_removals=٣", "x=1"])
+@pytest.mark.parametrize("query", ["dry_run=yes", "expect_removals=-1", "expect_removals=", "expect_removals=٣", "x=1",
+                                   "bake_s=1m", "bake_s=999999"])  # fmt: skip
 async def test_a_reload_that_is_not_understood_is_not_begun(face: Face, query: str) -> None:
     async with face.unix.post(f"http://localhost/v1/reload?{query}") as response:
         assert response.status == 400

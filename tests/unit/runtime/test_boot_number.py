@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.runtime.boot_number import LARGEST, next_boot
+from anycastd.runtime.boot_number import LARGEST, keep_boot, next_boot
 
 
 def test_it_is_the_time_and_grows_though_the_clock_is_set_back(tmp_path: Path) -> None:
@@ -40,3 +40,11 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_it_fits_a_beacon(tmp_path: Path) -> None:
     assert next_boot(tmp_path / "boot.json", 2.0**40)[0] == LARGEST < 1 << 32
+
+
+def test_a_number_that_was_begun_in_between_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "boot.json"
+    next_boot(path, 1_790_000_000.0)
+    assert keep_boot(path, 1_790_000_001) == ""
+    assert next_boot(path, 5.0) == (1_790_000_002, "")
+    assert "boot.json" in keep_boot(path / "boot.json", 7)

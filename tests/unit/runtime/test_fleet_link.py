@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from anycastd.fleet.codec import read
+from anycastd.fleet.own import MAX_COUNTER
 from anycastd.model.bgp import NO_EXPORT, Announce, Heard, Priority, SessionState, SessionView, SpeakerState, Withdraw
 from anycastd.model.decision import Level, Reason
 from anycastd.model.fleet import Claim, NotCounted, Part
@@ -406,3 +407,15 @@ def test_the_head_is_said_after_the_parts_that_it_speaks_of() -> None:
     beacons = [one.route.prefix for one in fra.world.speaker.said if isinstance(one, Announce) and one.neighbor == RR]
     assert beacons[-1] == ip_network("10.255.0.1/32")
     assert len(beacons) >= 3
+
+
+def test_epochs_that_begin_anew_are_of_a_number_that_is_kept(fleet: FleetOfPops) -> None:
+    fra, kept = fleet["fra"], list[int]()
+    fra.link.on_boot = kept.append
+    boot = fra.link.own.boot
+    fra.link.own = replace(fra.link.own, counter=MAX_COUNTER)
+    fleet.answer("fra", "tunnel/", Why.TIMEOUT)
+    assert kept == [boot + 1]
+    assert (fra.link.own.boot, said(fra).boot) == (boot + 1, boot + 1)
+    fleet.wait(4.0)
+    assert fra.level(A) is Level.WITHDRAWN, "the others echo the new number"

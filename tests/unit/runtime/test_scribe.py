@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from anycastd.model.address import NeighborName
+from anycastd.model.fleet import NotCounted
+from anycastd.model.fleet_view import FleetView, Guard, PopSeen
 from anycastd.model.journal import EntryKind
 from anycastd.model.probe import Why
 from anycastd.runtime.follow import Followed
@@ -100,3 +103,16 @@ def test_of_many_eips_that_move_together_the_first_are_named_and_the_rest_counte
     assert one.subject == "203.0.113.1"
     assert "(EIPs: 203.0.113.1, 203.0.113.2, " in one.detail
     assert one.detail.endswith(f"203.0.113.10 and {30 - ADDRESSES_NAMED} more)")
+
+
+def test_who_is_heard_of_the_fleet_is_noted_when_it_changes() -> None:
+    noted = Noted()
+    scribe = Scribe(noted)
+    view = FleetView(Guard.ECHO, pops=(PopSeen("sin", 2, None, by=(NeighborName("store"),)),))
+    scribe.fleet = lambda: view
+    scribe.look()
+    scribe.look()
+    assert words(noted, EntryKind.FLEET) == []
+    view = FleetView(Guard.BLIND, pops=(PopSeen("sin", 2, NotCounted.BLIND),))
+    scribe.look()
+    assert words(noted, EntryKind.FLEET) == [("sin", "heard", "blind", ""), ("guard", "echo", "blind", "")]

@@ -1,0 +1,188 @@
+"""S10: a file on trial is taken back when less is announced with it, and kept when it is well or confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from anycastd.api.ports import ReloadOutcome
+from anycastd.model.decision import Level
+from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.status import Alarm
+from anycastd.model.topology import Config, PrefixTimers
+from anycastd.policy.bake import gone, less, words_of
+from anycastd.runtime import reloads
+from anycastd.runtime.alarms import Reported
+from anycastd.runtime.reloads import Reloads
+from anycastd.simulation.clock import run
+from tests.unit.runtime.world import UP, A, B, World, config
+
+STEP_S = 0.1
+OLD = config(timers=PrefixTimers(settle_s=0.5))
+NEW = replace(OLD, digest="new")
+
+
+class Daemon:
+    """A daemon of which the loop is real; what it is told is noted."""
+
+    def __init__(self) -> None:
+        self.path, self.config, self.fleet = "anycastd.yaml", OLD, Fleet()
+        self.world = World(OLD)
+        self.control, self.reported, self.frozen = self.world.control, Reported(), ""
+        self.noted: list[tuple[bool, str]] = []
+        self.metrics = SimpleNamespace(reload=lambda applied: None)
+        self.circumstances = SimpleNamespace(config_error="")
+        self.scribe = SimpleNamespace(reload=lambda digest, applied, detail: self.noted.append((applied, detail)))
+        self.orders = SimpleNamespace(holds=self.holds)
+        self.reloads = Reloads(self)  # type: ignore[arg-type]
+
+    async def holds(self) -> str:
+        return self.frozen
+
+    async def apply(self, new: Config, *, confirmed: bool) -> None:
+        self.config = new
+        self.control.configure(new, self.world.now_s)
+
+    async def live(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            await asyncio.sleep(STEP_S)
+            self.world.now_s += STEP_S
+            self.control.on_due(self.world.now_s)
+            self.world.settle()
+
+    def answer(self, why: Why) -> None:
+        for id_ in list(self.world.probes.specs):
+            for _ in range(3):
+                at_s = self.world.now_s
+                self.control.on_result(ProbeResult(id_, why, at_s - 0.01, at_s), at_s)
+        self.world.settle()
+
+    async def try_file(self, bake_s: float = 30.0) -> ReloadOutcome:
+        return await self.reloads.reload(None, dry_run=False, bake_s=bake_s)
+
+    @property
+    def refused(self) -> str:
+        return self.reported.details.get((Alarm.CONFIG_REFUSED, self.path), "")
+
+
+class Fleet:
+    """The fleet's word on who tries a file."""
+
+    def __init__(self) -> None:
+        self.refusal, self.ended = "", 0
+
+    async def try_alone(self, for_s: float) -> str:
+        return self.refusal
+
+    async def tried(self) -> None:
+        self.ended += 1
+
+
+def play(main: Callable[[Daemon], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(path: str, old: Config, expected: int | None) -> tuple[Config, ReloadOutcome]:
+        return NEW, ReloadOutcome(True, ("something",))
+
+    monkeypatch.setattr(reloads, "reload_config", read)
+
+    async def whole() -> None:
+        daemon = Daemon()
+        daemon.answer(Why.ANSWERED)
+        await daemon.live(1.0)
+        assert daemon.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+        await main(daemon)
+
+    run(whole(), start_s=1000.0)
+
+
+def test_a_file_that_is_well_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        assert (await daemon.try_file()).applied
+        assert daemon.config is NEW
+        assert "a file bakes" in (await daemon.try_file()).problems[0]
+        await daemon.live(31.0)
+        assert daemon.config is NEW and not daemon.reloads.is_baking
+        assert daemon.fleet.ended == 1
+        assert not daemon.reloads.confirm()
+
+    play(main, monkeypatch)
+
+
+def test_a_file_that_does_harm_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(10.0)
+        assert daemon.control.levels[A] is Level.WITHDRAWN
+        assert daemon.config is OLD, "at once: a prefix is gone"
+        assert "taken back: 203.0.113.0/24: not announced any more" in daemon.refused
+        assert [applied for applied, _ in daemon.noted] == [True, False]
+
+    play(main, monkeypatch)
+
+
+def test_at_the_end_it_is_taken_back_if_anything_is_announced_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        stay = replace(OLD.prefixes[B], prefix=A)
+        monkeypatch.setitem(NEW.prefixes, A, stay)
+        await daemon.try_file()
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(20.0)
+        assert daemon.config is NEW
+        daemon.frozen = "somebody works"
+        await daemon.live(20.0)
+        assert daemon.config is NEW, "not while frozen"
+        daemon.frozen = ""
+        await daemon.live(1.0)
+        assert daemon.config is OLD
+        assert "announced less than before" in daemon.refused
+
+    play(main, monkeypatch)
+
+
+def test_what_is_confirmed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        assert daemon.reloads.confirm()
+        await daemon.live(1.0)
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(60.0)
+        assert daemon.config is NEW and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+def test_what_cannot_be_told_is_no_good_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.world.speaker.observed = replace(daemon.world.speaker.observed, routes=None)
+        await daemon.live(31.0)
+        assert daemon.config is OLD
+        assert "not known" in daemon.refused
+        assert "not known" in (await daemon.try_file()).problems[0]
+
+    play(main, monkeypatch)
+
+
+def test_one_pop_at_a_time_tries_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        daemon.fleet.refusal = "single_flight: sin tries a new file"
+        outcome = await daemon.try_file()
+        assert (outcome.applied, outcome.problems) == (False, (daemon.fleet.refusal,))
+        assert daemon.config is OLD
+        assert (await daemon.try_file(bake_s=0.0)).applied, "a plain reload asks nobody"
+
+    play(main, monkeypatch)
+
+
+def test_what_the_file_takes_away_is_no_harm() -> None:
+    before = {A: {UP: Level.NORMAL}, B: {UP: Level.DEPREF}}
+    assert gone(before, {}, [B]) == (B,)
+    assert gone(before, {A: Level.DEPREF, B: Level.GSHUT}, [A, B]) == ()
+    assert less(before, {}, {A: frozenset()}) == ()
+    assert less(before, {A: {UP: Level.DEPREF}, B: {UP: Level.NORMAL}}, {A: {UP}, B: {UP}}) == (A,)
+    assert words_of([A, B, A, B], "gone") == f"{A}, {B}, {A} and 1 more: gone"
