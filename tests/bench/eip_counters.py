@@ -1,12 +1,15 @@
 """10,000 EIPs that all carry packets, their counters read each second, in the whole daemon: how long its loop is held.
 
-An outside program asks the API all the time; the same with readings five minutes apart is the baseline. What a
-request takes longer than it usually does when nothing is read is what the loop was held up.
+Two measures. Every call of the loop is timed: the longest is what one of them holds it. And an outside program asks the
+API all the time; the same with readings five minutes apart is the baseline, and what a request takes longer than it
+usually does when nothing is read is what several turns of the loop and all else on the machine held it up.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ EACH_READING, SELDOM = "1s", "5m"
 HOLD_BUDGET_MS = 5.0
 QUESTION = "/healthz"
 LAG_EACH_S = 0.3
+LOOP_WATCH = Path(__file__).parents[1] / "lab" / "loop_watch.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,35 @@ def _counts(made: World) -> bool:
     return "packets 0 " not in made.read("ip", "netns", "exec", made.pop, *argv)
 
 
+def _calls(interval: str, seconds: float) -> tuple[int, list[float]]:
+    """Return how many calls the loop made within so many seconds, and what the longest took, in ms."""
+    document = eip_document(traffic_interval=interval)
+    with world(2) as made, loaded(made, MANY, document, calls_timed_by=LOOP_WATCH) as now:
+        made.run("ip", "netns", "exec", made.pop, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+        _busy(made, seconds + 20.0)
+        wait_until("packets are counted", 20, lambda: _counts(made))
+        os.kill(now.pid, signal.SIGRTMIN)
+        time.sleep(seconds)
+        os.kill(now.pid, signal.SIGRTMIN + 1)
+        found = made.directory / "calls.json"
+        wait_until("the calls are told", 20, found.exists)
+        told = json.loads(found.read_text(encoding="utf-8"))
+    return int(told["calls"]), [float(took_s) * 1000 for took_s, _ in told["longest"]]
+
+
+def _longest_call(seconds: float) -> Figure:
+    calls, longest_ms = _calls(EACH_READING, seconds)
+    return Figure(
+        f"counters of {MANY} busy EIPs read each second: the longest calls of the daemon's loop",
+        f"{longest_ms[0]:.1f}, {longest_ms[1]:.1f}, {longest_ms[2]:.1f} ms (of {calls} calls in {seconds:.0f} s)",
+        budget=f"<= {HOLD_BUDGET_MS:.0f} ms",
+        missed=f"The longest took {longest_ms[0]:.1f} ms." if longest_ms[0] > HOLD_BUDGET_MS else "",
+    )
+
+
 def run(seconds: float = WATCHED_S) -> list[Figure]:
     """Measure with a reading each second and almost without."""
+    longest = _longest_call(seconds)
     quiet, read = _run(SELDOM, seconds / 2), _run(EACH_READING, seconds)
     usual_s = percentile(quiet.asked_s, 0.5)
     held, control = ([max(one - usual_s, 0.0) * 1000 for one in seen.asked_s] for seen in (read, quiet))
@@ -84,13 +115,12 @@ def run(seconds: float = WATCHED_S) -> list[Figure]:
     p999 = percentile(held, 0.999)
     load = f"load {os.getloadavg()[0]:.1f}"
     return [
+        longest,
         Figure(
-            f"counters of {MANY} busy EIPs read each second: the daemon's loop held ({load})",
+            f"the same: requests held, by all that holds them ({load})",
             f"p99 {percentile(held, 0.99):.1f} ms, p99.9 {p999:.1f} ms, longest {max(held):.1f} ms (n = {len(held)})",
             f"p99 {percentile(control, 0.99):.1f} ms, p99.9 {percentile(control, 0.999):.1f} ms, longest "
             f"{max(control):.1f} ms without readings",
-            budget=f"p99.9 <= {HOLD_BUDGET_MS:.0f} ms",
-            missed=f"The p99.9 is {p999:.1f} ms." if p999 > HOLD_BUDGET_MS else "",
         ),
         Figure(
             "the same: the loop's lag by its own meter",

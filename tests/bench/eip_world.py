@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any, TypeVar
 
 from anycastd.actuators.nft import codec as elements
@@ -232,13 +233,13 @@ class Loaded:
 
 
 @contextmanager
-def loaded(made: World, count: int, whole: Document) -> Iterator[Loaded]:
+def loaded(made: World, count: int, whole: Document, calls_timed_by: Path | None = None) -> Iterator[Loaded]:
     """Start the daemon with so many EIPs in its store, and wait until they are in the kernel and backends are well."""
     made.write_config(whole)
     give_addresses(made)
     fill_store(made, range(count))
     made.sink()
-    daemon = made.daemon()
+    daemon = made.daemon(calls_timed_by)
     with filter_of(made.pop) as kernel:
         wait_loaded(kernel, count)
         wait_until("ready", 30, lambda: made.ask("/readyz") is not None)

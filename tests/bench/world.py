@@ -158,10 +158,16 @@ class World:
         run.mkdir(exist_ok=True)
         return path
 
-    def daemon(self) -> subprocess.Popen[bytes]:
-        """Start the daemon on the configuration that was written."""
+    def daemon(self, calls_timed_by: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start the daemon on the configuration that was written; with every call of its loop timed, if by a program.
+
+        That program tells of the calls in `calls.json` beside the configuration (tests/lab/loop_watch.py).
+        """
         path = str(self.directory / "anycastd.yaml")
-        return self.spawn(self.pop, [sys.executable, "-m", "anycastd", "run", "-c", path], "daemon.log")
+        argv = ["-m", "anycastd", "run", "-c", path]
+        if calls_timed_by is not None:
+            argv = [str(calls_timed_by), path, str(self.directory / "calls.json"), "wall"]
+        return self.spawn(self.pop, [sys.executable, *argv], "daemon.log")
 
     def ask(self, target: str) -> Any:
         """Return what the daemon answers, or None if it does not."""

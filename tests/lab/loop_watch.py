@@ -1,6 +1,7 @@
-"""The daemon, with every call of its event loop timed by the CPU that it takes: `loop_watch.py CONFIG FILE`.
+"""The daemon, with every call of its event loop timed by the CPU that it takes: `loop_watch.py CONFIG FILE [wall]`.
 
-CPU time and not time: on a busy machine a call stands still for what others do. On SIGRTMIN counting begins; on
+CPU time and not time: on a busy machine a call stands still for what others do. With `wall` it is time after all, which
+holds what a call waited for another thread of ours. On SIGRTMIN counting begins; on
 SIGRTMIN+1 what was found is written to the file as JSON: how many calls, and the longest with their names.
 """
 
@@ -12,6 +13,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from anycastd.runtime.main import main
@@ -52,11 +54,11 @@ class Watch:
             heapq.heapreplace(self.longest, (took_s, self.calls, what(handle)))
 
 
-def patch(watch: Watch) -> None:
+def patch(watch: Watch, clock: Callable[[], float]) -> None:
     """Time every call from now on."""
     # the quick one of C does not say what it runs
     asyncio.tasks.Task = asyncio.tasks._PyTask  # type: ignore[attr-defined, misc]
-    run, clock = asyncio.Handle._run, time.thread_time
+    run = asyncio.Handle._run
 
     def timed(self: asyncio.Handle) -> None:
         begun_s = clock()
@@ -68,7 +70,7 @@ def patch(watch: Watch) -> None:
 
 if __name__ == "__main__":
     watch = Watch(Path(sys.argv[2]))
-    patch(watch)
+    patch(watch, time.monotonic if "wall" in sys.argv[3:] else time.thread_time)
     signal.signal(signal.SIGRTMIN, watch.begin)
     signal.signal(signal.SIGRTMIN + 1, watch.tell)
     sys.exit(main(sys.argv[1]))
