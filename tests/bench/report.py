@@ -63,8 +63,8 @@ namespaces; a figure with a baseline is judged against that baseline in the same
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
 * **A bound EIP** is in the kernel when the API's answer says so, and was then found there by another program.
 * **The loop held**: the longest of its calls, in a run of its own in which every call is timed. Requests held: what
-  those to the API took longer than they usually do when no counters are read; a request takes several turns of the loop,
-  and waits for a processor like everybody.
+  those to the API took longer than they usually do when no counters are read; a request takes several turns, and waits
+  for a processor like everybody.
 * **Forwarding** goes through a POP of its own for each way, all in one kernel, by turns; a ratio is the median of the
   rounds' ratios. The sender is the bottleneck: its core carries every packet up to the backend.
 * **BFD**: eight sessions with FRR and BIRD, single hop and multihop, IPv4 and IPv6, over vxlan; the underlay swallows
