@@ -1,0 +1,94 @@
+"""One POP over its capacity: a standby joins through real routers, the load moves, and all returns in stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.lab.spread_stage import PREFIX, SpreadStage, spread_stage
+from tests.wait import wait_until
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(170)]
+MOVED = 400
+"""Packets: so many came by the new way while none came by the old one."""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[SpreadStage]:
+    with spread_stage() as made:
+        yield made
+
+
+def has_moved(stage: SpreadStage) -> bool:
+    """Return whether what is sent beside t2 comes to sin, and nothing of it to fra meanwhile."""
+    before = stage.came(stage.fra)["t2"], stage.came(stage.sin)["t2"]
+    wait_until("more came to sin", 30, lambda: stage.came(stage.sin)["t2"] >= before[1] + MOVED)
+    assert stage.came(stage.fra)["t2"] == before[0], "some of it still goes to fra"
+    return True
+
+
+def runs(stage: SpreadStage, name: str) -> list[dict[str, object]]:
+    """Return the steps in force of a playbook at fra."""
+    return [step for run in stage.playbooks(stage.fra)["runs"] if run["playbook"] == name for step in run["steps"]]
+
+
+def test_a_standby_joins_the_load_moves_and_all_returns_in_stages(stage: SpreadStage) -> None:
+    assert stage.bird() == [], "a standby says nothing"
+    stage.send("t1", 4e6)
+    stage.send("t2", 4e6)
+    wait_until("all of it comes to fra", 30, lambda: min(stage.came(stage.fra).values()) > MOVED)
+    assert stage.came(stage.sin) == {"t1": 0, "t2": 0}
+    wait_until("t2 (BIRD) has the prefix from sin", 60, lambda: stage.bird() == [64500])
+    wait_until("the load has moved", 60, partial(has_moved, stage))
+    wait_until("the step was looked at", 60, lambda: runs(stage, "call")[0]["outcome"] == "effect_seen")
+    assert stage.came(stage.sin)["t1"] == 0, "what is nearest to fra stays there"
+
+    planned = stage.fra.cli("attack", "playbook", "run", "longer", "--dry-run")
+    assert "t1 as-path [64500] -> as-path [64500 64500]" in planned
+    assert "forecast if all of it moves: sin would carry up to" in planned
+    assert stage.frr() == [64500], "a dry run changes nothing"
+    stage.fra.cli("attack", "playbook", "run", "longer")
+    wait_until("t1 (FRR) has a longer path", 30, lambda: stage.frr() == [64500, 64500])
+    assert "a step of a playbook" not in stage.fra.cli("explain", PREFIX)
+    assert "spreading" in stage.fra.cli("explain", PREFIX)
+    stage.fra.cli("attack", "playbook", "stop", "longer")
+    wait_until("t1 (FRR) has the path as before", 30, lambda: stage.frr() == [64500])
+
+    assert stage.told() == ["added"], "sin has said one thing so far: it stayed while it was needed"
+    stage.calm()
+    wait_until("t2 (BIRD) has nothing from sin any more", 90, lambda: stage.bird() == [])
+    assert stage.told()[0] == "added"
+    assert stage.told()[-1] == "removed"
+    assert len(stage.told()) == 3, "announced, depreferenced, withdrawn: each once"
+    levels = [row["after"] for row in decisions(stage) if row["before"] != row["after"]]
+    assert levels == ["NORMAL", "DEPREF", "WITHDRAWN"]
+    assert runs(stage, "call") == []
+    assert stage.frr() == [64500]
+    told = stage.fra.cli("events", "--types", "playbook", "--json")
+    assert "effect_seen" in told
+
+
+def decisions(stage: SpreadStage) -> list[dict[str, str]]:
+    """Return the decisions of sin, oldest first."""
+    said = stage.sin.cli("decisions", "--json", "--prefix", PREFIX)
+    return list(reversed(json.loads(said)["decisions"]))
+
+
+def test_a_joined_standby_outlives_a_restart_of_its_daemon(stage: SpreadStage) -> None:
+    told = len(stage.told())
+    stage.send("t1", 4e6)
+    stage.send("t2", 4e6)
+    wait_until("t2 has the prefix from sin", 60, lambda: stage.bird() == [64500])
+    wait_until("the load has moved", 60, partial(has_moved, stage))
+    said = stage.told()[told:]
+    assert stage.sin.daemon is not None
+    stage.sin.daemon.kill()
+    stage.sin.daemon.wait(20)
+    stage.sin.start()
+    assert has_moved(stage)
+    assert stage.told()[told:] == said, "no UPDATE because of it"
+    assert stage.playbooks(stage.sin)["standbys"][0]["stage"] == "joined"
+    stage.calm()
