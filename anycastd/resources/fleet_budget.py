@@ -25,8 +25,16 @@ class FleetSeen:
     """Which record cannot be read, and why: nobody leaves by order on the strength of half of what is there."""
 
     def carriers(self, prefix: str) -> frozenset[str]:
-        """Return the POPs that may announce a prefix."""
-        return frozenset(pop for pop, member in self.members.items() if prefix in member.prefixes)
+        """Return the POPs that may announce a prefix; a standby that is silent is none of them."""
+        return frozenset(
+            pop
+            for pop, member in self.members.items()
+            if prefix in member.prefixes and not self._is_silent_standby(pop, prefix)
+        )
+
+    def _is_silent_standby(self, pop: str, prefix: str) -> bool:
+        here = self.present.get(pop)
+        return here is not None and prefix in here.standby and not here.announces(prefix)
 
     def why_away(self, pop: str, prefix: str) -> str:
         """Return why a POP does not count for a prefix, in words; "" = it does."""
@@ -50,6 +58,8 @@ def budget_refusal(pop: str, seen: FleetSeen, percent: int) -> str:
     mine = seen.members.get(pop)
     for prefix in sorted(mine.prefixes if mine else ()):
         carriers = seen.carriers(prefix)
+        if pop not in carriers:
+            continue
         away = [why for other in sorted(carriers - {pop}) if (why := seen.why_away(other, prefix))]
         most = most_away(len(carriers), percent)
         if len(away) + 1 > most:

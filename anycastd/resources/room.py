@@ -53,6 +53,8 @@ def room(
     """Return whether the others could take `moved_bps` of a prefix, and the words for it."""
     if present is None:
         return Truth.UNKNOWN, "the fleet's store does not say how other POPs are"
+    if not present:
+        return Truth.UNKNOWN, "there is no fleet's store that says how other POPs are"
     if moved_bps is None:
         return Truth.UNKNOWN, "what comes in for the prefix was not measured"
     others = takers(me, prefix, present)

@@ -72,7 +72,8 @@ regions:
   eu:
     tunnels: {{t1: {{device: tun0, local: {near}, far_end: {far}, checks: [ping]}}}}
     backends: {{web: {{address: {backend}, checks: [ping]}}}}
-prefixes: {{{prefix}: {{last_resort: withdraw, announce: {announce}}}}}
+prefixes: {{{prefix}: {{announce: {announce}}}}}
+fleet: {{pops: {{fra: {{number: 1}}, sin: {{number: 2}}}}}}
 eips: {{{eip}: {{bind: [{{backend: eu/web}}]}}}}
 timers: {{settle: 0s, return_after: 1s}}
 eip: {{traffic_interval: 1s}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -154,3 +155,26 @@ def test_a_forged_ledger_is_refused(text: str) -> None:
         decode_ledger(text)
     with pytest.raises(ValueError, match=r".+"):
         decode_member(text)
+
+
+def test_a_silent_standby_is_not_away_and_one_that_has_joined_counts() -> None:
+    seen = fleet(4, away="d")
+    silent = replace(presence("d", A), standby=frozenset({A}))
+    assert "d does not announce it" in budget_refusal("a", seen, 25)
+    quiet = replace(seen, present={**seen.present, "d": silent})
+    assert budget_refusal("a", quiet, 25) == ""
+    assert quiet.carriers(A) == {"a", "b", "c"}
+    joined = replace(seen, present={**seen.present, "d": replace(silent, away=frozenset())})
+    assert joined.carriers(A) == {"a", "b", "c", "d"}
+
+
+def test_what_spreads_load_goes_through_the_store_and_releases_before_say_nothing_of_it() -> None:
+    said = replace(
+        presence("a"), capacity_bps=1e10, standby=frozenset({A}), calls=frozenset({B}), sheds=frozenset({A, B}),
+        pressed=frozenset({B}),
+    )  # fmt: skip
+    assert decode_presence(encode_presence(said)) == said
+    older = json.loads(encode_presence(said))
+    for name in ("capacity_bps", "standby", "calls", "sheds", "pressed"):
+        del older[name]
+    assert decode_presence(json.dumps(older)) == presence("a")
