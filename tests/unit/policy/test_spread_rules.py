@@ -78,12 +78,12 @@ def test_by_hand_it_announces_uncalled() -> None:
 
 
 def test_extras_cost_a_change_once_and_only_at_normal() -> None:
-    more = {"extras": (Extra(UP, 1),)}
-    decision, memory = decide(facts(CALLED, **more), HERE)
-    assert decision.extras == (Extra(UP, 1),)
+    extras = (Extra(UP, 1),)
+    decision, memory = decide(facts(CALLED, extras=extras), HERE)
+    assert decision.extras == extras
     assert memory.penalty.plain == 500.0
-    assert decide(facts(CALLED, **more), memory)[1].penalty.plain == 500.0
-    assert decide(facts(LEAVING, **more), HERE)[0].extras == ()
+    assert decide(facts(CALLED, extras=extras), memory)[1].penalty.plain == 500.0
+    assert decide(facts(LEAVING, extras=extras), HERE)[0].extras == ()
 
 
 def sent(config: Config, route: Route | None) -> BgpObserved:
