@@ -14,13 +14,14 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from anycastd.api import access, ask, breaker, eips, journal, playbooks
+from anycastd.api import filters as filters_of
 from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
 from anycastd.api.playbooks import Playbooks
-from anycastd.api.ports import Daemon, Eips, Journal, Orders, Traffic
+from anycastd.api.ports import Daemon, Eips, FilterPort, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
 from anycastd.api.views.readiness import Condition, conditions
@@ -68,12 +69,13 @@ async def serve(
     orders: Orders | None = None,
     fleet: Any = None,
     spread: Playbooks | None = None,
+    filters: FilterPort | None = None,
 ) -> Server:
     """Listen on the configured TCP address and unix socket; ApiUnavailable if either cannot be had.
 
     Without a `desk` there are no EIPs to ask for, without `traffic` nothing is said of theirs, without `history`
-    nothing of the past; without `orders` none are taken; without a `fleet` (`api.fleet.Fleet`) there is none, without
-    `spread` no playbook. The `door` says who is let in; without one it is made of `api`.
+    nothing of the past; without `orders` or `filters` none are taken; without a `fleet` (`api.fleet.Fleet`) there is
+    none, without `spread` no playbook. The `door` says who is let in; without one it is made of `api`.
     """
     door = door or Door(api)
     reads = _reads(daemon, metrics)
@@ -86,6 +88,9 @@ async def serve(
     if orders is not None:
         writes += orders_of.writes(orders)
     writes += [_without("/v1/playbooks", "playbooks")] if spread is None else playbooks.routes(spread)
+    if filters is not None:
+        reads += filters_of.reads(filters)
+        writes += filters_of.writes(filters)
     if fleet is not None:
         writes += import_module("anycastd.api.fleet").routes(fleet)
     else:

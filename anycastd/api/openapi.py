@@ -8,7 +8,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from anycastd.api import openapi_eips, openapi_journal, openapi_orders, openapi_playbooks, schema, schema_safety
+from anycastd.api import (
+    openapi_eips,
+    openapi_filters,
+    openapi_journal,
+    openapi_orders,
+    openapi_playbooks,
+    schema,
+    schema_safety,
+)
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
@@ -25,6 +33,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     *openapi_journal.ANSWERS,
     *openapi_orders.ANSWERS,
     *openapi_playbooks.ANSWERS,
+    *openapi_filters.ANSWERS,
 )
 
 
@@ -99,7 +108,8 @@ def document(version: str) -> dict[str, Any]:
     # here: a POP alone, of which nobody asks the document, has no use for these shapes
     fleet = import_module("anycastd.api.openapi_fleet")
     answered = [(model, "serialization") for model in (*_MODELS, *fleet.ANSWERS)]
-    asked = [(model, "validation") for model in (*openapi_eips.BODIES, *openapi_orders.BODIES, *fleet.BODIES)]
+    bodies = (*openapi_eips.BODIES, *openapi_orders.BODIES, *openapi_filters.BODIES, *fleet.BODIES)
+    asked = [(model, "validation") for model in bodies]
     _, shapes = models_json_schema([*answered, *asked], ref_template=REF)  # type: ignore[list-item]
     cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
     holds = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
@@ -107,6 +117,7 @@ def document(version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
     paths |= openapi_eips.paths()
     paths |= openapi_journal.paths()
+    paths |= openapi_filters.paths()
     paths |= fleet.paths()
     openapi_orders.add_to(paths)
     paths |= openapi_playbooks.paths()

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from anycastd.model.address import Prefix, RegionName
+from anycastd.model.address import Address, Prefix, RegionName
+from anycastd.model.bgp import BgpObserved, FilterRoutes
 from anycastd.model.eip import EipView, Task, TaskId
+from anycastd.model.filters import Filters
 from anycastd.model.journal import Entry, Page, Wanted
+from anycastd.model.nft import Count
 from anycastd.model.status import Status
 from anycastd.model.topology import Config, JournalConfig
 from anycastd.resources.commands import Dial, EipCommand
+from anycastd.resources.filters import FilterCommand, Release
 from anycastd.resources.orders import OrderCommand
+from anycastd.resources.proposal import Proposal
 from anycastd.resources.records import Records
 from anycastd.resources.refusal import Refused
 
@@ -154,6 +159,58 @@ class Orders(Protocol):
 
     async def change(self, request: OrderRequest, /) -> OrderDone | Refused:
         """Do what is asked, or say which rule refuses it; an accepted order is on disk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRequest:
+    """A blackhole or flow rule that is asked for, or the end of one; `owner` is who asks."""
+
+    command: FilterCommand | Release
+    owner: str
+    key: str | None = None
+    digest: str = ""
+    dry_run: bool = False
+
+
+class FilterPort(Protocol):
+    """The desk of blackholes and flow rules."""
+
+    @property
+    def filters(self) -> Filters:
+        """Return those in force."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration in force."""
+        ...
+
+    @property
+    def wanted(self) -> FilterRoutes:
+        """Return what every neighbor should be sent."""
+        ...
+
+    @property
+    def observed(self) -> BgpObserved:
+        """Return what ExaBGP says it sends."""
+        ...
+
+    @property
+    def dropped(self) -> Mapping[str, Count]:
+        """Return what each dropped here, by id."""
+        ...
+
+    def clocks(self) -> Clocks:
+        """Return both clocks now."""
+        ...
+
+    def proposals(self, eip: Address, /) -> Sequence[Proposal]:
+        """Return the flow rules that fit the attack on an EIP."""
+        ...
+
+    async def change(self, request: FilterRequest, /) -> OrderDone | Refused:
+        """Do what is asked, or say which rule refuses it; what is accepted is on disk."""
         ...
 
 

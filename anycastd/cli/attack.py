@@ -10,6 +10,7 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
+from anycastd.cli.filters import filters, mitigate, release
 from anycastd.cli.playbook import list_lines, playbook
 from anycastd.cli.render import Row, span, table, wants_colour
 
@@ -24,6 +25,8 @@ def attack() -> None:
 
 
 attack.add_command(playbook)
+for _verb in (mitigate, release, filters):
+    attack.add_command(_verb)
 
 
 @attack.command("status")

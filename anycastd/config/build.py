@@ -146,6 +146,8 @@ def _neighbor(name: str, section: NeighborSection, asn: int, directory: str) -> 
         export=_export(section.export),
         role=section.role,
         announce=section.announce,
+        blackhole=section.blackhole,
+        flowspec=section.flowspec,
     )
 
 
@@ -154,6 +156,7 @@ def _export(section: ExportSection) -> Export:
         communities=section.communities,
         large_communities=section.large_communities,
         depref_communities=section.depref_communities,
+        blackhole_communities=section.blackhole_communities,
         prepend=section.prepend,
         med=section.med,
         next_hop_ipv4=section.next_hop4,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from anycastd.config.build_absorb import absorb_of
+from anycastd.config.build_filter import filter_of
 from anycastd.config.build_spread import spread_of
 from anycastd.config.schema.attack import AttackSection
 from anycastd.config.schema.detect import DetectSection
@@ -12,7 +13,10 @@ from anycastd.model.attack_config import EIP_BOUNDS, AttackConfig, Bounds, Detec
 def attack_of(section: AttackSection) -> AttackConfig:
     """Return the settings."""
     return AttackConfig(
-        detect=_detect(section.detect), absorb=absorb_of(section.absorb), spread=spread_of(section.spread)
+        detect=_detect(section.detect),
+        absorb=absorb_of(section.absorb),
+        spread=spread_of(section.spread),
+        filter=filter_of(section.filter),
     )
 
 

@@ -63,6 +63,18 @@ class Family(StrEnum):
         return 4 if self is Family.IPV4_UNICAST else 6
 
 
+class FlowFamily(StrEnum):
+    """A family of flow rules (RFC 8955, 8956)."""
+
+    IPV4_FLOW = "ipv4-flow"
+    IPV6_FLOW = "ipv6-flow"
+
+    @property
+    def version(self) -> int:
+        """Return 4 or 6."""
+        return 4 if self is FlowFamily.IPV4_FLOW else 6
+
+
 def family_of(value: Address | Prefix) -> Family:
     """Return the unicast family of an address or prefix."""
     return Family.IPV4_UNICAST if value.version == 4 else Family.IPV6_UNICAST

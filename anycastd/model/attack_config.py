@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from anycastd.model.absorb import AbsorbConfig
+from anycastd.model.filter_config import FilterConfig
 from anycastd.model.spread import SpreadConfig
 
 
@@ -58,3 +59,4 @@ class AttackConfig:
     detect: DetectConfig = field(default_factory=DetectConfig)
     absorb: AbsorbConfig = field(default_factory=AbsorbConfig)
     spread: SpreadConfig = field(default_factory=SpreadConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)

@@ -7,9 +7,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from anycastd.model.address import Family, NeighborName, Prefix
+from anycastd.model.address import Family, FlowFamily, NeighborName, Prefix
+from anycastd.model.flow import FlowMatch
 
 NO_EXPORT = "65535:65281"
+BLACKHOLE = "65535:666"
+"""RFC 7999: drop what is sent to this address."""
 GRACEFUL_SHUTDOWN = "65535:0"
 """RFC 8326. Written as numbers: the word makes ExaBGP 5.0.x run its own `shutdown` (measured)."""
 
@@ -30,8 +33,33 @@ class Route:
     communities: tuple[str, ...] = ()
     large_communities: tuple[str, ...] = ()
 
+    @property
+    def is_blackhole(self) -> bool:
+        """Return whether it is one address of which all is to be dropped: that announces no prefix."""
+        return BLACKHOLE in self.communities and self.prefix.prefixlen == self.prefix.max_prefixlen
+
 
 Routes = Mapping[NeighborName, Mapping[Prefix, Route]]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRoute:
+    """One flow rule to one neighbor (RFC 8955); `rate_bytes_s` 0 = discard.
+
+    `match` is in ExaBGP's words where it printed the rule: by names, so that a rule is known again by its `tag`, a
+    large community that stands for match and rate. `key` stands for the match.
+    """
+
+    key: str
+    destination: Prefix
+    match: FlowMatch | str
+    rate_bytes_s: int
+    tag: str
+
+
+FilterKey = Prefix | str
+FilterRoutes = Mapping[NeighborName, Mapping[FilterKey, Route | FlowRoute]]
+"""Blackholes, by prefix, and flow rules, by key: what a neighbor is sent besides prefixes."""
 
 
 class Priority(IntEnum):
@@ -64,14 +92,32 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceFlow:
+    """Make a flow rule what `neighbor` is sent for its match."""
+
+    neighbor: NeighborName
+    flow: FlowRoute
+    priority: Priority = Priority.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawFlow:
+    """Send `neighbor` the flow rule no more."""
+
+    neighbor: NeighborName
+    flow: FlowRoute
+    priority: Priority = Priority.WITHDRAW
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfRib:
     """Send End-of-RIB (RFC 4724): the neighbor then drops what it kept as stale and we did not send again."""
 
     neighbor: NeighborName
-    family: Family
+    family: Family | FlowFamily
 
 
-BgpAction = Announce | Withdraw | EndOfRib
+BgpAction = Announce | Withdraw | AnnounceFlow | WithdrawFlow | EndOfRib
 
 
 class SessionState(StrEnum):
@@ -106,16 +152,18 @@ class SpeakerState(StrEnum):
 class BgpObserved:
     """What ExaBGP says it sends. `routes` is the last dump plus what was acknowledged since; None = never dumped.
 
-    `in_flight` are the prefixes with a command not yet ended: queued by us, written, or unacknowledged.
+    `filters` are blackholes and flow rules, which are in no other field; likewise None. `in_flight` are the prefixes
+    with a command not yet ended: queued by us, written, or unacknowledged.
     """
 
     speaker: SpeakerState = SpeakerState.ABSENT
     routes: Routes | None = None
     sessions: Mapping[NeighborName, SessionView] = field(default_factory=dict)
     in_flight: AbstractSet[tuple[NeighborName, Prefix]] = frozenset()
-    eor_owed: frozenset[tuple[NeighborName, Family]] = frozenset()
+    eor_owed: frozenset[tuple[NeighborName, Family | FlowFamily]] = frozenset()
     """Sessions that came up (or a speaker that started) since the last End-of-RIB we sent for the family."""
     dumped_at_s: float | None = None
+    filters: FilterRoutes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +182,12 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class DeadManStage:
-    """What the bridge says to ExaBGP once no daemon was connected for `after_s` seconds (I3); `name` is for people."""
+    """What the bridge says to ExaBGP once no daemon was connected for `after_s` seconds (I3); `name` is for people.
+
+    `at_s`: not before that monotonic second either, though a daemon was there in between: what ends, ends.
+    """
 
     name: str
     after_s: float
     actions: tuple[BgpAction, ...]
+    at_s: float | None = None

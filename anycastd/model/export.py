@@ -14,3 +14,6 @@ class ExportRefusal(StrEnum):
     FOREIGN_ORIGIN = "foreign_origin"
     FOREIGN_NEXT_HOP = "foreign_next_hop"
     TOO_MANY_PREFIXES = "too_many_prefixes"
+    FILTER_NOT_TAKEN = "filter_not_taken"
+    NOT_OUR_ADDRESS = "not_our_address"
+    TOO_MANY_FILTERS = "too_many_filters"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from anycastd.model.address import Address, Prefix
+from anycastd.model.flow import FlowMatch
 
 BUCKETS = 64
 REGION_MASK = 0xFF000000
@@ -90,6 +91,18 @@ Elements = Mapping[NftSet, Mapping[Key, Value]]
 
 
 @dataclass(frozen=True, slots=True)
+class LocalFilter:
+    """Packets to EIPs that are dropped, or limited to `rate_bytes_s`, before anything else is asked of them.
+
+    `id` names the counter of what is dropped.
+    """
+
+    id: str
+    match: FlowMatch
+    rate_bytes_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NftSettings:
     """What the constant rules depend on; another value means that the rules are rendered and installed anew.
 
@@ -107,6 +120,8 @@ class NftSettings:
     own_first: bool = True
     own_sources: tuple[Address, ...] = ()
     dscp: int | None = None
+    filters: tuple[LocalFilter, ...] = ()
+    """Blackholes and flow rules: few, so that they are rules and not elements."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class Alarm(StrEnum):
     NAME_SHARED = "name_shared"
     PROBE_WORKER = "probe_worker"
     KERNEL_EVENTS = "kernel_events"
+    FILTER_ENDS = "filter_ends"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,15 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from anycastd.model.access import TlsSpec, TokenSpec
-from anycastd.model.address import Address, BackendId, Family, NeighborName, Prefix, RegionName, TunnelId
+from anycastd.model.address import Address, BackendId, NeighborName, Prefix, RegionName, TunnelId
 from anycastd.model.attack_config import AttackConfig
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.eip import Eip, Mode
 from anycastd.model.fleet_config import FleetConfig
 from anycastd.model.log import LoggingConfig
+from anycastd.model.neighbor import Export as Export
+from anycastd.model.neighbor import Neighbor as Neighbor
+from anycastd.model.neighbor import Role as Role
 from anycastd.model.probing import ProbingConfig
 from anycastd.model.safety import SafetyConfig
 from anycastd.model.spread import Announce
@@ -131,13 +134,6 @@ class WhenDegraded(StrEnum):
     DEPREF = "depref"
 
 
-class Role(StrEnum):
-    """What a neighbor is for: `upstream` gets our prefixes, `observer` carries the POPs' beacons to each other."""
-
-    UPSTREAM = "upstream"
-    OBSERVER = "observer"
-
-
 class DeadMan(StrEnum):
     """What the bridge does when the daemon has been away for `after_s`: nothing, or the stored lines."""
 
@@ -185,50 +181,6 @@ class PrefixSpec:
     neighbors: tuple[NeighborName, ...] = ()
     """The neighbors that carry it; filled by the build: every upstream neighbor with the prefix's family."""
     announce: Announce = Announce.ALWAYS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Export:
-    """How routes to a neighbor look. Communities are `65000:1`, large communities `65000:1:2`."""
-
-    communities: tuple[str, ...] = ()
-    large_communities: tuple[str, ...] = ()
-    depref_communities: tuple[str, ...] = ()
-    prepend: int = 0
-    med: int | None = None
-    next_hop_ipv4: IPv4Address | None = None
-    next_hop_ipv6: IPv6Address | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbor:
-    """One BGP session. `graceful_restart_s` 0 = off; `multihop` is a TTL; `ttl_security` hops (RFC 5082)."""
-
-    name: NeighborName
-    address: Address
-    asn: int
-    local_address: Address
-    local_asn: int
-    families: tuple[Family, ...] = (Family.IPV4_UNICAST,)
-    password_file: str | None = None
-    hold_time_s: int = 9
-    graceful_restart_s: int = 120
-    multihop: int | None = None
-    ttl_security: int | None = None
-    max_prefixes: int = 1000
-    export: Export = field(default_factory=Export)
-    role: Role = Role.UPSTREAM
-    announce: Announce = Announce.ALWAYS
-
-    @property
-    def is_observer(self) -> bool:
-        """Return whether it carries beacons, and nothing else."""
-        return self.role is Role.OBSERVER
-
-    @property
-    def is_ebgp(self) -> bool:
-        """Return whether the session leaves our AS."""
-        return self.asn != self.local_asn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

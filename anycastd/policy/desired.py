@@ -9,7 +9,7 @@ from anycastd.model.address import Address, NeighborName, Prefix, RegionName
 from anycastd.model.bgp import GRACEFUL_SHUTDOWN, Route
 from anycastd.model.decision import Level, NeighborLevel, TunnelOrder
 from anycastd.model.kernel import KernelRoute, KernelRule, MarkRule, RouteKind, SourceRule
-from anycastd.model.nft import REGION_MASK, NftSettings
+from anycastd.model.nft import REGION_MASK, LocalFilter, NftSettings
 from anycastd.model.spread import Extra
 from anycastd.model.topology import Config, Neighbor, PrefixSpec, Tunnel
 from anycastd.model.tunnel_device import Geneve, Vxlan
@@ -193,8 +193,8 @@ def wanted_kernel_rules(config: Config) -> frozenset[KernelRule]:
     return frozenset(sources | marks)
 
 
-def nft_settings(config: Config, mtus: Mapping[str, int]) -> NftSettings:
-    """Return what the packet filter's constant rules depend on; `mtus` are those of the devices, by name."""
+def nft_settings(config: Config, mtus: Mapping[str, int], filters: tuple[LocalFilter, ...] = ()) -> NftSettings:
+    """Return what the packet filter's rules depend on; `mtus` are those of the devices, by name."""
     mss4, mss6 = mss(config.tunnels.values(), mtus)
     shapes = (tunnel.shape for tunnel in config.tunnels.values())
     ports = {shape.port for shape in shapes if isinstance(shape, Vxlan | Geneve)}
@@ -207,6 +207,7 @@ def nft_settings(config: Config, mtus: Mapping[str, int]) -> NftSettings:
         own_first=absorb.enabled,
         own_sources=_own_sources(config) if absorb.enabled else (),
         dscp=absorb.dscp,
+        filters=filters,
     )
 
 

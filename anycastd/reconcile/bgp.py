@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container, Mapping
 from dataclasses import replace
 
-from anycastd.model.address import Family, NeighborName, Prefix, family_of
+from anycastd.model.address import Family, FlowFamily, NeighborName, Prefix, family_of
 from anycastd.model.bgp import (
     Announce,
     BgpAction,
@@ -121,6 +121,8 @@ def ends_of_rib(
         return ()
     ready = []
     for neighbor, family in sorted(observed.eor_owed):
+        if isinstance(family, FlowFamily):
+            continue  # of flow rules: reconcile/filters.py
         if not overdue and family in undecided.get(neighbor, frozenset()):
             continue
         if any(key[0] == neighbor and family_of(key[1]) is family for key in observed.in_flight):

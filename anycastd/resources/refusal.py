@@ -41,6 +41,12 @@ class Code(StrEnum):
     CAPACITY = "OrderRefused.Capacity"
     FLEET_BUDGET = "OrderRefused.FleetBudget"
     SINGLE_FLIGHT = "OrderRefused.SingleFlight"
+    # blackholes and flow rules (S25)
+    BLACKHOLE_QUOTA = "FilterRefused.TooManyBlackholes"
+    FLOW_QUOTA = "FilterRefused.TooManyFlowRules"
+    FLOW_WIDE = "FilterRefused.TooWide"
+    FILTER_NEIGHBOR = "FilterRefused.NeighborTakesNone"
+    ANNOUNCED = "FilterRefused.AnnouncedPrefix"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,11 @@ from anycastd.errors import AnycastdError
 from anycastd.hollow import hollow
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import DeadManStage
-from anycastd.model.decision import Memory
 from anycastd.model.probe import ProbeResult
 from anycastd.model.status import Alarm, PrefixView, Status
 from anycastd.model.topology import Config
 from anycastd.policy.desired import nft_settings
 from anycastd.reconcile.bgp import Key
-from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.attack_start import watch_of
 from anycastd.runtime.attack_watch import AttackWatch
@@ -38,6 +36,7 @@ from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.export_gate import ExportGate
+from anycastd.runtime.filter_desk import FilterDesk
 from anycastd.runtime.fleet_link import linked
 from anycastd.runtime.fleet_start import fleet_of
 from anycastd.runtime.follow import Followed
@@ -45,6 +44,7 @@ from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.runtime.lag import LagMeter
 from anycastd.runtime.leaving import leave
+from anycastd.runtime.memories import Memories
 from anycastd.runtime.notify import Notify
 from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.probing import probe_engine, probing_facts
@@ -98,10 +98,8 @@ class App:
         self.circumstances = Circumstances(__version__, now_s, now_s)
         self.supervisor = Supervisor(self._stage_failed, self._stage_recovered)
         self.loop.set_exception_handler(self.supervisor.loop_failed)
-        self.memory_path = Path(config.state_dir) / "memory.json"
-        memories, complaint = memory_file.load(self.memory_path)
-        if complaint:
-            self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), complaint)
+        self.memories = Memories(config.state_dir, self.reported)
+        self.filters = FilterDesk(config, self.reported, self._clocks)
         self.orders = OrderDesk(config, self.reported, self._clocks)
         self.events = SpeakerEvents(self.metrics, self.followed, self.reported, self._refused, self.scribe)
         self.beacons = linked(config, self.reported, self.loop, lambda: self._bgp_changed(frozenset()))
@@ -124,9 +122,8 @@ class App:
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)
         self._soon = Soon(self.loop, self._follow)
         self._wake = Wake(self.loop, self._fell_due)
-        self._memories, self._ending = memories, self.loop.create_future()
+        self._ending = self.loop.create_future()
         self.reloads = Reloads(self)
-        self._saved: dict[Prefix, Memory] = {}
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = self._reload_asked = False
         self._touched = Touched()
@@ -143,14 +140,14 @@ class App:
         await self.devices.start()
         await self.kernel.start()
         self.nft = NftTable(
-            nft_settings(self.config, self.devices.mtus),
+            nft_settings(self.config, self.devices.mtus, self.filters.local),
             on_change=self._filter_changed,
             on_refused=self._filter_refused,
         )
         await self.nft.start()
         self.control = Control(
             self.config,
-            self._memories,
+            self.memories.loaded,
             probes=self.engine,
             bgp=self.speaker,
             kernel=self.kernel,
@@ -163,6 +160,7 @@ class App:
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         self.attack = watch_of(self.control, self.nft, self.eips, self.reported, self.scribe, self.loop.time)
+        self.filters.attack = lambda: self.attack.view
         told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
         self.fleet = fleet_of(self.control, self.eips, self.beacons, *told)
         if self.fleet is not None:
@@ -174,10 +172,15 @@ class App:
         self.spread.view = lambda: self.attack.view
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
+        self.filters.begin(
+            self.speaker, hold=lambda: self.orders.orders.hold, on_local=self._clamp_anew, on_ends=self._set_dead_man
+        )
         self.metrics.watch_traffic(self.eips.traffic_facts)
+        self.metrics.watch_filters(self.filters.facts)
         self._begin_journal()
         await self.eips.start()
         self._started = True
+        self._set_dead_man()
         self.control.step(self.loop.time())
         await self.speaker.start()
         self._start_stages()
@@ -203,6 +206,7 @@ class App:
         await self.supervisor.stop()
         self.engine.close(leave=end is End.LEAVE)
         try:
+            self.filters.stop()
             if end is End.HAND_OVER:
                 await self.speaker.hand_over()
             else:
@@ -215,7 +219,7 @@ class App:
             self.control, lambda: self.eips.meter.sample, self.reported, self.metrics.effect, self.loop.time
         )
         self.recorder.on_decided = self.effects.note
-        self.orders.on_refused = self.metrics.order_refused
+        self.orders.on_refused = self.filters.on_refused = self.metrics.order_refused
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
@@ -233,19 +237,23 @@ class App:
         self.supervisor.start("shaping", self.eips.shaping.run)
         self.supervisor.start("effects", self.effects.run)
         self.supervisor.start("spread", self.spread.run)
+        self.supervisor.start("filters", self.filters.run)
+        self.supervisor.start("filter counters", partial(self.filters.count, self.nft.filter_counters))
 
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed
         self.orders.on_changed = self.scribe.ordered
         self.scribe.health, self.scribe.fleet = lambda: self.control.beliefs.view, self.beacons.report
+        self.filters.on_note = self.scribe.filtered
         self.scribe.start(self.config.pop.name, __version__, self.config.digest)
         self.supervisor.start("journal", self.journal.run)
 
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
-        await self._save()
         await self.attack.close()
+        await self.memories.save(self.control.memories)
         await self.orders.close()
+        await self.filters.close()
         await self.eips.close()
         await self.journal.close()
         # what is still heard of must not be acted upon with what is closed
@@ -267,7 +275,7 @@ class App:
         hollow("aiohttp")
         api = await asyncio.to_thread(import_module, "anycastd.api.app")
         parts = (self.eips.desk, self.eips.meter, self.door, self.journal, self.orders, self.fleet, self.spread)
-        server = await api.serve(self, self.config.api, self.metrics, *parts)
+        server = await api.serve(self, self.config.api, self.metrics, *parts, filters=self.filters)
         try:
             await asyncio.Future()
         finally:
@@ -299,7 +307,7 @@ class App:
     async def _set_filter(self) -> None:
         """Have the packet filter's rules follow configuration and devices; what fails is tried again at each tick."""
         try:
-            await self.nft.set_settings(nft_settings(self.config, self.devices.mtus))
+            await self.nft.set_settings(nft_settings(self.config, self.devices.mtus, self.filters.local))
         except AnycastdError as error:
             self.reported.raise_(Alarm.FILTER_REFUSED, "settings", f"the rules stay as they were: {error}")
         else:
@@ -315,6 +323,7 @@ class App:
     def _follow(self) -> None:
         if self._started:
             self.control.on_observed(self.loop.time(), self._touched.take())
+            self.filters.follow(self.loop.time())
             self.eips.desk.on_observed()
             self._garbage.step()
 
@@ -340,7 +349,7 @@ class App:
 
     def _set_dead_man(self) -> None:
         held = self.control.orders.hold or not self.control.adopted
-        wanted = () if held else stages(self.config, self.control.decisions)
+        wanted = (*(() if held else stages(self.config, self.control.decisions)), *self.filters.stages())
         if wanted != self._stages:
             self._stages = wanted
             self.speaker.set_dead_man(self.exports.permitted(wanted))
@@ -381,26 +390,8 @@ class App:
             known = standing
             self.scribe.look()
             self._set_dead_man()
-            await self._save()
+            await self.memories.save(self.control.memories)
             self._garbage.everything(self.loop.time())
-
-    async def _save(self) -> None:
-        memories, saved, clocks = dict(self.control.memories), self._saved, memory_file.clocks()
-
-        def save() -> bool:
-            if memories == saved:
-                return False
-            memory_file.save(self.memory_path, memory_file.encode(memories, clocks))
-            return True
-
-        try:
-            changed = await asyncio.to_thread(save)
-        except OSError as error:
-            self.reported.raise_(Alarm.STATE_NOT_SAVED, str(self.memory_path), str(error))
-        else:
-            if changed:
-                self._saved = memories
-                self.reported.clear(Alarm.STATE_NOT_SAVED)
 
     def _stage_failed(self, name: str, detail: str) -> None:
         self.reported.raise_(Alarm.STAGE_FAILED, name, detail)
@@ -432,6 +423,7 @@ class App:
         if confirmed:
             self.control.announcer.spared = frozenset()
         self.exports.configure(new)
+        self.filters.configure(new)
         self.beacons.configure(new)
         self.control.configure(new, self.loop.time())
         self.eips.configure(new)

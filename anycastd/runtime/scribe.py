@@ -11,6 +11,7 @@ from anycastd.model.attack import AttackState, Standing
 from anycastd.model.bgp import SessionState
 from anycastd.model.decision import Decision, TunnelOrder
 from anycastd.model.eip import Eip, Placement
+from anycastd.model.filters import Filter
 from anycastd.model.fleet_view import FleetView
 from anycastd.model.health import BackendView, HealthView, RegionView, TunnelView
 from anycastd.model.journal import EntryKind
@@ -18,6 +19,7 @@ from anycastd.model.nft import BUCKETS
 from anycastd.model.operator import Interventions
 from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
+from anycastd.resources.filters import kind_of
 from anycastd.resources.order_changes import order_changes
 from anycastd.runtime.beliefs import Verdict
 
@@ -177,6 +179,10 @@ class Scribe:
             reason=",".join(one.value for one in after.reasons),
             detail=after.detail,
         )
+
+    def filtered(self, one: Filter, what: str, detail: str) -> None:
+        """Note a blackhole or flow rule that was set or has ended."""
+        self._journal.note(EntryKind.ORDER, one.id, after=what, reason=kind_of(one).value, detail=detail)
 
     def reload(self, digest: str, *, applied: bool, detail: str) -> None:
         """Note a reload and what it changed, or why it was refused."""

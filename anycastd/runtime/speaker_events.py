@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from anycastd.actuators.exabgp import events as e
 from anycastd.model.address import NeighborName
-from anycastd.model.bgp import Announce, BgpAction, EndOfRib, SessionState
+from anycastd.model.bgp import Announce, AnnounceFlow, BgpAction, EndOfRib, SessionState, WithdrawFlow
 from anycastd.model.status import Alarm
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Reported
@@ -18,12 +18,23 @@ from anycastd.telemetry.metrics import Metrics
 
 log = logging.getLogger("anycastd")
 
+ENDED = "ended"
+"""The dead man's name for what ends by itself: that is no alarm."""
+
 
 def key_of(action: BgpAction) -> Key | None:
-    """Return the neighbor and prefix of a command, None for an End-of-RIB."""
-    if isinstance(action, EndOfRib):
+    """Return the neighbor and prefix of a command, None for what is about no prefix."""
+    if isinstance(action, EndOfRib | AnnounceFlow | WithdrawFlow):
         return None
     return (action.neighbor, action.route.prefix if isinstance(action, Announce) else action.prefix)
+
+
+def subject_of(action: BgpAction) -> str:
+    """Return what a command is about, for people."""
+    if isinstance(action, AnnounceFlow | WithdrawFlow):
+        return f"{action.flow.key} to {action.neighbor}"
+    key = key_of(action)
+    return f"{key[1]} to {key[0]}" if key else repr(action)
 
 
 class SpeakerEvents:
@@ -77,6 +88,9 @@ class SpeakerEvents:
             case e.Wedged(pid, silent_s):
                 log_event(log, "speaker_wedged", level=logging.ERROR, pid=pid, silent_s=round(silent_s, 3))
                 self._scribe.speaker("wedged", f"pid {pid} answered nothing for {silent_s:.1f} s")
+            case e.DeadManFired(stage) if stage == ENDED:
+                log_event(log, "filters_ended", level=logging.WARNING, detail="by the bridge, while no daemon ran")
+                self._scribe.speaker("filters_ended", "blackholes or flow rules ended while no daemon ran")
             case e.DeadManFired(stage):
                 self._reported.raise_(Alarm.DEAD_MAN_FIRED, "exabgp", f"the bridge sent its {stage} lines")
                 log_event(log, "dead_man_fired", level=logging.ERROR, stage=stage)
@@ -86,15 +100,13 @@ class SpeakerEvents:
 
     def _acked(self, event: e.Acked) -> None:
         self._metrics.command_acknowledged()
-        key = key_of(event.action)
-        if key is not None:
-            self._reported.clear(Alarm.COMMAND_REFUSED, f"{key[1]} to {key[0]}")
+        self._reported.clear(Alarm.COMMAND_REFUSED, subject_of(event.action))
+        if (key := key_of(event.action)) is not None:
             self._followed.acknowledged(key[1], event.written_s, event.acked_s)
 
     def _was_refused(self, event: e.Refused) -> None:
         self._metrics.command_refused()
-        key = key_of(event.action)
-        subject = f"{key[1]} to {key[0]}" if key else repr(event.action)
+        key, subject = key_of(event.action), subject_of(event.action)
         self._reported.raise_(Alarm.COMMAND_REFUSED, subject, event.detail)
         log_event(log, "command_refused", level=logging.ERROR, subject=subject, detail=event.detail)
         if key is not None:

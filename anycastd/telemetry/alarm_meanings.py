@@ -223,4 +223,8 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "changes by that.",
         "Once: nothing. Again and again: what changes so much? `ip monitor all`; is the daemon starved of CPU?",
     ),
+    Alarm.FILTER_ENDS: Meaning(
+        "A blackhole or flow rule ends within `attack.filter.warn_before`, and with it what it keeps away.",
+        "Is the attack over? If not, set it again: that extends it. `anycastd attack filters`.",
+    ),
 }

@@ -322,6 +322,15 @@ TRAFFIC: tuple[Spec, ...] = (
 )  # fmt: skip
 """Written by `telemetry.traffic`: with 10,000 EIPs they are 150,000 lines."""
 
+_OF_FILTER = ("kind", "filter", "destination")
+FILTERS = _gauge("filters", "Blackholes and flow rules that stand.", "kind", values="blackhole, flow")
+FILTER_ENDS = _gauge("filter_ends_seconds", "Unix time at which a blackhole or flow rule ends by itself.", *_OF_FILTER)
+FILTER_PACKETS = _counter("filter_dropped_packets", "Packets that it dropped in this POP.", *_OF_FILTER)
+FILTER_BYTES = _counter("filter_dropped_bytes", "L3 bytes that it dropped in this POP.", *_OF_FILTER)
+
+FILTERING: tuple[Spec, ...] = (FILTERS, FILTER_ENDS, FILTER_PACKETS, FILTER_BYTES)
+"""Made by `telemetry.filters` when Prometheus asks."""
+
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Around the budget of 10 ms from a failure seen to the UPDATE; +Inf is added by the client."""
 

@@ -13,12 +13,13 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from anycastd.model.address import CheckId
-from anycastd.model.bgp import Announce, BgpAction, EndOfRib
+from anycastd.model.bgp import Announce, AnnounceFlow, BgpAction, EndOfRib
 from anycastd.model.checks import CheckKind
 from anycastd.model.decision import Decision
 from anycastd.model.effect import Effect
 from anycastd.model.eip import PlacementReason
 from anycastd.model.export import ExportRefusal
+from anycastd.model.filters import FilterFacts
 from anycastd.model.health import Health
 from anycastd.model.journal import JournalFacts
 from anycastd.model.probe import ProbeResult, Why
@@ -28,6 +29,7 @@ from anycastd.resources.refusal import Code
 from anycastd.telemetry import catalogue as c
 from anycastd.telemetry.bfd import bfd_families
 from anycastd.telemetry.collector import Condition, gauges
+from anycastd.telemetry.filters import filter_families
 from anycastd.telemetry.fleet import fleet_families
 from anycastd.telemetry.journal import journal_families
 from anycastd.telemetry.probing import probing_families
@@ -66,7 +68,7 @@ class Metrics:
         self._probes: Counter[tuple[CheckId, Why]] = Counter()
         self._kinds: dict[CheckId, CheckKind] = {}
         self._config: Config | None = None
-        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET, *c.BFD, *c.PROBING)
+        apart = (*c.TRAFFIC, *c.JOURNAL, *c.FLEET, *c.BFD, *c.PROBING, *c.FILTERING)
         counted = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.COUNTER and spec not in apart)
         self._tallies = {spec: Tally(spec) for spec in counted}
         spread = (spec for spec in c.CATALOGUE if spec.kind is c.Kind.HISTOGRAM and spec not in apart)
@@ -74,6 +76,7 @@ class Metrics:
         self._reload_unix_s = 0.0
         self._traffic: Callable[[], TrafficFacts] = TrafficFacts
         self._journal: Callable[[], JournalFacts] = JournalFacts
+        self._filters: Callable[[], Iterable[FilterFacts]] = tuple
         self._always_there()
 
     def _always_there(self) -> None:
@@ -101,6 +104,10 @@ class Metrics:
     def watch_journal(self, facts: Callable[[], JournalFacts]) -> None:
         """Have each scrape tell of what `facts` returns at that moment."""
         self._journal = facts
+
+    def watch_filters(self, facts: Callable[[], Iterable[FilterFacts]]) -> None:
+        """Have each scrape tell of what `facts` returns at that moment."""
+        self._filters = facts
 
     def probe(self, result: ProbeResult) -> None:
         """Count one probe result: the hot path, so only a dictionary is touched."""
@@ -134,7 +141,8 @@ class Metrics:
     def action(self, action: BgpAction) -> None:
         """Count a change ordered of ExaBGP."""
         kind = "end_of_rib" if isinstance(action, EndOfRib) else "withdraw"
-        self._tallies[c.BGP_ACTIONS].add("announce" if isinstance(action, Announce) else kind, action.neighbor)
+        says = isinstance(action, Announce | AnnounceFlow)
+        self._tallies[c.BGP_ACTIONS].add("announce" if says else kind, action.neighbor)
 
     def command_acknowledged(self, count: int = 1) -> None:
         """Count commands that ExaBGP took."""
@@ -203,6 +211,7 @@ class Metrics:
         for spread in self._spreads.values():
             yield spread.family()
         yield from journal_families(self._journal())
+        yield from filter_families(self._filters())
         yield from bfd_families(status.bfd)
         yield from probing_families(status.probing)
 

@@ -27,6 +27,22 @@ REFUSED_ORDERS: Mapping[Code, Meaning] = {
         "Another POP with a prefix of ours began to leave, or came back, a moment ago (`store.single_flight`).",
         "Wait as long as it says, or `--force` with a reason.",
     ),
+    Code.BLACKHOLE_QUOTA: Meaning(
+        "As many blackholes stand as `attack.filter.max_blackholes` allows.", "`anycastd attack release ID`."
+    ),
+    Code.FLOW_QUOTA: Meaning(
+        "As many flow rules stand as `attack.filter.max_flow_rules` allows.", "`anycastd attack release ID`."
+    ),
+    Code.FLOW_WIDE: Meaning(
+        "A flow rule that would drop everything: of one address that is a blackhole, of a prefix a withdrawal.",
+        "Name the protocol, ports, sources, lengths or flags; or limit instead of dropping.",
+    ),
+    Code.FILTER_NEIGHBOR: Meaning(
+        "A neighbor is named that takes no blackholes, or no flow rules.", "`blackhole: true` or `flowspec: true`."
+    ),
+    Code.ANNOUNCED: Meaning(
+        "The address is announced as a prefix of its own, and a blackhole would take its place.", "Withdraw it."
+    ),
     Code.CAPACITY: Meaning(
         "Another POP could not take the traffic that a drain of this one moves to it (`safety.capacity`).",
         "Wait for a quiet hour, drain a part (a neighbor), or `--force` with a reason.",
@@ -65,4 +81,12 @@ EXPORTS: Mapping[ExportRefusal, Meaning] = {
         "The next hop is neither our address of the session nor the one that `export` names."
     ),
     ExportRefusal.TOO_MANY_PREFIXES: Meaning("The neighbor was told `max_prefixes` others already."),
+    ExportRefusal.FILTER_NOT_TAKEN: Meaning(
+        "A blackhole or flow rule for a neighbor without `blackhole: true` or `flowspec: true`, or without the family; "
+        "or a blackhole without NO_EXPORT."
+    ),
+    ExportRefusal.NOT_OUR_ADDRESS: Meaning("A blackhole or flow rule of what is in no prefix of the file."),
+    ExportRefusal.TOO_MANY_FILTERS: Meaning(
+        "The neighbor was told `attack.filter.max_blackholes` blackholes, or `max_flow_rules` flow rules, already."
+    ),
 }

@@ -73,7 +73,7 @@ class Speaker:
                 self._loop.call_later(DUMP_S, self._dump, epoch)
             elif isinstance(action, EndOfRib):
                 owed.discard((action.neighbor, action.family))
-            else:
+            elif isinstance(action, Announce | Withdraw):
                 _put(routes, action)
         self.observed = replace(self.observed, routes=routes, in_flight=frozenset(), eor_owed=frozenset(owed))
         for key in refused:
@@ -86,6 +86,7 @@ class Speaker:
         if isinstance(action, EndOfRib):
             router.end_of_rib()
             return
+        assert isinstance(action, Announce | Withdraw)
         _put(self.rib, action)
         prefix = action.route.prefix if isinstance(action, Announce) else action.prefix
         if isinstance(action, Announce):
@@ -130,7 +131,7 @@ class Speaker:
 
 
 def _key(action: BgpAction) -> Key | None:
-    if isinstance(action, EndOfRib):
+    if not isinstance(action, Announce | Withdraw):
         return None
     return (action.neighbor, action.route.prefix if isinstance(action, Announce) else action.prefix)
 

@@ -8,7 +8,8 @@ helper deaths in 64 s; only whole ASCII lines go to ExaBGP, because anything els
 
 A line of the daemon that begins with `!` is an order to this process: `!term`, `!kill`, `!reload` signal ExaBGP,
 `!clear` makes it withdraw everything, `!deadman` reads DIRECTORY/deadman.json anew: a list of stages
-`{"action", "after_s", "lines"}`. A stage's lines are sent once when no daemon was connected for `after_s` seconds.
+`{"action", "after_s", "lines"}`. A stage's lines are sent once when no daemon was connected for `after_s` seconds. One
+with `at_s`, a second of CLOCK_MONOTONIC, is sent from then on while no daemon is connected: what ends, ends alone.
 SIGUSR1 is `!clear` before ExaBGP is ended: from then on no daemon is heard, which would announce everything again.
 
 No pathlib and no typing: they alone would take 2 MiB for as long as ExaBGP runs (measured).
@@ -63,6 +64,7 @@ class DeadMan:
     def __init__(self, path: str) -> None:
         self._path = path
         self._stages: list[tuple[float, str, list[bytes]]] = []
+        self._ends: list[tuple[float, str, list[bytes]]] = []
         self.fired: str | None = None
         self._done = 0
 
@@ -74,17 +76,27 @@ class DeadMan:
             self._stages = sorted(
                 (float(stage["after_s"]), str(stage["action"]), [str(line).encode("ascii") for line in stage["lines"]])
                 for stage in said
+                if stage.get("at_s") is None
             )
-        except (OSError, ValueError, KeyError, TypeError):
-            self._stages = []
+            self._ends = sorted(
+                (float(stage["at_s"]), str(stage["action"]), [str(line).encode("ascii") for line in stage["lines"]])
+                for stage in said
+                if stage.get("at_s") is not None
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._stages, self._ends = [], []
 
     def rearm(self) -> None:
         """Begin anew: a daemon is connected."""
         self._done, self.fired = 0, None
 
-    def due(self, away_s: float) -> list[bytes]:
+    def due(self, away_s: float, now_s: float) -> list[bytes]:
         """Return the lines of every stage that became due, once."""
         lines: list[bytes] = []
+        while self._ends and now_s >= self._ends[0][0]:
+            _, name, more = self._ends.pop(0)
+            self.fired = self.fired or name
+            lines += more
         while self._done < len(self._stages) and away_s >= self._stages[self._done][0]:
             _, self.fired, more = self._stages[self._done]
             lines += more
@@ -130,7 +142,7 @@ class Bridge:
             if self.sock is None and not self.closing:
                 self.connect(now_s)
             if self.sock is None and not self.closing:
-                self.write_lines(self.dead_man.due(now_s - self.away_since_s))
+                self.write_lines(self.dead_man.due(now_s - self.away_since_s, now_s))
             for descriptor, event in self.wait():
                 if descriptor == 0:
                     reading = self.read_exabgp() and reading

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
-from anycastd.model.address import Address, NeighborName
+from anycastd.model.address import Address, FlowFamily, NeighborName
 from anycastd.model.topology import Neighbor, Pop
 
 PROCESS = "anycastd"
@@ -37,7 +37,9 @@ def render(
 
 def _neighbor(pop: Pop, neighbor: Neighbor, password: bytes | None) -> list[str]:
     restart = str(neighbor.graceful_restart_s) if neighbor.graceful_restart_s else "disable"
-    families = " ".join(f"ipv{family.version} unicast;" for family in neighbor.families)
+    families = " ".join(
+        f"ipv{family.version} {'flow' if isinstance(family, FlowFamily) else 'unicast'};" for family in neighbor.carried
+    )
     lines = [
         f"neighbor {neighbor.address} {{",
         f"  router-id {pop.router_id};",

@@ -12,7 +12,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from anycastd.model.address import Address
-from anycastd.model.bgp import Route, SessionState
+from anycastd.model.bgp import FlowRoute, Route, SessionState
+from anycastd.model.flow import key_of_tag
 
 ROUTE_START = '{"peer": '
 EVENT_START = '{ "exabgp": '
@@ -33,6 +34,7 @@ _NAMES = {
     "graceful-shutdown": "65535:0",
 }
 SEQUENCE = "as-sequence"
+_FLOW, _RATE = '"safi": "flow"', "rate-limit:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,40 @@ def route(line: str) -> tuple[Address, Route]:
         )
     except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error
+
+
+def is_flow(line: str) -> bool:
+    """Return whether a line of `show adj-rib out json` is of a flow rule."""
+    return _FLOW in line
+
+
+def flow(line: str) -> tuple[Address, FlowRoute]:
+    """Return the peer and flow rule of one line of `show adj-rib out json`; raise NotUnderstoodError.
+
+    A rule that is not tagged by us has its match as its key.
+    """
+    try:
+        said = json.loads(line)
+        nlri, more = said["route"]["nlri"], said["route"]["attributes"]
+        match = " ".join(f"{name} {_values(values)}" for name, values in nlri["rules"].items())
+        rates = [one.removeprefix(_RATE) for one in more.get("extended-community", ()) if one.startswith(_RATE)]
+        tags = more.get("large-community", ())
+        tag = tags[0] if len(tags) == 1 else ""
+        prefix = next(values[0] for name, values in nlri["rules"].items() if name.startswith("destination-ip"))
+        return ip_address(said["peer"]["address"]), FlowRoute(
+            key=key_of_tag(tag) if tag else match,
+            # of IPv6 an offset follows the length
+            destination=ip_network("/".join(prefix.split("/")[:2])),
+            match=match,
+            rate_bytes_s=int(float(rates[0])) if rates else -1,
+            tag=tag,
+        )
+    except (*_OTHER_FORM, StopIteration, IndexError) as error:
+        raise NotUnderstoodError(line[:200]) from error
+
+
+def _values(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else f"[ {' '.join(values)} ]"
 
 
 def _numbers(community: str) -> tuple[int, ...]:

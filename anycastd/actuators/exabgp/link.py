@@ -15,10 +15,11 @@ from enum import Enum
 
 from anycastd.actuators.exabgp import dump, wording
 from anycastd.actuators.exabgp.events import Acked, DumpDone, NotUnderstood, Refused, Requeued, Superseded, Wedged
-from anycastd.actuators.exabgp.queue import ActionQueue, Entry, key_of, priority_of
+from anycastd.actuators.exabgp.lines import Dumped, command
+from anycastd.actuators.exabgp.queue import ActionQueue, Entry, priority_of
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Address, NeighborName, Prefix
-from anycastd.model.bgp import Announce, BgpAction, EndOfRib, Priority, Route
+from anycastd.model.bgp import BgpAction, EndOfRib, FlowRoute, Priority, Route
 
 BULK_ROUTES = 32
 """Routes of no urgency that may be unanswered: ExaBGP takes 0.2 ms each, and an urgent command waits behind them."""
@@ -77,6 +78,7 @@ class RoutesSeen:
 
     routes: Mapping[NeighborName, dict[Prefix, Route]]
     took_s: float
+    flows: Mapping[NeighborName, dict[str, FlowRoute]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class _Flight:
     entries: list[Entry] = field(default_factory=list)
     ask: Ask | None = None
     began: bool = False
-    routes: dict[NeighborName, dict[Prefix, Route]] = field(default_factory=dict)
+    dumped: Dumped = field(default_factory=Dumped)
 
     @property
     def is_bulk(self) -> bool:
@@ -356,8 +358,8 @@ class Link:
         if flight.entries:
             self._answered(flight, line == "done", now_s)
         elif flight.ask is Ask.ROUTES and line == "done":
-            routes = {name: flight.routes.get(name, {}) for name in self._addresses}
-            self._routes = RoutesSeen(routes, now_s - flight.written_s)
+            routes = {name: flight.dumped.routes.get(name, {}) for name in self._addresses}
+            self._routes = RoutesSeen(routes, now_s - flight.written_s, flight.dumped.flows)
         elif flight.ask is Ask.SESSIONS and self._routes is not None:
             # only now: an empty dump looks like any answer, and this one shows that the count is right
             self._events += [self._routes, DumpDone(sum(map(len, self._routes.routes.values())), self._routes.took_s)]
@@ -379,12 +381,9 @@ class Link:
             self._saw_sessions(line)
         elif kind is Ask.ROUTES:
             try:
-                address, route = dump.route(line)
+                flight.dumped.take(line, self._names)
             except dump.NotUnderstoodError as error:
                 self._events.append(NotUnderstood(str(error)))
-                return
-            if (name := self._names.get(address)) is not None:
-                flight.routes.setdefault(name, {})[route.prefix] = route
 
     def _lost_count(self, line: str, now_s: float) -> None:
         """Begin anew after an answer that cannot belong where it came: which command was lost is not known."""
@@ -444,7 +443,7 @@ class Link:
 
     def _write_entries(self, entries: list[Entry], now_s: float) -> None:
         try:
-            line = self._line([entry.action for entry in entries])
+            line = command(self._addresses, [entry.action for entry in entries])
         except ActuatorRejected as error:
             if len(entries) > 1:
                 self._put_back(entries, now_s, alone=True)
@@ -476,19 +475,6 @@ class Link:
             self._progress_s = flight.written_s
         self._flights.append(flight)
         self._output.append(flight.line)
-
-    def _line(self, actions: Sequence[BgpAction]) -> str:
-        first = actions[0]
-        address = self._addresses.get(first.neighbor)
-        if address is None:
-            message = f"no neighbor {first.neighbor} is configured"
-            raise ActuatorRejected(message)
-        if isinstance(first, Announce):
-            return wording.announce(address, [a.route for a in actions if isinstance(a, Announce)])
-        if isinstance(first, EndOfRib):
-            return wording.end_of_rib(address, first.family)
-        prefixes = [key_of(action)[1] for action in actions]
-        return wording.withdraw(address, [p for p in prefixes if not isinstance(p, str)], first.next_hop)
 
 
 def _kind(line: str) -> Ask | None:

@@ -12,10 +12,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import count
 
-from anycastd.model.address import Family, NeighborName, Prefix
-from anycastd.model.bgp import Announce, BgpAction, EndOfRib, Priority, Route
+from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.bgp import Announce, AnnounceFlow, BgpAction, EndOfRib, Priority, Route, WithdrawFlow
 
-Key = tuple[NeighborName, Prefix | Family]
+Key = tuple[NeighborName, Prefix | str]
+"""A prefix, or in text the family of an End-of-RIB or the key of a flow rule."""
 
 APART_S = 0.05
 """How long after the answer to a change of a prefix the next announcement of it waits; a withdrawal never waits."""
@@ -31,6 +32,8 @@ def key_of(action: BgpAction) -> Key:
         return action.neighbor, action.route.prefix
     if isinstance(action, EndOfRib):
         return action.neighbor, action.family
+    if isinstance(action, AnnounceFlow | WithdrawFlow):
+        return action.neighbor, action.flow.key
     return action.neighbor, action.prefix
 
 
@@ -79,6 +82,8 @@ def _likeness(action: BgpAction) -> _Likeness:
     """Return what must be equal for two actions to share a command."""
     if isinstance(action, EndOfRib):
         return ("eor", action.neighbor, action.family)
+    if isinstance(action, AnnounceFlow | WithdrawFlow):
+        return ("flow", action)
     if isinstance(action, Announce):
         r: Route = action.route
         attributes = (r.next_hop, r.as_path, r.med, r.local_preference, r.communities, r.large_communities)
@@ -210,7 +215,7 @@ class ActionQueue:
 
     def _is_free(self, entry: Entry, now_s: float) -> bool:
         key = key_of(entry.action)
-        apart = isinstance(entry.action, Announce) and self._apart_until_s.get(key, 0.0) > now_s
+        apart = isinstance(entry.action, Announce | AnnounceFlow) and self._apart_until_s.get(key, 0.0) > now_s
         return self._waiting.get(key) is entry and key not in self._busy and not apart
 
     def _may_go(self, entry: Entry, now_s: float) -> bool:

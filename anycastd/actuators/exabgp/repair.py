@@ -7,24 +7,27 @@ different). So after two changes or more while a session was down, all is sent a
 
 from __future__ import annotations
 
+from anycastd.actuators.exabgp.queue import key_of
 from anycastd.model.address import NeighborName, Prefix
-from anycastd.model.bgp import Announce, Withdraw
+from anycastd.model.bgp import Announce, AnnounceFlow, Withdraw, WithdrawFlow
+
+Withdrawal = Withdraw | WithdrawFlow
 
 
 class Repairs:
     """Counts the changes made while a session was down."""
 
     def __init__(self) -> None:
-        self._changes: dict[NeighborName, dict[Prefix, tuple[int, Withdraw | None]]] = {}
+        self._changes: dict[NeighborName, dict[Prefix | str, tuple[int, Withdrawal | None]]] = {}
 
-    def changed(self, action: Announce | Withdraw) -> None:
+    def changed(self, action: Announce | AnnounceFlow | Withdrawal) -> None:
         """Take note of a change acknowledged for a neighbor whose session is down."""
-        prefix = action.route.prefix if isinstance(action, Announce) else action.prefix
+        what = key_of(action)[1]
         changes = self._changes.setdefault(action.neighbor, {})
-        times, _ = changes.get(prefix, (0, None))
-        changes[prefix] = (times + 1, action if isinstance(action, Withdraw) else None)
+        times, _ = changes.get(what, (0, None))
+        changes[what] = (times + 1, action if isinstance(action, Withdraw | WithdrawFlow) else None)
 
-    def came_up(self, neighbor: NeighborName) -> list[Withdraw] | None:
+    def came_up(self, neighbor: NeighborName) -> list[Withdrawal] | None:
         """Return the withdrawals to be said again, or None if nothing needs repair."""
         changes = self._changes.pop(neighbor, {})
         again = [last for times, last in changes.values() if times > 1]

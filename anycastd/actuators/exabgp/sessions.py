@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from anycastd.actuators.exabgp.dump import Session, SessionEvent
 from anycastd.actuators.exabgp.events import SessionChanged
-from anycastd.model.address import Family, NeighborName
+from anycastd.model.address import Family, FlowFamily, NeighborName
 from anycastd.model.bgp import SessionState, SessionView
 from anycastd.model.topology import Neighbor
 
 AGE_STEP_S = 1.0
 """ExaBGP tells a session's age in whole seconds."""
 
-Owed = tuple[NeighborName, Family]
+Owed = tuple[NeighborName, Family | FlowFamily]
 
 
-def noted(neighbor: NeighborName, family: Family) -> str:
+def noted(neighbor: NeighborName, family: Family | FlowFamily) -> str:
     """Return the name under which an End-of-RIB is noted for the next daemon."""
     return f"{neighbor} {family}"
 
@@ -35,7 +35,7 @@ class Sessions:
         self._neighbors = dict(neighbors)
         self._names = {neighbor.address: name for name, neighbor in neighbors.items()}
         self.views = {name: self.views.get(name, SessionView()) for name in neighbors}
-        wanted = {(name, family) for name, neighbor in neighbors.items() for family in neighbor.families}
+        wanted = {(name, family) for name, neighbor in neighbors.items() for family in neighbor.carried}
         self._owed &= wanted
 
     def name_of(self, event: SessionEvent | Session) -> NeighborName | None:
@@ -44,7 +44,7 @@ class Sessions:
 
     def begin(self, now_s: float, sent_s: Mapping[str, float]) -> None:
         """Begin with an ExaBGP of which only this is known: when it last acknowledged which End-of-RIB, as noted."""
-        all_of = ((name, family) for name, neighbor in self._neighbors.items() for family in neighbor.families)
+        all_of = ((name, family) for name, neighbor in self._neighbors.items() for family in neighbor.carried)
         self.sent_s = {owed: sent_s[noted(*owed)] for owed in all_of if noted(*owed) in sent_s}
         self._owed.clear()
         self.views = dict.fromkeys(self._neighbors, SessionView(SessionState.UNKNOWN, now_s))
@@ -89,7 +89,7 @@ class Sessions:
                 changes.append(SessionChanged(name, SessionState.DOWN, old.reason))
         return changes
 
-    def sent(self, name: NeighborName, family: Family, now_s: float) -> None:
+    def sent(self, name: NeighborName, family: Family | FlowFamily, now_s: float) -> None:
         """Take note that ExaBGP acknowledged an End-of-RIB."""
         self.sent_s[name, family] = now_s
         self._owed.discard((name, family))
@@ -101,7 +101,7 @@ class Sessions:
         return frozenset(owed for owed in self._owed if owed[0] in up)
 
     def _came_up(self, name: NeighborName, not_before_s: float | None = None) -> None:
-        for family in self._neighbors[name].families:
+        for family in self._neighbors[name].carried:
             sent_s = self.sent_s.get((name, family))
             if not_before_s is None or sent_s is None or sent_s < not_before_s:
                 self._owed.add((name, family))

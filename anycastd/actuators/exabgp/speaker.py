@@ -45,14 +45,7 @@ from anycastd.actuators.exabgp.withdraw_all import withdraw_all
 from anycastd.actuators.exabgp.wording import CLEAR, resend
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import NeighborName, Prefix
-from anycastd.model.bgp import (
-    BgpAction,
-    BgpObserved,
-    DeadManStage,
-    EndOfRib,
-    SessionState,
-    SpeakerState,
-)
+from anycastd.model.bgp import BgpAction, BgpObserved, DeadManStage, EndOfRib, SessionState, SpeakerState
 from anycastd.model.topology import BgpConfig, Neighbor, Pop
 
 BRIDGE_BACK_WITHIN_S = 2.0
@@ -125,6 +118,7 @@ class Speaker:
                 in_flight=self._link.in_flight,
                 eor_owed=self._sessions.owed,
                 dumped_at_s=self._holdings.read_at_s,
+                filters=self._holdings.filters,
             )
         return self._observed
 
@@ -333,7 +327,7 @@ class Speaker:
                 if self._supervisor.adopted and self._matching is None:
                     self._matching = asyncio.create_task(reload.match(self), name="exabgp configuration")
             case RoutesSeen():
-                self._holdings.read(event.routes, time.monotonic())
+                self._holdings.read(event.routes, event.flows, time.monotonic())
                 self._supervisor.files.trim_log()
             case SessionsSeen():
                 self._saw_sessions(event)

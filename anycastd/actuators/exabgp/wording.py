@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from anycastd.errors import ActuatorRejected
-from anycastd.model.address import Address, Family, Prefix
-from anycastd.model.bgp import Route
+from anycastd.model.address import Address, Family, FlowFamily, Prefix
+from anycastd.model.bgp import FlowRoute, Route
 
 ASK_SESSIONS = "show neighbor json"
 ASK_ALIVE = "show neighbor summary"
@@ -23,12 +23,16 @@ CLEAR = "clear adj-rib out"
 LINE_LIMIT = 8000
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 _ANNOUNCEMENT = re.compile(r"neighbor \S+ (?:announce|withdraw) (?:route|attributes|eor) ")
-_TRAPS = re.compile(
-    r"(?:version|teardown|silence-ack|shutdown|show|restart|reset|reload|help|flush|enable-ack|disable-ack|crash|clear"
-    r"|watchdog|operational|route-refresh|flow|vpls|#)(?: |$)"
-    r"| json(?: |$)"
+_OTHER_COMMANDS = (
+    r"version|teardown|silence-ack|shutdown|show|restart|reset|reload|help|flush|enable-ack|disable-ack|crash|clear"
+    r"|watchdog|operational|route-refresh|vpls|#"
 )
+_TRAPS = re.compile(rf"(?:{_OTHER_COMMANDS}|flow)(?: |$)| json(?: |$)")
+_FLOW = re.compile(r"neighbor \S+ (?:announce|withdraw) flow route destination\S* \S+/\S+(?: [^\s;{}]+)*")
+_FLOW_TRAPS = re.compile(rf"(?:{_OTHER_COMMANDS})(?: |$)| json(?: |$)")
 _U16, _U32 = (1 << 16) - 1, (1 << 32) - 1
+_RATE = 10**12
+"""Of ExaBGP; what is above it makes it less by itself."""
 
 
 def check(line: str) -> str:
@@ -41,6 +45,61 @@ def check(line: str) -> str:
         message = f"ExaBGP would misread it: {line!r}"
         raise ActuatorRejected(message)
     return line
+
+
+def check_flow(line: str) -> str:
+    """Return the line if ExaBGP can only read it as the one flow rule it is; else raise ActuatorRejected.
+
+    It prints ports by name and takes names too, and a port called `pehelp` at the end of a word list is its `help`.
+    """
+    verbs = len(re.findall(r"\b(?:announce|withdraw)\b", line))
+    if len(line) > LINE_LIMIT or not _PRINTABLE.fullmatch(line) or not _FLOW.fullmatch(line):
+        message = f"not one flow rule with a destination, of at most {LINE_LIMIT} characters: {line[:200]!r}"
+        raise ActuatorRejected(message)
+    if verbs != 1 or line.count(" flow ") != 1 or _FLOW_TRAPS.search(line):
+        message = f"ExaBGP would misread it: {line!r}"
+        raise ActuatorRejected(message)
+    return line
+
+
+def announce_flow(neighbor: Address, flow: FlowRoute) -> str:
+    """Return the command that announces a flow rule; what there was for the same match is replaced."""
+    action = f"rate-limit {_number('rate', flow.rate_bytes_s, _RATE)}" if flow.rate_bytes_s else "discard"
+    tag = _community(flow.tag, 3, _U32)
+    return check_flow(f"neighbor {neighbor} announce flow route {_match(flow)} {action} large-community [ {tag} ]")
+
+
+def withdraw_flow(neighbor: Address, flow: FlowRoute) -> str:
+    """Return the command that withdraws a flow rule: its match is all that counts."""
+    return check_flow(f"neighbor {neighbor} withdraw flow route {_match(flow)}")
+
+
+def _match(flow: FlowRoute) -> str:
+    match = flow.match
+    if isinstance(match, str):
+        return match
+    words = [f"destination {match.destination}"]
+    if match.source is not None:
+        words.append(f"source {match.source}")
+    kind = "protocol" if match.destination.version == 4 else "next-header"
+    for name, ranges in (
+        (kind, tuple((one, one) for one in match.protocols)),
+        ("destination-port", match.destination_ports),
+        ("source-port", match.source_ports),
+        ("packet-length", match.lengths),
+    ):
+        if ranges:
+            words.append(f"{name} [ {' '.join(_range(*one) for one in ranges)} ]")
+    # one term: all of these on, none of those
+    flags = [f"={match.tcp_set:#x}"] if match.tcp_set else []
+    flags += [f"!{match.tcp_unset:#x}"] if match.tcp_unset else []
+    if flags:
+        words.append(f"tcp-flags [ {'&'.join(flags)} ]")
+    return " ".join(words)
+
+
+def _range(low: int, high: int) -> str:
+    return f"={low}" if low == high else f">={low}&<={high}"
 
 
 def announce(neighbor: Address, routes: Sequence[Route]) -> str:
@@ -63,8 +122,11 @@ def withdraw(neighbor: Address, prefixes: Sequence[Prefix], next_hop: str) -> st
     return check(f"neighbor {neighbor} withdraw attributes next-hop {hop} nlri {' '.join(map(str, prefixes))}")
 
 
-def end_of_rib(neighbor: Address, family: Family) -> str:
+def end_of_rib(neighbor: Address, family: Family | FlowFamily) -> str:
     """Return the command that sends End-of-RIB (RFC 4724); ExaBGP refuses it while the session is down."""
+    if isinstance(family, FlowFamily):
+        # as `check` has it, but for the one word at its end
+        return check(f"neighbor {neighbor} announce eor ipv{family.version} unicast").removesuffix("unicast") + "flow"
     return check(f"neighbor {neighbor} announce eor ipv{family.version} unicast")
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from anycastd.actuators.nft import codec, wire
 from anycastd.actuators.nft.bites import rest
+from anycastd.actuators.nft.filters import COUNTER
 from anycastd.actuators.nft.layout import LAYOUTS
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.thread import KernelThread
@@ -33,19 +34,28 @@ async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
 
 async def read_named(thread: KernelThread, table: str) -> dict[NamedCounter, Count]:
     """Read the counters of drops that belong to no EIP."""
-    return _named(await _objects(thread, table), NamedCounter)
+    return _of(await _named(thread, table), NamedCounter)
 
 
 async def read_totals(thread: KernelThread, table: str) -> PopTotals:
     """Read the POP's totals; ActuatorTransient if that fails."""
     at_s = time.monotonic()
-    datagrams = await _objects(thread, table)
-    dropped = sum(count.packets for count in _named(datagrams, NamedCounter).values())
-    return PopTotals(at_s, _named(datagrams, PopCounter), dropped)
+    named = await _named(thread, table)
+    dropped = sum(count.packets for count in _of(named, NamedCounter).values())
+    return PopTotals(at_s, _of(named, PopCounter), dropped)
 
 
-async def _objects(thread: KernelThread, table: str) -> list[bytes]:
-    return await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence)))
+async def read_filters(thread: KernelThread, table: str) -> dict[str, Count]:
+    """Read the counters of blackholes and flow rules by their names, those of rules that have ended too."""
+    return {name: count for name, count in (await _named(thread, table)).items() if name.startswith(COUNTER)}
+
+
+async def _named(thread: KernelThread, table: str) -> dict[str, Count]:
+    return _counts(await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence))))
+
+
+def _of(named: Mapping[str, Count], names: type[Name]) -> dict[Name, Count]:
+    return {one: named[one.value] for one in names if one.value in named}
 
 
 async def read_set(
@@ -71,14 +81,13 @@ def _named_request(table: str, sequence: int) -> bytes:
     return wire.request(wire.GETOBJ, wire.NLM_F_DUMP, sequence, body)
 
 
-def _named(datagrams: list[bytes], names: type[Name]) -> dict[Name, Count]:
-    found: dict[Name, Count] = {}
-    ours = {one.value: one for one in names}
+def _counts(datagrams: list[bytes]) -> dict[str, Count]:
+    found: dict[str, Count] = {}
     for data in datagrams:
         for reply in wire.replies(data):
             have = wire.values(data, reply.body, reply.end) if reply.type >> 8 == wire.SUBSYSTEM else {}
-            counter = ours.get(have.get(OBJECT_NAME, b"").rstrip(b"\0").decode(errors="replace"))
-            if counter is not None:
+            counter = have.get(OBJECT_NAME, b"").rstrip(b"\0").decode(errors="replace")
+            if counter:
                 numbers = wire.values(have[OBJECT_DATA], 0, len(have[OBJECT_DATA]))
                 octets, packets = (int.from_bytes(numbers.get(what, b""), "big") for what in (1, 2))
                 found[counter] = Count(packets, octets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from anycastd.actuators.nft import codec, counting, reading, rules
+from anycastd.actuators.nft import codec, counting, filters, reading, rules
 from anycastd.actuators.nft.facts import TableFacts
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.errors import ActuatorRejected
@@ -45,6 +45,13 @@ class RulesKeeper:
             if (after - before) % (1 << 32) == 1 and await self._thread.ask(reading.generation) == after:
                 return
         log.warning("nft: other programs change rules all the time: ours may not be as they should")
+
+    async def sweep(self) -> None:
+        """Remove the counters of blackholes and flow rules that have ended."""
+        table = self.settings.table
+        wanted = {filters.counter_of(one.id) for one in self.settings.filters}
+        for name in (await counting.read_filters(self._thread, table)).keys() - wanted:
+            await self._thread.nft(f"delete counter inet {table} {name}")
 
     async def _put(self, now: TableFacts) -> None:
         strange = now.chains - rules.chains(self.settings).keys()

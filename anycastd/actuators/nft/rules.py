@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from anycastd.actuators.nft import filters
 from anycastd.actuators.nft.layout import LAYOUTS, definition
 from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSettings, PopCounter
 
@@ -53,6 +54,7 @@ def chains(settings: NftSettings) -> Chains:
     for version in (4, 6):
         # one that began before the POP answered goes on to its backend
         found[f"bound{version}"] = ("", [f"{_pong(version)} ct mark & {REGION} == 0 accept", "goto go"])
+        found[f"filter{version}"] = ("", filters.lines(settings.filters, version))
         found[f"in{version}"] = ("", _in(version))
         found[f"nat{version}"] = ("", _nat(version))
         found[f"out{version}"] = ("", _out(version))
@@ -150,6 +152,7 @@ def _in(version: int) -> list[str]:
     to = f"{WORD[version]} daddr"
     return [
         f"counter name {PopCounter(f'arrived{version}').value}",
+        f"jump filter{version}",
         f"{to} @idle{version} drop",
         f"{to} @dark{version} drop",
         f"{to} @limin{version} counter name {PopCounter.LIMITED.value} drop",
@@ -279,7 +282,8 @@ def install(settings: NftSettings, foreign_chains: Iterable[str] = ()) -> str:
     `foreign_chains` are those in our table that are not ours: they go.
     """
     table = f"inet {settings.table}"
-    lines = [f"table {table} {{", f'comment "{comment(settings)}"', *definitions(settings), "}"]
+    named = filters.counters(settings.filters)
+    lines = [f"table {table} {{", f'comment "{comment(settings)}"', *definitions(settings), *named, "}"]
     lines += [f"flush chain {table} {name}" for name in (*foreign_chains, *chains(settings))]
     lines += [f"delete chain {table} {name}" for name in foreign_chains]
     return "\n".join([*lines, *_rules(settings)]) + "\n"
@@ -292,7 +296,8 @@ def replace(settings: NftSettings, contents: Iterable[str], counts: Mapping[Name
     """
     table = f"inet {settings.table}"
     lines = [f"table {table} {{ }}", f"delete table {table}", f"table {table} {{", f'comment "{comment(settings)}"']
-    return "\n".join([*lines, *definitions(settings, counts), "}", *contents, *_rules(settings)]) + "\n"
+    named = filters.counters(settings.filters)
+    return "\n".join([*lines, *definitions(settings, counts), *named, "}", *contents, *_rules(settings)]) + "\n"
 
 
 def remove(settings: NftSettings) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anycastd.actuators.nft import conntrack, counting, events, reading
 from anycastd.actuators.nft.bites import REST_S
@@ -22,7 +22,7 @@ from anycastd.actuators.nft.transactions import Transactions
 from anycastd.errors import ActuatorRejected, ActuatorTransient, PacketError
 from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import FlushConnections
-from anycastd.model.nft import Counters, NftChange, NftObserved, NftSet, NftSettings, PopTotals
+from anycastd.model.nft import Count, Counters, NftChange, NftObserved, NftSet, NftSettings, PopTotals
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class NftTable:
         await self._reader.start()
         await self._open_events()
         await self._rules.install()
+        await self._rules.sweep()
         self._verified_generation = await self._thread.ask(reading.generation)
         await self._read_all()
         self._picture.publish(rules=True)
@@ -130,6 +131,10 @@ class NftTable:
         """Read rules and elements anew and put the rules right; ActuatorTransient or ActuatorRejected if that fails."""
         await self._verify(elements=True, rest_s=REST_S)
 
+    async def filter_counters(self) -> Mapping[str, Count]:
+        """Read what blackholes and flow rules dropped, by the names of their counters; ActuatorTransient if not."""
+        return await counting.read_filters(self._reader, self._table)
+
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
         return await counting.read(self._reader, self._table, self._picture)
@@ -161,6 +166,8 @@ class NftTable:
             except (ActuatorRejected, ActuatorTransient):
                 self._rules.settings = before
                 raise
+            if settings.filters != before.filters:
+                await self._rules.sweep()
 
     async def purge(self) -> None:
         """Remove the table and nothing else; it is not put back."""

@@ -9,6 +9,7 @@ from anycastd.config.fields import duration_text
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.model.address import Family, family_of
+from anycastd.model.bgp import BLACKHOLE
 from anycastd.model.topology import Role
 
 
@@ -110,4 +111,19 @@ def next_hops(found: Findings) -> None:
                 found.error(("neighbors", name, "export", "next_hop6"), f"{hop} is link-local, which is not supported")
 
 
-RULES = (addresses, one_session_each, options, restart_time, next_hops)
+def filters(found: Findings) -> None:
+    """Observers take nothing but beacons, and no prefix is announced as a blackhole."""
+    for name, neighbor in found.root.neighbors.items():
+        path = ("neighbors", name)
+        for flag in ("blackhole", "flowspec"):
+            if getattr(neighbor, flag) and neighbor.role is Role.OBSERVER:
+                found.error((*path, flag), "an observer is sent our beacon and nothing else")
+        for which in ("communities", "depref_communities"):
+            if BLACKHOLE in getattr(neighbor.export, which):
+                message = f"{BLACKHOLE} would have the neighbor drop every packet to every prefix"
+                found.error((*path, "export", which), message)
+        if neighbor.export.blackhole_communities and not neighbor.blackhole:
+            found.warn((*path, "export", "blackhole_communities"), "is never used without `blackhole: true`")
+
+
+RULES = (addresses, one_session_each, options, restart_time, next_hops, filters)

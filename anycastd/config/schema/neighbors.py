@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, Name, choice, whole, whole_seconds
+from anycastd.config.fields import FileName, Flag, Name, choice, whole, whole_seconds
 from anycastd.config.net_fields import AddressField, Asn, Community, FamilyField, Ipv4Field, Ipv6Field, LargeCommunity
 from anycastd.config.schema.base import Section
 from anycastd.model.spread import Announce
@@ -25,6 +25,10 @@ class ExportSection(Section):
     depref_communities: tuple[Community, ...] = Field(
         default=(),
         description="Communities added while a prefix is depreferenced, such as a transit's own prepend or backup.",
+    )
+    blackhole_communities: tuple[Community, ...] = Field(
+        default=(),
+        description="Communities of blackholes, besides 65535:666 and NO_EXPORT, which each has: a transit's own.",
     )
     prepend: Annotated[int, whole(0, 10)] = Field(
         default=0, description="How often our AS number is added at normal times."
@@ -86,6 +90,13 @@ class NeighborSection(Section):
     )
     max_prefixes: Annotated[int, whole(1, 100000)] = Field(
         default=1000, description="The most prefixes we ever send it; a configuration with more is refused."
+    )
+    blackhole: Flag = Field(
+        default=False, description="It takes blackholes (RFC 7999) of single addresses in our prefixes."
+    )
+    flowspec: Flag = Field(
+        default=False,
+        description="It takes flow rules (RFC 8955, 8956) of its families; turning it on or off resets the session.",
     )
     export: ExportSection = Field(default=ExportSection(), description="How routes to it look.")
 

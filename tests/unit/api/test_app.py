@@ -36,6 +36,8 @@ from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon, Meter
 from tests.unit.journal_world import QUICK, Told, decision
 from tests.unit.runtime.eip_world import ONE, World
+from tests.unit.runtime.filter_world import Scene as Filtering
+from tests.unit.runtime.filter_world import flow, hole
 from tests.unit.runtime.order_world import order_desk
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
@@ -53,6 +55,8 @@ class Face:
     override: str
     tcp: aiohttp.ClientSession
     unix: aiohttp.ClientSession
+    blackhole: str
+    rule: str
 
     async def get(self, target: str, *, status: int = 200, **headers: str) -> Any:
         async with self.tcp.get(f"http://127.0.0.1:{self.server.port}{target}", headers=headers) as response:
@@ -80,10 +84,14 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     assert isinstance(drained, OrderDone)
     assert isinstance(overridden, OrderDone)
     api = ApiConfig(port=0, socket=str(path))
-    server = await serve(daemon, api, Metrics(), world.desk, Meter(), history=journal, orders=orders)
+    filters = Filtering(tmp_path)
+    held = [(await filters.order(command)).id for command in (hole(), flow())]
+    server = await serve(
+        daemon, api, Metrics(), world.desk, Meter(), history=journal, orders=orders, filters=filters.desk
+    )
     local = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession() as tcp, aiohttp.ClientSession(connector=local) as unix:
-        yield Face(daemon, server, path, task.id, drained.id, overridden.id, tcp, unix)
+        yield Face(daemon, server, path, task.id, drained.id, overridden.id, tcp, unix, *held)
     await server.close()
     await journal.close()
     await world.end()
@@ -233,7 +241,9 @@ async def test_the_openapi_document_describes_what_is_served(face: Face) -> None
     for path, operations in document["paths"].items():
         target = path.replace("{cidr}", "203.0.113.0/24").replace("{eip}", str(ONE))
         target = target.replace("{task}", face.task).replace("{region}", "us-east").replace("{number}", "1")
-        target = target.replace("overrides/{id}", f"overrides/{face.override}").replace("{id}", face.drain)
+        ids = {"overrides": face.override, "blackholes": face.blackhole, "flowspec": face.rule, "drains": face.drain}
+        for name, id_ in ids.items():
+            target = target.replace(f"{name}/{{id}}", f"{name}/{id_}")
         for method in operations:
             async with face.unix.request(method, f"http://localhost{target}") as response:
                 assert response.status not in (404, 405), path

@@ -122,7 +122,7 @@ class Device:
 
     def take(self, actions: tuple[BgpAction, ...]) -> None:
         for action in actions:
-            assert not isinstance(action, EndOfRib)
+            assert isinstance(action, Announce | Withdraw)
             self.submitted[_key(action)] = action.route if isinstance(action, Announce) else None
             self.queue.append(action)
 

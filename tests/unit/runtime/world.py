@@ -176,7 +176,7 @@ class Speaker:
     def apply(self, actions: Sequence[BgpAction], /) -> None:
         self.queue += actions
         self.said += actions
-        keys = {_key(action) for action in actions if not isinstance(action, EndOfRib)}
+        keys = {_key(action) for action in actions if isinstance(action, Announce | Withdraw)}
         self.observed = replace(self.observed, in_flight=self.observed.in_flight | keys)
 
     def ack(self) -> None:
@@ -188,7 +188,7 @@ class Speaker:
                 routes.setdefault(action.neighbor, {})[action.route.prefix] = action.route
             elif isinstance(action, Withdraw):
                 routes.get(action.neighbor, {}).pop(action.prefix, None)
-            else:
+            elif isinstance(action, EndOfRib):
                 owed.discard((action.neighbor, action.family))
         self.queue.clear()
         self.observed = replace(self.observed, routes=routes, in_flight=frozenset(), eor_owed=frozenset(owed))

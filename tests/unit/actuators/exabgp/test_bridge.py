@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,25 @@ def test_the_dead_man_speaks_once_a_stage_and_a_new_daemon_hears_of_it(between: 
     assert between.connect()["deadman"] == "withdraw"
     between.leave()
     assert between.heard() == "one"
+
+
+def test_what_ends_is_withdrawn_at_its_moment_if_no_daemon_is_there(between: Between) -> None:
+    between.connect()
+    now_s = time.monotonic()
+    stages = [
+        {"action": "ended", "after_s": 0.0, "at_s": now_s - 1, "lines": ["withdraw one"]},
+        {"action": "ended", "after_s": 0.0, "at_s": now_s + 0.6, "lines": ["withdraw two"]},
+        {"action": "ended", "after_s": 0.0, "at_s": now_s + 3600, "lines": ["withdraw three"]},
+    ]
+    (between.directory / "deadman.json").write_text(json.dumps(stages))
+    between.say(b"!deadman\nshow neighbor json\n")
+    # as long as a daemon is there, it ends what ends
+    assert between.heard() == "show neighbor json"
+    between.leave()
+    assert between.heard() == "withdraw one"
+    assert between.heard() == "withdraw two"
+    assert time.monotonic() >= now_s + 0.6
+    assert between.connect()["deadman"] == "ended"
 
 
 @pytest.mark.parametrize("broken", ["", "[", '{"a": 1}', '[{"action": "depref"}]', '[{"action": 1, "after_s": "x"}]'])

@@ -21,7 +21,7 @@ def test_nothing_is_known_before_the_first_dump() -> None:
     holdings = Holdings()
     holdings.take(SAID)
     assert not holdings.routes
-    holdings.read({N: {}}, 5.0)
+    holdings.read({N: {}}, {}, 5.0)
     holdings.take(SAID)
     assert holdings.routes == {N: {P: ROUTE}}
     holdings.take(Withdraw(N, P, "192.0.2.1"))
