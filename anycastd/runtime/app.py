@@ -160,7 +160,6 @@ class App:
         steering = self.control.forwarder.steering
         self.eips = Eips(self.config, steering, self.nft, self.reported, act=self._act, clocks=self._clocks)
         self.attack = watch_of(self.control, self.nft, self.eips, self.reported, self.scribe, self.loop.time)
-        self.filters.attack = lambda: self.attack.view
         told = (self.circumstances, self.reported, self.alarms.count, self._clocks)
         self.fleet = fleet_of(self.control, self.eips, self.beacons, *told)
         if self.fleet is not None:
@@ -172,11 +171,8 @@ class App:
         self.spread.view = lambda: self.attack.view
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
-        self.filters.begin(
-            self.speaker, hold=lambda: self.orders.orders.hold, on_local=self._clamp_anew, on_ends=self._set_dead_man
-        )
         self.metrics.watch_traffic(self.eips.traffic_facts)
-        self.metrics.watch_filters(self.filters.facts)
+        self._begin_filters()
         self._begin_journal()
         await self.eips.start()
         self._started = True
@@ -219,7 +215,7 @@ class App:
             self.control, lambda: self.eips.meter.sample, self.reported, self.metrics.effect, self.loop.time
         )
         self.recorder.on_decided = self.effects.note
-        self.orders.on_refused = self.filters.on_refused = self.metrics.order_refused
+        self.orders.on_refused = self.metrics.order_refused
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
@@ -240,11 +236,17 @@ class App:
         self.supervisor.start("filters", self.filters.run)
         self.supervisor.start("filter counters", partial(self.filters.count, self.nft.filter_counters))
 
+    def _begin_filters(self) -> None:
+        self.filters.attack = lambda: self.attack.view
+        self.filters.on_note, self.filters.on_refused = self.scribe.filtered, self.metrics.order_refused
+        self.metrics.watch_filters(self.filters.facts)
+        hold, on_local, on_ends = lambda: self.orders.orders.hold, self._clamp_anew, self._set_dead_man
+        self.filters.begin(self.speaker, hold=hold, on_local=on_local, on_ends=on_ends)
+
     def _begin_journal(self) -> None:
         self.eips.desk.on_changed = self.scribe.eip_changed
         self.orders.on_changed = self.scribe.ordered
         self.scribe.health, self.scribe.fleet = lambda: self.control.beliefs.view, self.beacons.report
-        self.filters.on_note = self.scribe.filtered
         self.scribe.start(self.config.pop.name, __version__, self.config.digest)
         self.supervisor.start("journal", self.journal.run)
 

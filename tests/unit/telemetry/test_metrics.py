@@ -15,8 +15,10 @@ from anycastd.api.views.readiness import conditions
 from anycastd.model.address import CheckId, Family
 from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import Announce, EndOfRib, Withdraw
+from anycastd.model.filters import FilterFacts, FilterKind
 from anycastd.model.health import Health
 from anycastd.model.journal import EntryKind, JournalFacts, LostWhy
+from anycastd.model.nft import Count
 from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.probing import LATE_BOUNDS_S, EngineStats, ProbingFacts
 from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
@@ -67,6 +69,9 @@ def lively() -> Metrics:
     metrics.log_suppressed(4)
     metrics.failover(FailoverTimer(V4, "NORMAL -> DEPREF", 10.0, 10.002, 10.003, 10.02))
     metrics.watch_traffic(traffic_facts)
+    metrics.watch_filters(
+        lambda: [FilterFacts("flow-1", FilterKind.FLOW, "203.0.113.10", 1_790_000_060.0, Count(7, 700))]
+    )
     metrics.watch_journal(lambda: JournalFacts({EntryKind.CHECK: 7}, {LostWhy.QUEUE_FULL: 2}, 4096, 3, 1))
     return metrics
 
