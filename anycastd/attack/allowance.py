@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHARE = 0.005
+SHARE = 0.01
 AT_ONCE = 4.0
 """So many in a row: what the first seconds of an attack take."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from anycastd.attack.assess import ALONE, CALM, EASE, Track, is_limited, judge, step
 from anycastd.attack.usual import Pace, Usual
@@ -97,6 +98,34 @@ class EipWatch:
         rate = Rate(packets=packets, bits=bits, dropped_packets=lost / span_s)
         pains = (*hurts, AttackReason.DROPPED_BY_LIMIT) if is_limited(rate, limited / span_s, bounds) else hurts
         self._judge(address, rate, usual, pains, pace, at_s, config)
+
+    def suspect(
+        self,
+        address: Address,
+        rate: Rate,
+        limited_packets: float,
+        lasted_s: float,
+        at_s: float,
+        hurts: Collection[AttackReason],
+        config: DetectConfig,
+    ) -> bool:
+        """Judge one by a reading of its own, between those of all; return whether it is above.
+
+        `lasted_s`: for how long, if it is. Nothing is learnt by it, and nothing gets milder: that is for the others.
+        """
+        usual = self.usual.get(address) or Usual()
+        pains = [one for one in hurts if one not in ALONE]
+        if is_limited(rate, limited_packets, config.eip):
+            pains.append(AttackReason.DROPPED_BY_LIMIT)
+        normal = Rate(usual.packets, usual.bits)
+        now = judge(rate, normal, config.eip, config, pains, known=usual.is_known(config))
+        before = self.tracks.get(address, Track())
+        if now.state is AttackState.NORMAL:
+            return False
+        after = step(replace(before, attack_for_s=0.0, elevated_for_s=0.0), now, now.state, at_s, lasted_s, config)
+        if after.state >= before.state:
+            self.tracks[address], self.rates[address] = after, rate
+        return True
 
     def _calmed(self, address: Address, at_s: float, pace: Pace, config: DetectConfig) -> None:
         """Take in that nothing came for one whose state is not NORMAL yet."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,13 +19,14 @@ from anycastd.attack.assess import Track
 from anycastd.attack.eips import EipWatch
 from anycastd.attack.hurts import Hurts, Vitals
 from anycastd.attack.pop import PopCounts, PopWatch
+from anycastd.attack.suspects import Suspects
 from anycastd.attack.words import detail
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackReason, AttackState, AttackView, Rate, Shape, Standing
 from anycastd.model.attack_config import AttackConfig
 from anycastd.model.conntrack import ConntrackStats
-from anycastd.model.nft import Count, PopCounter, PopTotals
+from anycastd.model.nft import Count, Counters, PopCounter, PopTotals
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import Sample
 from anycastd.runtime import memory_file, usual_file
@@ -35,8 +36,8 @@ from anycastd.runtime.packet_look import PacketLook
 FILE = "usual.json"
 SAVE_EACH_S = 300.0
 ALERT_S = 4.0
-"""How long every EIP is read as often as it may be after the POP's totals jumped."""
-ALERT_PACE = 0.75
+"""How long it is looked for who it is about after the POP's totals jumped."""
+ALERT_PACE = 0.5
 """Of the interval, meanwhile."""
 NAMED = 20
 """EIPs with an alarm of their own; the others are one."""
@@ -55,6 +56,8 @@ class Sources:
     latency_ms: Callable[[], float | None]
     read_eips: Callable[[], None]
     """Has every EIP read soon; the reading comes by `AttackWatch.take`."""
+    read_some: Callable[[Sequence[Address]], Awaitable[Counters]]
+    """Reads a few EIPs alone."""
     reading_cost_s: Callable[[], float]
 
 
@@ -88,6 +91,7 @@ class AttackWatch:
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
         self._hurts, self._pains = Hurts(), tuple[AttackReason, ...]()
         self._allowance, self._alert_until_s, self._saved_s = Allowance(), 0.0, clock()
+        self._suspects: Suspects | None = None
         self._sample: Sample | None = None
         self._come, self._ordered = asyncio.Event(), dict[Address | None, tuple[AttackState, float]]()
         self._said: dict[Address | None, tuple[AttackState, tuple[AttackReason, ...]]] = {}
@@ -144,12 +148,29 @@ class AttackWatch:
         now_s = self._clock()
         if self._pop.jumped:
             self._alert_until_s = now_s + ALERT_S
-        if now_s < self._alert_until_s and self._allowance.take(now_s, self._sources.reading_cost_s()):
-            self._sources.read_eips()
         self._sample_packets(now_s)
+        if now_s < self._alert_until_s:
+            await self._look_for_who(totals.at_s)
+        else:
+            self._suspects = None
         self._tell()
         if now_s - self._saved_s >= SAVE_EACH_S:
             await self.save()
+
+    async def _look_for_who(self, at_s: float) -> None:
+        """Read those alone that most packets go to; all, once and if it may be, in case they are many."""
+        if self._suspects is None:
+            self._suspects = Suspects(at_s)
+            if self._allowance.take(self._clock(), self._sources.reading_cost_s()):
+                self._sources.read_eips()
+        if not (addresses := self._look.suspects()):
+            return
+        try:
+            counters = await self._sources.read_some(addresses)
+        except ActuatorTransient as error:
+            log.warning("counters not read: %s", error, extra={"reason": "counters_not_read"})
+            return
+        self._suspects.feed(counters, addresses, self._eips, self._pains, self._config)
 
     async def look_at_eips(self) -> None:
         """Judge every EIP by the last reading of theirs."""
@@ -175,11 +196,13 @@ class AttackWatch:
 
     def _sample_packets(self, now_s: float) -> None:
         eips = {address: self._eips.rates[address].packets for address in self._eips.tracks}
-        pop = None if self._pop.track.is_plain else self._pop.rate.packets
-        self._look.look(pop, eips, self._config.samples_per_s, now_s)
+        wide = now_s < self._alert_until_s
+        pop = self._pop.rate.packets if wide or not self._pop.track.is_plain else None
+        self._look.look(pop, eips, self._config.samples_per_s, now_s, wide=wide)
 
     def _forget_all(self) -> None:
         self._pop, self._eips, self._pains = PopWatch(self._pop.usual), EipWatch(self._eips.usual), ()
+        self._alert_until_s, self._suspects = 0.0, None
         self._sample_packets(self._clock())
         self._tell()
 

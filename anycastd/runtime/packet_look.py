@@ -10,10 +10,12 @@ from typing import Protocol
 
 from anycastd.attack.packet import sampled
 from anycastd.attack.shape import Sketch
+from anycastd.attack.top import Top
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address, Prefix
 from anycastd.model.attack import Shape
 
+MOST_SUSPECTS, SUSPECTED_SHARE, SUSPECTED_FROM = 8, 0.1, 20
 MOST_EIPS = 32
 """Of those that are not NORMAL, so many with the most packets are looked at."""
 
@@ -44,20 +46,28 @@ class PacketLook:
         self._pop: Sketch | None = None
         self._eips: dict[Address, Sketch] = {}
         self._refused = False
+        self._wide: Top[Address] | None = None
 
-    def look(self, pop_packets: float | None, eips: Mapping[Address, float], per_s: int, now_s: float) -> None:
-        """Take in what was picked, and pick of what is not NORMAL now: packets a second of each; None: the POP is."""
+    def look(
+        self, pop_packets: float | None, eips: Mapping[Address, float], per_s: int, now_s: float, *, wide: bool = False
+    ) -> None:
+        """Take in what was picked, and pick of what is not NORMAL now: packets a second of each; None: the POP is.
+
+        `wide`: pick of all that comes to our prefixes, to see where most of it goes.
+        """
         for data in self._picker.take():
             self._add(data, now_s)
         busiest = sorted(eips, key=lambda one: (-eips[one], int(one)))[:MOST_EIPS]
         self._eips = {one: self._eips.get(one) or Sketch(now_s) for one in busiest}
         if pop_packets is None and not busiest:
-            self._pop = None
+            self._pop = self._wide = None
             self._pick((), 0.0)
             return
         self._pop = self._pop or Sketch(now_s)
-        targets = [ip_network(one) for one in busiest] or list(self._prefixes())
-        coming = sum(eips[one] for one in busiest) if busiest else pop_packets or 0.0
+        all_of_it = wide or not busiest
+        self._wide = (self._wide or Top(MOST_EIPS)) if wide else None
+        targets = list(self._prefixes()) if all_of_it else [ip_network(one) for one in busiest]
+        coming = pop_packets or 0.0 if all_of_it else sum(eips[one] for one in busiest)
         self._pick(targets, share_of(coming, per_s))
 
     def _add(self, data: bytes, now_s: float) -> None:
@@ -65,6 +75,8 @@ class PacketLook:
         if packet is None or self._pop is None:
             return
         self._pop.add(packet, now_s)
+        if self._wide is not None:
+            self._wide.add(packet.destination)
         if (sketch := self._eips.get(packet.destination)) is not None:
             sketch.add(packet, now_s)
 
@@ -77,6 +89,14 @@ class PacketLook:
             self._refused = True
         else:
             self._refused = False
+
+    def suspects(self) -> list[Address]:
+        """Return where a tenth or more of what was picked wide goes, at most MOST_SUSPECTS; none of too few."""
+        if self._wide is None or self._wide.total < SUSPECTED_FROM:
+            return []
+        least = self._wide.total * SUSPECTED_SHARE
+        found = sorted(self._wide.certain().items(), key=lambda item: (-item[1], int(item[0])))
+        return [address for address, count in found if count >= least][:MOST_SUSPECTS]
 
     def pop(self) -> Shape | None:
         """Return the shape of what comes to all that is looked at."""

@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +83,11 @@ class Scene:
     tcp_bps: dict[int, list[float]] = field(default_factory=dict)
     udp_pps: dict[int, list[float]] = field(default_factory=dict)
 
-    def measure(self, seconds: int, first: int) -> None:
-        """Measure every way once, beginning with another one each time."""
-        for at in range(len(self.pops)):
-            way = (first + at) % len(self.pops)
+    def measure(self, seconds: int, first: int, ways: Sequence[int] = ()) -> None:
+        """Measure every way (or these) once, beginning with another one each time."""
+        ways = ways or range(len(self.pops))
+        for at in range(len(ways)):
+            way = ways[(first + at) % len(ways)]
             said = self._iperf(way, seconds)
             self.tcp_bps.setdefault(way, []).append(said["sum_received"]["bits_per_second"])
             said = self._iperf(way, seconds, "-u", "-l", "64", "-b", "0")
@@ -106,7 +107,8 @@ class Scene:
         return statistics.median(mine / other for mine, other in zip(got[way], got[beside], strict=True))
 
 
-def _link(client: str, far: str, pop: str, number: int) -> None:
+def link(client: str, far: str, pop: str, number: int) -> None:
+    """Join a POP with the client and with the far side, by a vxlan tunnel."""
     words = {"n": number, "pop": pop, "far": far, "vni": 100 + number, "bgp": POP_ADDRESS}
     default = f"route add default via 10.50.{number}.1 dev c{number} metric {number + 1}\n"
     for name, lines in ((client, LINES_CLIENT), (pop, LINES_POP), (client, default), (far, LINES_FAR)):
@@ -116,7 +118,7 @@ def _link(client: str, far: str, pop: str, number: int) -> None:
         do("ip", "netns", "exec", name, "sysctl", "-qw", *switches)
 
 
-def _steer(made: World, number: int, numbers: range) -> None:
+def steer(made: World, number: int, numbers: range) -> None:
     """Let a daemon load EIPs and set routes and rules; then it is killed, and what it did stays."""
     made.write_config(eip_document([tunnel("vx0", number)]))
     fill_store(made, numbers)
@@ -134,7 +136,7 @@ def _steer(made: World, number: int, numbers: range) -> None:
     wait_until("the daemon and ExaBGP are gone", 10, lambda: not pids_of(made))
 
 
-def _copy(scene: Scene, number: int, change: tuple[str, str]) -> None:
+def copy_filter(scene: Scene, number: int, change: tuple[str, str]) -> None:
     """Give a POP the packet filter with all EIPs, but for a change of its text, and the same way into the tunnel."""
     text = scene.pops[ALL].read("ip", "netns", "exec", scene.pops[ALL].pop, "nft", "list", "table", "inet", TABLE)
     changed = re.sub(*change, text, flags=re.MULTILINE)
@@ -153,16 +155,16 @@ def scene(variants: bool) -> Iterator[Scene]:
         made = Scene(client, far, [World(pop, far, _directory(directory, pop)) for pop in pops])
         try:
             for number, pop in enumerate(pops):
-                _link(client, far, pop, number)
+                link(client, far, pop, number)
             give_addresses(made.pops[PLAIN], 1)
             for number in (PLAIN, FLOOR) if variants else (PLAIN,):
                 do("ip", "-n", pops[number], "route", "add", "10.30.0.0/16", "via", f"10.100.{number}.2")
-            _steer(made.pops[ONE], ONE, range(USED, USED + 1))
-            _steer(made.pops[ALL], ALL, range(MANY))
+            steer(made.pops[ONE], ONE, range(USED, USED + 1))
+            steer(made.pops[ALL], ALL, range(MANY))
             if variants:
-                _copy(made, NO_LOOK, (rf"^.*{LOOK}.*\n", ""))
+                copy_filter(made, NO_LOOK, (rf"^.*{LOOK}.*\n", ""))
                 made.pops[FLOOR].run("ip", "netns", "exec", pops[FLOOR], "nft", "-f", "-", text=TRANSLATED)
-                _copy(made, NO_COUNT, (r"^\t\tcounter\n|(?<=\d) counter packets \d+ bytes \d+", ""))
+                copy_filter(made, NO_COUNT, (r"^\t\tcounter\n|(?<=\d) counter packets \d+ bytes \d+", ""))
             for port in range(PORT, PORT + 2 * ways):
                 made.pops[PLAIN].spawn(far, ["iperf3", "-s", "-B", BACKEND, "-p", str(port)], "iperf3.log")
             listening = ("ip", "netns", "exec", far, "ss", "-Hltn")

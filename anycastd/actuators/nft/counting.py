@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import TypeVar
 
 from anycastd.actuators.nft import codec, wire
 from anycastd.actuators.nft.bites import rest
+from anycastd.actuators.nft.channel import Channel
 from anycastd.actuators.nft.filters import COUNTER
-from anycastd.actuators.nft.layout import LAYOUTS
+from anycastd.actuators.nft.layout import LAYOUTS, Field
 from anycastd.actuators.nft.picture import Picture
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.model.address import Address
@@ -56,6 +57,33 @@ async def _named(thread: KernelThread, table: str) -> dict[str, Count]:
 
 def _of(named: Mapping[str, Count], names: type[Name]) -> dict[Name, Count]:
     return {one: named[one.value] for one in names if one.value in named}
+
+
+async def read_some(
+    thread: KernelThread, table: str, names: Sequence[NftSet], addresses: Sequence[Address]
+) -> Counters:
+    """Read the counters of a few EIPs in some sets: as quick as they are few; ActuatorTransient if that fails."""
+    at_s = time.monotonic()
+
+    def ask(channel: Channel) -> dict[NftSet, list[bytes]]:
+        found = {}
+        for name in names:
+            version = 6 if LAYOUTS[name].key == (Field.IPV6,) else 4
+            keys = [codec.encode_key(name, one) for one in addresses if one.version == version]
+            if keys:
+                found[name] = channel.get(table, name, keys)
+        return found
+
+    elements: dict[NftSet, dict[Address, Count]] = {}
+    for name, datagrams in (await thread.ask(ask)).items():
+        reader, here = wire.ElementReader(), elements.setdefault(name, {})
+        for data in datagrams:
+            for rows in reader.counters(data):
+                for key, packets, octets in rows:
+                    address = codec.decode_key(name, key)
+                    if isinstance(address, IPv4Address | IPv6Address):
+                        here[address] = Count(packets, octets)
+    return Counters(at_s, elements)
 
 
 async def read_set(

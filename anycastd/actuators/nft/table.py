@@ -20,6 +20,7 @@ from anycastd.actuators.nft.refusals import Refusals
 from anycastd.actuators.nft.thread import KernelThread
 from anycastd.actuators.nft.transactions import Transactions
 from anycastd.errors import ActuatorRejected, ActuatorTransient, PacketError
+from anycastd.model.address import Address
 from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.eip import FlushConnections
 from anycastd.model.nft import Count, Counters, NftChange, NftObserved, NftSet, NftSettings, PopTotals
@@ -138,6 +139,10 @@ class NftTable:
     async def counters(self) -> Counters:
         """Read every counter; ActuatorTransient if that fails."""
         return await counting.read(self._reader, self._table, self._picture)
+
+    async def counters_of(self, names: Sequence[NftSet], addresses: Sequence[Address]) -> Counters:
+        """Read the counters of a few EIPs in some sets; ActuatorTransient if that fails."""
+        return await counting.read_some(self._reader, self._table, names, addresses)
 
     async def totals(self) -> PopTotals:
         """Read the POP's totals, cheap enough for each second; ActuatorTransient if that fails."""

@@ -17,16 +17,16 @@ class Eips:
 
     def __init__(self, *addresses: Address) -> None:
         self.now_s, self._numbers = 1000.0, dict(zip(addresses, range(1, len(addresses) + 1), strict=True))
-        self._totals = {address: Totals() for address in addresses}
+        self.totals = {address: Totals() for address in addresses}
         self._shown: dict[Address, EipTraffic] = {}
 
     def anew(self, address: Address) -> None:
         """Let another EIP have the address."""
-        self._numbers[address], self._totals[address] = max(self._numbers.values()) + 1, Totals()
+        self._numbers[address], self.totals[address] = max(self._numbers.values()) + 1, Totals()
 
     def release(self, address: Address) -> None:
         """Let an EIP go."""
-        del self._numbers[address], self._totals[address], self._shown[address]
+        del self._numbers[address], self.totals[address], self._shown[address]
 
     def reading(self, seconds: float, rates: dict[Address, Totals]) -> Sample:
         """Let so much be counted per second, and read; who carried nothing is the very same object again."""
@@ -34,12 +34,12 @@ class Eips:
         for address, number in self._numbers.items():
             grown = rates.get(address)
             if grown is not None:
-                counts = zip(self._totals[address], grown, strict=True)
-                self._totals[address] = Totals._make(had + int(more * seconds) for had, more in counts)
+                counts = zip(self.totals[address], grown, strict=True)
+                self.totals[address] = Totals._make(had + int(more * seconds) for had, more in counts)
             shown = self._shown.get(address)
             if grown is not None or shown is None or shown.number != number:
                 standing = EipStanding(EipId(f"eip-{number:08x}"))
-                self._shown[address] = EipTraffic(standing, number, 0.0, tuple(self._totals[address]), tuple(Rates()))
+                self._shown[address] = EipTraffic(standing, number, 0.0, tuple(self.totals[address]), tuple(Rates()))
         return Sample(self.now_s, self.now_s, seconds, dict(self._shown), Totals(), Rates(), {})
 
 

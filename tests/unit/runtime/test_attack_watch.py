@@ -16,7 +16,7 @@ from anycastd.model.address import Address, Prefix
 from anycastd.model.attack import AttackReason, AttackState, AttackView, Standing
 from anycastd.model.attack_config import AttackConfig, DetectConfig
 from anycastd.model.conntrack import ConntrackStats
-from anycastd.model.nft import Count, PopCounter, PopTotals
+from anycastd.model.nft import Count, Counters, NftSet, PopCounter, PopTotals
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import Totals
 from anycastd.runtime.alarms import Reported
@@ -62,11 +62,14 @@ class Pop:
         self.eips, self.picker, self.reported = Eips(A, B), Picker(), Reported()
         self.arrived, self.unreadable, self.asked, self.latency_ms = Count(), False, 0, 5.0
         self.changes: list[tuple[str, AttackState, AttackState]] = []
+        self.alone: list[list[Address]] = []
         self.views: list[tuple[float, AttackView]] = []
         self.watch = self.start()
 
     def start(self) -> AttackWatch:
-        sources = Sources(self.totals, self.conntrack, Losses, lambda: self.latency_ms, self.ask, lambda: 0.001)
+        sources = Sources(
+            self.totals, self.conntrack, Losses, lambda: self.latency_ms, self.ask, self.some, lambda: 0.001
+        )
         told = Told(self.reported, self.changed, "fra")
         look = PacketLook(self.picker, lambda: [OURS])
         self.watch = AttackWatch(self.config, sources, told, look, str(self.directory), lambda: self.now_s)
@@ -80,6 +83,11 @@ class Pop:
 
     async def conntrack(self) -> ConntrackStats:
         raise ActuatorTransient("no such table")
+
+    async def some(self, addresses: Sequence[Address]) -> Counters:
+        self.alone.append(list(addresses))
+        counts = {one: Count(*self.eips.totals[one][:2]) for one in addresses}
+        return Counters(self.now_s, {NftSet.IN4: counts})
 
     def ask(self) -> None:
         self.asked += 1
@@ -121,6 +129,8 @@ async def test_from_a_flood_to_the_end_of_its_alarm(pop: Pop) -> None:
     assert pop.watch.view.pop.state is ATTACK
     assert set(pop.alarms) == {(Alarm.ATTACK, "fra"), (Alarm.ATTACK, str(A))}
     assert "90.0 kpps (usual 1.00 kpps, 90 times)" in pop.alarms[Alarm.ATTACK, str(A)]
+    assert list(pop.picker.targets) == [OURS]
+    await pop.second(6, a=FLOOD, b=QUIET)
     assert list(pop.picker.targets) == [ip_network(A)]
     assert pop.picker.share == 1 / 512
     await pop.second(130, a=QUIET, b=QUIET)
@@ -143,6 +153,36 @@ async def test_what_is_picked_is_shown_of_whom_it_is(pop: Pop) -> None:
     assert (shape.sampled, shape.protocols[0].value, shape.ports[0].value) == (100, "udp", "53")
     assert pop.watch.view.pop.shape == shape
     assert "udp 100 % to port 53" in pop.watch.view.eips[A].detail
+
+
+async def test_who_most_packets_go_to_is_read_alone_and_is_seen_before_all_are_read(pop: Pop) -> None:
+    begun_s = pop.now_s
+    for _ in range(5):
+        pop.now_s += 0.5
+        pop.arrived += Count(45_000, 3_000_000)
+        pop.eips.reading(0.5, {A: FLOOD, B: QUIET})
+        pop.picker.packets.extend(udp("198.51.100.9", str(A), 53) for _ in range(95))
+        pop.picker.packets.extend(udp("198.51.100.9", str(B), 53) for _ in range(5))
+        await pop.watch.look()
+        if A in pop.watch.view.eips:
+            break
+    assert pop.watch.view.eips[A].state is ATTACK
+    assert pop.watch.view.eips[A].rate.packets == 90_000.0
+    assert pop.now_s - begun_s == 2.0
+    assert pop.alone == [[A]] * 3
+    assert pop.asked == 1
+
+
+async def test_a_suspect_whose_traffic_is_as_usual_is_none(pop: Pop) -> None:
+    for _ in range(8):
+        pop.now_s += 0.5
+        pop.arrived += Count(45_000, 3_000_000)
+        pop.eips.reading(0.5, {A: QUIET, B: QUIET})
+        pop.picker.packets.extend(udp("198.51.100.9", str(A), 53) for _ in range(100))
+        await pop.watch.look()
+    assert pop.alone
+    assert pop.watch.view.eips == {}
+    assert pop.watch.view.pop.state is ATTACK
 
 
 async def test_where_no_eip_stands_out_all_prefixes_are_looked_at(pop: Pop) -> None:
