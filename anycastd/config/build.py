@@ -84,7 +84,7 @@ def build(root: Root, *, path: str, directory: str, digest: str, warnings: tuple
         prefixes={
             prefix: _prefix(prefix, section, root, neighbors.values()) for prefix, section in root.prefixes.items()
         },
-        fleet=fleet_of(root),
+        fleet=fleet_of(root, directory),
         self_test=_self_test(root.self_test, book),
         api=_api(root.api, directory),
         logging=LoggingConfig(

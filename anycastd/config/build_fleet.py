@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anycastd.config.check_options import absolute
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.config.schema.root import Root
 from anycastd.model.fleet_config import FleetConfig, FleetPop
@@ -34,8 +35,8 @@ def is_by_store(root: Root) -> bool:
     return root.fleet is not None and root.fleet.by_store and root.store.kind is StoreKind.ETCD
 
 
-def fleet_of(root: Root) -> FleetConfig | None:
-    """Return the fleet, None for a file without."""
+def fleet_of(root: Root, directory: str) -> FleetConfig | None:
+    """Return the fleet, None for a file without; a relative name of its key begins at `directory`."""
     section = root.fleet
     if section is None or root.pop is None:
         return None
@@ -54,4 +55,5 @@ def fleet_of(root: Root) -> FleetConfig | None:
         boot_s=section.boot,
         min_upstreams=section.min_upstreams,
         by_store=is_by_store(root),
+        key_file=absolute(section.key_file, directory),
     )

@@ -76,6 +76,7 @@ def check(document: Document, directory: str, stat: files.Stat) -> Verdict:
     tunnels.key_files(findings, directory, stat)
     access.key_files(findings, directory, stat)
     store.named_files(findings, directory, stat)
+    fleet.named_files(findings, directory, stat)
     problems += findings.errors
     return Verdict(
         None if problems else draft.root, tuple(sorted(set(problems))), tuple(sorted(set(findings.warnings)))

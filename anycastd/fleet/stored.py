@@ -11,6 +11,8 @@ whose text is gone is not counted when its last one is stale by our own clock, n
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
+from hmac import compare_digest
 from ipaddress import ip_network
 
 from anycastd.fleet.codec import PLACES, BeaconError, place_of, read, route_of
@@ -21,6 +23,9 @@ STORE = "store"
 BASE = ip_network("fd00::/108")
 """Only numbers the parts as an observer's network does; nothing is ever announced of it."""
 MAX_TEXT = 8192
+MAC = "mac:"
+MAX_KEY_BYTES = 64
+"""Of a key more is not used (BLAKE2b)."""
 
 
 def stored_spec(spec: FleetSpec) -> FleetSpec:
@@ -28,14 +33,27 @@ def stored_spec(spec: FleetSpec) -> FleetSpec:
     return replace(spec, base=BASE)
 
 
-def text_of(spec: FleetSpec, part: Part) -> str:
-    """Return the text of a part; `spec` is of `stored_spec`."""
-    return " ".join(route_of(spec, part)[1])
+def text_of(spec: FleetSpec, part: Part, key: bytes = b"") -> str:
+    """Return the text of a part, signed with the fleet's key if there is one; `spec` is of `stored_spec`."""
+    text = " ".join(route_of(spec, part)[1])
+    return f"{text} {MAC}{_mac(text, key)}" if key else text
 
 
-def part_in(spec: FleetSpec, pop: int, number: int, text: str) -> Part:
-    """Return the part that a text of this POP and number is; BeaconError says why it is none."""
+def part_in(spec: FleetSpec, pop: int, number: int, text: str, key: bytes = b"") -> Part:
+    """Return the part that a text of this POP and number is; BeaconError says why it is none.
+
+    With a `key` a text that is not signed with it is none. Without one a signature is not looked at, so that the POPs
+    of a fleet may be given the key one after another.
+    """
     if not 0 <= number < BASE.num_addresses // PLACES or len(text) > MAX_TEXT:
         message = f"part {number} of {len(text)} characters is none of a beacon"
         raise BeaconError(message)
-    return read(spec, place_of(spec, pop, number), text.split(" "))
+    said, _, mac = text.partition(f" {MAC}")
+    if key and not compare_digest(mac.encode(), _mac(said, key).encode()):
+        message = "it is not signed with this fleet's key"
+        raise BeaconError(message)
+    return read(spec, place_of(spec, pop, number), said.split(" "))
+
+
+def _mac(text: str, key: bytes) -> str:
+    return blake2b(text.encode("utf-8", "backslashreplace"), key=key, digest_size=16).hexdigest()

@@ -29,7 +29,7 @@ class FleetConfig:
     `beacon_gap_s`: the least time between two beacons. `blind_s`: how long no observer may be up before a withdrawn
     prefix returns. `boot_s`: how long a start waits for checks before it fails open. `min_upstreams`: to how many
     established upstreams a prefix must be acknowledged to be called NORMAL. `by_store`: beacons go through the fleet's
-    store too, beside the observers or in their place.
+    store too, beside the observers or in their place; `key_file` holds the secret that they are signed with there.
     """
 
     own: FleetPop
@@ -42,3 +42,4 @@ class FleetConfig:
     boot_s: float = 60.0
     min_upstreams: int = 1
     by_store: bool = False
+    key_file: str | None = None

@@ -33,24 +33,35 @@ STEP_S = 0.05
 ROOT = "/anycastd"
 
 
-def config(name: str, *, observers: bool, timers: PrefixTimers | None) -> Config:
+def config(name: str, *, observers: bool, timers: PrefixTimers | None, key_file: str | None) -> Config:
     """Return a POP whose beacons go through the store, with or without the reflector beside it."""
     made = observed(name, timers=timers)
     assert made.fleet is not None
     if observers:
-        return replace(made, fleet=replace(made.fleet, by_store=True))
+        return replace(made, fleet=replace(made.fleet, by_store=True, key_file=key_file))
     alone = {key: one for key, one in made.neighbors.items() if key != RR}
-    return replace(made, neighbors=alone, fleet=replace(made.fleet, by_store=True, beacon_networks=()))
+    return replace(
+        made, neighbors=alone, fleet=replace(made.fleet, by_store=True, beacon_networks=(), key_file=key_file)
+    )
 
 
 class StoredFleet(FleetOfPops):
     """Three POPs on one cluster; each reaches it by a gateway of its own."""
 
-    def __init__(self, cluster: Cluster, *, observers: bool = False, timers: PrefixTimers | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        observers: bool = False,
+        timers: PrefixTimers | None = None,
+        key_file: str | None = None,
+    ) -> None:
         super().__init__()
         self.cluster, self.reported, self.apart_s = cluster, dict[str, Reported](), 0.0
         for number, name in enumerate(("fra", "sin", "iad")):
-            self.pops[name] = pop = Pop(config(name, observers=observers, timers=timers), 1000 + number)
+            self.pops[name] = pop = Pop(
+                config(name, observers=observers, timers=timers, key_file=key_file), 1000 + number
+            )
             self._passed[name] = {}
             if not observers:
                 speaker = pop.world.speaker
@@ -133,12 +144,18 @@ def run(
     observers: bool = False,
     timers: PrefixTimers | None = None,
     apart_s: float = 0.0,
+    key: str = "",
 ) -> None:
     """Play a test: every POP announces everything normally, and has heard the others by the store."""
 
     async def whole() -> None:
         async with AsyncExitStack() as stack:
-            fleet = StoredFleet(Cluster(Random(1)), observers=observers, timers=timers)
+            path = directory / "key"
+            if key:
+                path.touch(0o600)
+                path.write_text(key)
+            key_file = str(path) if key else None
+            fleet = StoredFleet(Cluster(Random(1)), observers=observers, timers=timers, key_file=key_file)
             fleet.apart_s = apart_s
             await fleet.join(stack, directory)
             for name in fleet.pops:

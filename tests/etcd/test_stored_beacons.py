@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from anycastd.fleet import standing
+from anycastd.fleet.stored import MAX_KEY_BYTES, text_of
 from anycastd.model.decision import Level, Reason
 from anycastd.model.fleet import NotCounted, Said
 from anycastd.model.fleet_view import Guard
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.model.topology import PrefixTimers
+from anycastd.runtime.fleet_stored import read_key
+from anycastd.store.port import StoreUnavailable
 from tests.etcd.stored_fleet import StoredFleet, run
 from tests.unit.runtime.fleet_world import RR
 from tests.unit.runtime.world import A
@@ -251,3 +255,45 @@ def test_while_the_store_is_lost_the_reflector_is_enough(tmp_path: Path) -> None
         await fleet.until("by the reflector", lambda: fleet["fra"].level(A) is Level.WITHDRAWN)
 
     run(main, tmp_path, observers=True, timers=QUICK)
+
+
+def test_with_a_key_only_what_is_signed_with_it_is_believed(tmp_path: Path) -> None:
+    """Somebody who can write to the store, and knows all that is said, speaks in the name of a POP that is away."""
+
+    async def main(fleet: StoredFleet) -> None:
+        for name in ("sin", "iad"):
+            fleet.end(name)
+        await fleet.sicken("fra")
+        forged = replace(fleet["sin"].link.parts[-1], echoes={1: fleet["fra"].link.own.epoch})
+        for ahead in range(1, 60):
+            stored = fleet["fra"].link.stored
+            assert stored is not None
+            fleet.forge("sin", "0", text_of(stored, replace(forged, seq=forged.seq + ahead)))
+            await fleet.live(0.2)
+        assert whys(fleet, "fra")["sin"] is NotCounted.UNREADABLE
+        assert "not signed" in " ".join(detail for _, _, detail in fleet["fra"].link.alarms())
+        assert fleet.levels(A)["fra"] is Level.DEPREF
+
+    run(main, tmp_path, timers=QUICK, key="of this fleet and of no other")
+
+
+def test_with_a_key_those_that_have_it_see_each_other(tmp_path: Path) -> None:
+    async def main(fleet: StoredFleet) -> None:
+        await fleet.sicken("fra")
+        await fleet.until("fra has left", lambda: fleet["fra"].level(A) is Level.WITHDRAWN)
+
+    run(main, tmp_path, timers=QUICK, key="of this fleet and of no other")
+
+
+def test_a_key_that_others_could_read_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("secret of the fleet")
+    path.chmod(0o644)
+    with pytest.raises(StoreUnavailable, match="can be used by others"):
+        read_key(str(path))
+    path.chmod(0o600)
+    assert len(read_key(str(path))) == MAX_KEY_BYTES
+    for text, why in (("", "is empty"), (None, "cannot be read")):
+        path.write_text(text) if text is not None else path.unlink()
+        with pytest.raises(StoreUnavailable, match=why):
+            read_key(str(path))

@@ -6,13 +6,14 @@ from anycastd.config.build_fleet import is_by_store, restart_of
 from anycastd.config.document import Path
 from anycastd.config.expand import pairs
 from anycastd.config.near import did_you_mean
+from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.fleet import FleetSection
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.model.address import Prefix, family_of
 from anycastd.model.topology import Role
 
-ENOUGH_OBSERVERS = 2
+ENOUGH_OBSERVERS, MIN_KEY_BYTES = 2, 16
 LONGEST = {4: 24, 6: 120}
 """A beacon network holds 256 addresses or more."""
 HEAD_PREFIXES, PART_PREFIXES, MAX_COMMUNITIES, PLACES, FIXED = 64, 190, 196, 256, 3
@@ -138,4 +139,23 @@ def _over_tunnels(found: Findings, neighbor: NeighborSection) -> bool:
     return False
 
 
-RULES = (pops, networks, room, observers)
+def key(found: Findings) -> None:
+    """A key signs what goes through the store."""
+    fleet = found.root.fleet
+    if fleet is not None and fleet.key_file is not None and not is_by_store(found.root) and found.whole("store"):
+        found.warn(("fleet", "key_file"), "is of no use: beacons do not go through a store")
+
+
+def named_files(found: Findings, directory: str, stat: Stat) -> None:
+    """Look at the fleet's key; never into it."""
+    name = None if found.root.fleet is None else found.root.fleet.key_file
+    status = None if name is None else look(found, ("fleet", "key_file"), name, directory, stat)
+    if name is not None and status is not None:
+        if status.st_size < MIN_KEY_BYTES:
+            found.error(
+                ("fleet", "key_file"), f"{name} holds {status.st_size} bytes; at least {MIN_KEY_BYTES} are wanted"
+            )
+        secret(found, ("fleet", "key_file"), name, status)
+
+
+RULES = (pops, networks, room, observers, key)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Flag, Name, duration, whole
+from anycastd.config.fields import FileName, Flag, Name, duration, whole
 from anycastd.config.net_fields import Ipv4Field, PrefixField
 from anycastd.config.schema.base import Section
 
@@ -68,4 +68,9 @@ class FleetSection(Section):
         default=True,
         description="Whether beacons go through the fleet's store too (`store.kind: etcd`); without observers it is "
         "the only way by which POPs see each other.",
+    )
+    key_file: FileName | None = Field(
+        default=None,
+        description="File with a secret of the fleet, the same on all POPs; mode 0600 or 0640. Beacons in the store "
+        "are signed with it, and others not believed.",
     )

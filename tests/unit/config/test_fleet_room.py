@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.config.load import load
+from anycastd.config.load import examine, load
 from anycastd.config.rules import fleet as rules
 from anycastd.errors import ConfigError
 from anycastd.fleet import codec
 from anycastd.model.fleet import Beacon, Claim, Epoch
 from anycastd.runtime.fleet_link import specs_of
+from tests.unit.config.places import GOOD
 
 TEXT = """
 pop: {{name: p1, asn: 64500, router_id: 192.0.2.1}}
@@ -72,3 +73,21 @@ def test_what_the_file_may_hold_the_codec_can_say(
     beacon = Beacon(pop=spec.number, boot=1, seq=1, claims=dict.fromkeys(config.prefixes, Claim.NORMAL), echoes=echoes)
     routes = [codec.route_of(spec, part) for part in codec.parts_of(beacon)]
     assert all(prefix.subnet_of(ip_network(network)) for prefix, _ in routes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("text", "mode", "said"), [
+    ("x" * 40, 0o600, ["is of no use: beacons do not go through a store"]),
+    ("x" * 40, 0o644, ["can be used by others, or written by its group (mode 0644)"]),
+    ("short", 0o600, ["holds 5 bytes; at least 16 are wanted"]),
+    (None, 0, ["cannot be looked at: no such file or directory"]),
+])  # fmt: skip
+def test_the_key_of_a_fleet(text: str | None, mode: int, said: list[str], tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "fleet-key").write_text(text)
+        (tmp_path / "fleet-key").chmod(mode)
+    file = tmp_path / "anycastd.yaml"
+    alone = (GOOD / "alone.yaml").read_text()
+    file.write_text(alone.replace("beacon_network4", "key_file: fleet-key, beacon_network4"))
+    examined = examine(str(file))
+    found = [line for line in map(str, (*examined.problems, *examined.warnings)) if "fleet.key_file" in line]
+    assert [any(words in line for line in found) for words in said] == [True], found
