@@ -40,9 +40,9 @@ def _of_steps(plan: Plan) -> Iterator[str]:
         if community not in plan.pops[name].effects.communities
     ]:
         yield f"communities {_list(unknown)}: {COMMUNITY}"
-    if announcement.kept:
+    if announcement.shunned:
         yield (
-            f"of what comes in by a neighbor that is no longer told {NEIGHBOR.likely:.0%} leaves the POP "
+            f"of what comes in by a neighbor where less is announced {NEIGHBOR.likely:.0%} leaves the POP "
             f"({NEIGHBOR.low:.0%} to {NEIGHBOR.high:.0%}): a guess, nobody measured it"
         )
     if unknown := [name for name in announcement.joined if not plan.pops[name].effects.joins]:

@@ -208,9 +208,9 @@ def _shed(pop: PlannedPop, announcement: Announcement, common: int, guess: Guess
         left *= 1 - _known_or(pop.effects.prepend.get(times), PREPEND[times], guess)
     for community in announcement.communities.get(pop.name, ()):
         left *= 1 - _known_or(pop.effects.communities.get(community), COMMUNITY, guess)
-    if (kept := announcement.kept.get(pop.name)) is not None:
-        untold = sum(share for neighbor, share in pop.effects.neighbors.items() if neighbor not in kept)
-        left *= 1 - untold * guess.amount.of(NEIGHBOR)
+    if (shunned := announcement.shunned.get(pop.name)) is not None:
+        share = sum(share for neighbor, share in pop.effects.neighbors.items() if neighbor in shunned)
+        left *= 1 - share * guess.amount.of(NEIGHBOR)
     return 1 - left
 
 

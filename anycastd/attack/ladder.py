@@ -26,7 +26,7 @@ def _usual(plan: Plan) -> Iterator[Step]:
 
 def joining(names: tuple[str, ...]) -> Step:
     """Return the step `more_announcers`."""
-    return Step(title=f"more announcers: {', '.join(names)}", joined=names)
+    return Step(title=f"more announcers: {', '.join(names) or 'nobody is standby'}", joined=names)
 
 
 def prepending(times: dict[str, int]) -> Step:
@@ -36,10 +36,10 @@ def prepending(times: dict[str, int]) -> Step:
     return Step(title="; ".join(texts), prepends=times)
 
 
-def telling(kept: dict[str, frozenset[str]]) -> Step:
+def shunning(neighbors: dict[str, frozenset[str]]) -> Step:
     """Return the step `selective_neighbors`."""
-    texts = [f"{name} to {', '.join(sorted(some)) or 'nobody'}" for name, some in kept.items()]
-    return Step(title=f"selective neighbors: {'; '.join(texts)}", kept=kept)
+    texts = [f"{name} less at {', '.join(sorted(some))}" for name, some in neighbors.items()]
+    return Step(title=f"selective neighbors: {'; '.join(texts)}", shunned=neighbors)
 
 
 def marking(communities: dict[str, frozenset[str]]) -> Step:

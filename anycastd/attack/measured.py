@@ -30,7 +30,7 @@ COMMUNITY = Range(0.46, 0.0, 1.0)
 """The same for one provider community; 14 pairs of community and site, two of which drew traffic instead."""
 
 NEIGHBOR = Range(0.5, 0.0, 1.0)
-"""How much of what entered by a neighbor leaves the POP when that neighbor is no longer told. Nobody measured it."""
+"""How much of what entered by a neighbor leaves the POP when it is depreferenced there, or withdrawn. Not measured."""
 
 JOIN = Range(1.0, 0.43, 1.4)
 """What a site that joins draws, as a multiple of an even share: the six had 7.2 to 23.4 % of all, even is 16.7 %."""

@@ -58,11 +58,11 @@ class PlannedAttack:
 class Announcement:
     """How a prefix is announced: which standby POPs joined, and what is said less loudly where.
 
-    `kept`: the only neighbors that a POP still tells. `communities` and `prepends` are by POP as well.
+    `shunned`: neighbors at which a POP is depreferenced or withdrawn. `communities` and `prepends` are by POP as well.
     """
 
     joined: tuple[str, ...] = ()
-    kept: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shunned: Mapping[str, frozenset[str]] = field(default_factory=dict)
     communities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     prepends: Mapping[str, int] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
@@ -74,7 +74,7 @@ class Step:
 
     title: str
     joined: tuple[str, ...] = ()
-    kept: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shunned: Mapping[str, frozenset[str]] = field(default_factory=dict)
     communities: Mapping[str, frozenset[str]] = field(default_factory=dict)
     prepends: Mapping[str, int] = field(default_factory=dict)
 
@@ -82,14 +82,15 @@ class Step:
         """Return the announcement with this step done."""
         return Announcement(
             joined=(*before.joined, *(one for one in self.joined if one not in before.joined)),
-            kept={**before.kept, **self.kept},
-            communities={
-                **before.communities,
-                **{pop: before.communities.get(pop, frozenset()) | new for pop, new in self.communities.items()},
-            },
+            shunned=_more(before.shunned, self.shunned),
+            communities=_more(before.communities, self.communities),
             prepends={**before.prepends, **self.prepends},
             withdrawn=before.withdrawn,
         )
+
+
+def _more(before: Mapping[str, frozenset[str]], new: Mapping[str, frozenset[str]]) -> Mapping[str, frozenset[str]]:
+    return {**before, **{pop: before.get(pop, frozenset()) | some for pop, some in new.items()}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ def simulate() -> None:
 @click.argument("file", metavar="PLAN")
 @click.option("--size", metavar="RATE", help="Another size of the attack, such as 1.2tbit.")
 @click.option("--packets", metavar="RATE", help="Another rate of its packets, such as 90mpps.")
+@click.option("--playbook", "book", metavar="FILE", help="Take the steps of this playbook instead of the plan's.")
+@click.option("--at", "at", metavar="POP", multiple=True, help="Where it runs; default: where there is too much.")
 @click.option("--measured", is_flag=True, help="Take usual traffic and catchments from what the POPs carry now.")
 @click.option("--svg", "svg", metavar="FILE", help="Draw it as well.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
@@ -44,6 +48,8 @@ def attack(
     file: str,
     size: str | None,
     packets: str | None,
+    book: str | None,
+    at: tuple[str, ...],
     measured: bool,
     svg: str | None,
     json_wanted: bool,
@@ -61,12 +67,13 @@ def attack(
         if usual_bps is not None and (silent := [name for name in plan.announcing if name not in usual_bps]):
             message = f"the fleet does not say what {', '.join(silent)} carries"
             raise AskError(message, EX_UNAVAILABLE)
+    if at and book is None:
+        message = "--at says where a playbook runs; name it with --playbook"
+        raise click.UsageError(message)
     attack = plan.attack
-    plan = with_steps(
-        replace(
-            plan, attack=replace(attack, bps=other_bps or attack.bps, pps=attack.pps if packets is None else other_pps)
-        )
-    )
+    pps = attack.pps if packets is None else other_pps
+    plan = replace(plan, attack=replace(attack, bps=other_bps or attack.bps, pps=pps))
+    plan = with_steps(plan if book is None else _played(plan, book, at))
     found, likely, worst = forecast(plan), cascade(plan), cascade(plan, worst=True)
     if svg is not None:
         with told():
@@ -88,8 +95,27 @@ def _rate(option: str, text: str | None, kind: Kind) -> float:
 
 
 def _read(file: str, usual_bps: dict[str, float] | None) -> Plan:
-    try:
+    with _refused():
         return read(parse(read_text(file), file), usual_bps=usual_bps)
+
+
+def _played(plan: Plan, book: str, at: tuple[str, ...]) -> Plan:
+    """Return the plan with the steps of a playbook."""
+    # here, not above: the schema of playbooks takes long to import
+    from anycastd.simulation.played import with_playbook
+
+    if unknown := [name for name in at if name not in plan.pops or plan.pops[name].standby]:
+        message = f"--at {unknown[0]}: no POP of the plan that announces has this name"
+        raise click.UsageError(message)
+    with _refused():
+        return with_playbook(plan, read_text(book), book, at)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """Tell the mistakes of a file and exit 78."""
+    try:
+        yield
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from anycastd.attack.ladder import joining, marking, prepending, telling
+from anycastd.attack.ladder import joining, marking, prepending, shunning
 from anycastd.attack.plan import MOST_PREPENDS, Effects, Plan, PlannedAttack, PlannedPop, Step
 from anycastd.config.document import Document, Path, Value, parse
 from anycastd.config.near import did_you_mean
@@ -233,9 +233,11 @@ class _PlanReading(Reading):
             elif kind == "communities":
                 yield marking({name: frozenset(self._words((*place, name), one)) for name, one in by_pop.items()})
             else:
-                yield telling({name: frozenset(self._told((*place, name), name, one)) for name, one in by_pop.items()})
+                yield shunning(
+                    {name: frozenset(self._shunned((*place, name), name, one)) for name, one in by_pop.items()}
+                )
 
-    def _told(self, path: Path, pop: str, value: Value) -> Iterator[str]:
+    def _shunned(self, path: Path, pop: str, value: Value) -> Iterator[str]:
         neighbors = self._pops[pop].effects.neighbors
         if not neighbors:
             self.wrong(

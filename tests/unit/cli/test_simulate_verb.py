@@ -132,3 +132,49 @@ def test_of_many_pops_the_page_has_the_worst_and_stays_short(tmp_path: Path) -> 
     table = [line.split()[0] for line in lines if "Gbit/s" in line and line.startswith("p")]
     assert len(table) == 12
     assert table == sorted(set(table))
+
+
+def titles(*arguments: str) -> list[str]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return [one["title"] for one in json.loads(done.output)["steps"]]
+
+
+def test_the_shipped_playbooks_can_be_tried() -> None:
+    books = ROOT / "etc" / "playbooks"
+    assert titles(str(EXAMPLE), "--playbook", str(books / "shed-load.yaml")) == [
+        "1. more announcers: gru", "2. prepend 1: fra", "3. prepend 2: fra", "4. prepend 3: fra",
+    ]  # fmt: skip
+    assert titles(str(EXAMPLE), "--playbook", str(books / "call-standbys.yaml")) == ["1. more announcers: gru"]
+    shed = titles(str(EXAMPLE), "--playbook", str(books / "shed-load.yaml"), "--at", "ams", "--at", "sin")
+    assert shed[1] == "2. prepend 1: ams, sin"
+
+
+def test_a_playbook_of_one_s_own_is_tried_where_its_neighbors_are_known(tmp_path: Path) -> None:
+    book = tmp_path / "relieve.yaml"
+    book.write_text(
+        "name: relieve\nwhen: [{state: attack}]\nsteps:\n"
+        "  - selective_neighbors: {neighbors: [transit-b]}\n"
+        '  - communities: {add: ["64496:3021"], neighbors: [transit-a]}\n'
+    )
+    assert titles(str(EXAMPLE), "--playbook", str(book)) == [
+        "1. selective neighbors: fra less at transit-b",
+        "2. communities: 64496:3021 at fra (as if at all neighbors)",
+    ]
+    done = run(str(EXAMPLE), "--playbook", str(book), "--at", "ams")
+    assert done.exit_code == 78
+    what = "the plan does not say which share comes in by transit-b: effects.ams.neighbors"
+    assert done.stderr.splitlines() == [f"{book}:4:5: steps[0]: {what}", "1 error"]
+    book.write_text("name: relieve\nsteps: [{prepend: {times: 4}}]\n")
+    done = run(str(EXAMPLE), "--playbook", str(book))
+    assert (done.exit_code, "steps[0].prepend.times" in done.stderr) == (78, True)
+
+
+def test_where_a_playbook_runs_must_be_a_pop_that_announces() -> None:
+    assert "name it with --playbook" in run(str(EXAMPLE), "--at", "fra").output
+    shipped = str(ROOT / "etc" / "playbooks" / "shed-load.yaml")
+    for name in ("gru", "lax"):
+        assert (
+            f"--at {name}: no POP of the plan that announces"
+            in run(str(EXAMPLE), "--playbook", shipped, "--at", name).output
+        )

@@ -68,7 +68,7 @@ def announcements(draw: st.DrawFn, of: Plan) -> Announcement:
     some: st.SearchStrategy[list[str]] = st.lists(st.sampled_from(names), unique=True)
     return Announcement(
         joined=tuple(name for name in draw(some) if of.pops[name].standby),
-        kept={name: frozenset(draw(st.sets(st.sampled_from(["one", "two"])))) for name in draw(some)},
+        shunned={name: frozenset(draw(st.sets(st.sampled_from(["one", "two"])))) for name in draw(some)},
         communities={name: frozenset({draw(st.sampled_from(["known", "other"]))}) for name in draw(some)},
         prepends={name: draw(st.integers(0, 3)) for name in draw(some)},
         withdrawn=frozenset(draw(some)),

@@ -26,7 +26,7 @@ effects:
   gru: {joins: {iad: 120%}}
 steps:
   - more_announcers: [iad]
-  - selective_neighbors: {fra: [transit-a]}
+  - selective_neighbors: {fra: [transit-b]}
   - prepend: {fra: 4, frq: 1}
   - communities: {fra: [1]}
   - gshut: {fra: 1}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from anycastd.attack.cascade import cascade
 from anycastd.attack.flows import LIKELY, Amount, Flow, Flows, Guess, at_first, guesses, placed
 from anycastd.attack.forecast import clients_lost, forecast, loads_of, outcome
-from anycastd.attack.ladder import joining, marking, prepending, telling, with_steps
+from anycastd.attack.ladder import joining, marking, prepending, shunning, with_steps
 from anycastd.attack.measured import ONE_TAKES, PREPEND
 from anycastd.attack.plan import Announcement, Effects, Plan, PlannedAttack, PlannedPop
 from tests.unit.simulation.attack_plans import announcements, plan, plans, pop
@@ -133,7 +133,8 @@ def test_steps_add_up_and_a_further_prepend_replaces_the_one_before() -> None:
     announcement = NONE
     for step in (
         joining(("gru",)),
-        telling({"fra": frozenset({"one"})}),
+        shunning({"fra": frozenset({"one"})}),
+        shunning({"fra": frozenset({"two"})}),
         marking({"fra": frozenset({"a"})}),
         marking({"fra": frozenset({"b"})}),
         prepending({"fra": 1}),
@@ -142,16 +143,16 @@ def test_steps_add_up_and_a_further_prepend_replaces_the_one_before() -> None:
         announcement = step.after(announcement)
     assert announcement == Announcement(
         joined=("gru",),
-        kept={"fra": frozenset({"one"})},
+        shunned={"fra": frozenset({"one", "two"})},
         communities={"fra": frozenset({"a", "b"})},
         prepends={"fra": 2},
     )
 
 
-def test_selective_neighbors_move_at_most_what_came_in_by_those_left_out() -> None:
+def test_selective_neighbors_move_at_most_what_came_in_by_those_named() -> None:
     neighbors = Effects(neighbors={"one": 0.7, "two": 0.3}, withdrawn={"iad": 1.0})
     made = plan(pop("fra", 10, 0.5, effects=neighbors), pop("iad", 10, 0.5), gbit=0)
-    only = Announcement(kept={"fra": frozenset({"one"})})
+    only = Announcement(shunned={"fra": frozenset({"two"})})
     left = [placed(made, only, Guess(amount))["fra"].clients for amount in Amount]
     assert left == pytest.approx([0.5 * 0.85, 0.5, 0.5 * 0.7])
 
