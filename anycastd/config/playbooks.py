@@ -53,12 +53,7 @@ def playbooks_of(config: Config, paths: tuple[str, ...]) -> Mapping[str, Playboo
 
 def read(text: str, path: str, config: Config) -> Playbook:
     """Return the playbook of a text; raise ConfigError with every problem."""
-    document = parse(text, path)
-    try:
-        written = PlaybookFile.model_validate(document.value)
-    except ValidationError as error:
-        problems = (*document.problems, *problems_of(document, error.errors(include_url=False), PlaybookFile))
-        raise ConfigError(tuple(sorted(set(problems)))) from error
+    document, written = _written(text, path)
     checked = _Checked(document, list(document.problems))
     _conditions(checked, written, config)
     _prefixes(checked, written, config)
@@ -77,6 +72,28 @@ def read(text: str, path: str, config: Config) -> Playbook:
         calm_s=written.calm,
         path=path,
     )
+
+
+def steps_of(text: str, path: str) -> tuple[Document, tuple[PlayStep, ...]]:
+    """Return the steps of a text, whose neighbors and prefixes nobody has looked for; raise ConfigError."""
+    document, written = _written(text, path)
+    problems = list(document.problems)
+    for number, step in enumerate(written.steps):
+        if len(_parts(step)) != 1:
+            wanted = ", ".join(kind.value for kind in StepKind)
+            problems.append(document.problem(("steps", number), f"a step is exactly one of {wanted}"))
+    if problems:
+        raise ConfigError(tuple(sorted(set(problems))))
+    return document, tuple(map(step_of, written.steps))
+
+
+def _written(text: str, path: str) -> tuple[Document, PlaybookFile]:
+    document = parse(text, path)
+    try:
+        return document, PlaybookFile.model_validate(document.value)
+    except ValidationError as error:
+        problems = (*document.problems, *problems_of(document, error.errors(include_url=False), PlaybookFile))
+        raise ConfigError(tuple(sorted(set(problems)))) from error
 
 
 def _conditions(checked: _Checked, written: PlaybookFile, config: Config) -> None:

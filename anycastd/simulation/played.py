@@ -5,33 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pydantic import ValidationError
-
 from anycastd.attack.flows import LIKELY, placed
 from anycastd.attack.forecast import loads_of
 from anycastd.attack.ladder import joining, marking, prepending, shunning
 from anycastd.attack.plan import Announcement, Plan, Step
-from anycastd.config.document import Document, parse
-from anycastd.config.playbooks import step_of
-from anycastd.config.schema.playbooks import PlaybookFile
-from anycastd.config.validate import problems_of
+from anycastd.config.document import Document
+from anycastd.config.playbooks import steps_of
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.spread import PlayStep, StepKind
 
 
 def with_playbook(plan: Plan, text: str, path: str, at: tuple[str, ...]) -> Plan:
     """Return the plan with a playbook's steps, run at these POPs (none: at those with too much); raise ConfigError."""
-    document = parse(text, path)
-    try:
-        written = PlaybookFile.model_validate(document.value)
-    except ValidationError as error:
-        problems = (*document.problems, *problems_of(document, error.errors(include_url=False), PlaybookFile))
-        raise ConfigError(tuple(sorted(set(problems)))) from error
+    document, steps = steps_of(text, path)
     where = at or _full(plan)
-    problems = (*document.problems, *_unknown(plan, document, written, where))
-    if problems:
+    if problems := tuple(_unknown(plan, document, steps, where)):
         raise ConfigError(problems)
-    return replace(plan, steps=tuple(_step(plan, step_of(one), where) for one in written.steps))
+    return replace(plan, steps=tuple(_step(plan, one, where) for one in steps))
 
 
 def _full(plan: Plan) -> tuple[str, ...]:
@@ -41,12 +31,11 @@ def _full(plan: Plan) -> tuple[str, ...]:
     return over or (max(plan.announcing, key=lambda name: loads[name].full),)
 
 
-def _unknown(plan: Plan, document: Document, written: PlaybookFile, where: tuple[str, ...]) -> Iterator[Problem]:
-    for number, one in enumerate(written.steps):
-        neighbors = one.selective_neighbors.neighbors if one.selective_neighbors is not None else ()
-        for name in where:
+def _unknown(plan: Plan, document: Document, steps: tuple[PlayStep, ...], where: tuple[str, ...]) -> Iterator[Problem]:
+    for number, one in enumerate(steps):
+        for name in where if one.kind is StepKind.SELECTIVE_NEIGHBORS else ():
             known = plan.pops[name].effects.neighbors
-            if missing := [neighbor for neighbor in neighbors if neighbor not in known]:
+            if missing := [neighbor for neighbor in one.neighbors if neighbor not in known]:
                 message = f"the plan does not say which share comes in by {missing[0]}: effects.{name}.neighbors"
                 yield document.problem(("steps", number), message)
 

@@ -52,6 +52,7 @@ class Channel:
     ) -> None:
         self._loop, self._sock, self._heard, self._lost = loop, sock, heard, lost
         self._frames, self._unsent, self._open, self._writing = Frames(), bytearray(), True, False
+        self._listening = True
         sock.setblocking(False)
         loop.add_reader(sock.fileno(), self.read)
 
@@ -86,6 +87,16 @@ class Channel:
         for frame in frames:
             if self._open:
                 self._heard(frame)
+
+    def listen(self, wanted: bool) -> None:
+        """Read what comes, or leave it to the other end until later."""
+        if not self._open or wanted == self._listening:
+            return
+        self._listening = wanted
+        if wanted:
+            self._loop.add_reader(self._sock.fileno(), self.read)
+        else:
+            self._loop.remove_reader(self._sock.fileno())
 
     def close(self) -> None:
         """Let go, silently."""

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +23,8 @@ LEARNED_AT_ONCE = 200
 FIRST_DELAY_S, MAX_DELAY_S = 0.2, 10.0
 CALM_AFTER_S = 60.0
 ENDED_EACH_S = 0.02
+TURN_S = 0.005
+"""Of the daemon's loop, for results: at a start each is a verdict, and thousands in a row would hold it for seconds."""
 LOOKS = 4
 """In the time after which a worker counts as silent."""
 
@@ -52,6 +55,8 @@ class Child:
         self._away = False
         self._timer: asyncio.TimerHandle | None = None
         self._learning: asyncio.Handle | None = None
+        self._untaken: deque[ProbeResult] = deque()
+        self._taking: asyncio.Handle | None = None
         self._counted = self._counted_before = EngineStats()
 
     @property
@@ -146,10 +151,9 @@ class Child:
             return
         match news:
             case wire.Results(results):
-                for result in results:
-                    self._numbers[result.check] = result.number
-                    if result.check in self._specs:
-                        self._told.result(result)
+                self._untaken.extend(results)
+                if self._taking is None:
+                    self._take()
             case wire.Beat(set_number, stats):
                 self._counted, self._running_set = stats, set_number
                 if self._away and set_number == self._set_number:
@@ -157,6 +161,20 @@ class Child:
                     self._told.back()
             case wire.Name(name, detail):
                 self._told.name(name, detail)
+
+    def _take(self) -> None:
+        """Pass results on for a few milliseconds; while some are left nothing more is read, and the worker keeps it."""
+        self._taking, until_s = None, self._loop.time() + TURN_S
+        while self._untaken:
+            result = self._untaken.popleft()
+            self._numbers[result.check] = result.number
+            if result.check in self._specs:
+                self._told.result(result)
+            if self._untaken and self._loop.time() > until_s:
+                self._taking = self._loop.call_soon(self._take)
+                break
+        if self._channel is not None:
+            self._channel.listen(self._taking is None)
 
     def _ended(self, looks: int = 20) -> None:
         """Learn that its end is closed; how it ended is known a moment later, since sockets go before the process."""
@@ -214,10 +232,11 @@ class Child:
             self._told.back()
 
     def _let_go(self) -> None:
-        for handle in (self._timer, self._learning):
+        for handle in (self._timer, self._learning, self._taking):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._learning = None
+        self._timer = self._learning = self._taking = None
+        self._untaken.clear()
         if self._channel is not None:
             self._channel.close()
             self._channel = None

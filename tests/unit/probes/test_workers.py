@@ -22,7 +22,8 @@ from anycastd.model.probe import Note, Outcome, ProbeResult, Why
 from anycastd.model.probing import EngineStats, ProbingConfig
 from anycastd.probes.engine import Engine
 from anycastd.probes.workers import wire
-from anycastd.probes.workers.channel import Frames
+from anycastd.probes.workers.channel import Channel, Frames
+from anycastd.probes.workers.child import TURN_S, Child, Told
 from anycastd.probes.workers.pool import Pool
 from tests.unit.probes.world import OK, Probing, answer, hang, http, probing, reset, server, tcp, unused_port
 
@@ -30,6 +31,7 @@ QUICK = Timing(interval_s=0.1, timeout_s=0.3)
 CALM = Timing(interval_s=0.1, timeout_s=10.0)
 """No target fails by it, however late the machine lets its thread run."""
 PATIENT = ProbingConfig(workers=2, worker_start_s=60.0, worker_silent_s=30.0)
+COUNT = 400
 STRICT = replace(PATIENT, worker_silent_s=0.4, worker_replace_s=60.0)
 
 
@@ -243,3 +245,41 @@ def test_what_is_told_comes_over_whole(some_results: list[ProbeResult], cut: int
 def test_nonsense_of_a_worker_is_refused_in_one_way(body: bytes) -> None:
     with pytest.raises(wire.WorkerError):
         wire.read_news(body)
+
+
+async def test_many_results_at_once_do_not_hold_the_loop() -> None:
+    """Of results that take a millisecond each no more than a turn's are taken in a row, and none is lost or moved."""
+    loop = asyncio.get_running_loop()
+    taken, in_a_row, longest = list[int](), 0, 0
+
+    def result(one: ProbeResult) -> None:
+        nonlocal in_a_row, longest
+        end_s = loop.time() + 0.001
+        while loop.time() < end_s:
+            pass
+        taken.append(one.number)
+        in_a_row += 1
+        longest = max(longest, in_a_row)
+
+    def other_work() -> None:
+        nonlocal in_a_row
+        in_a_row = 0
+        if len(taken) < COUNT:
+            loop.call_soon(other_work)
+
+    child = Child(loop, PATIENT, Told(result, lambda *_: None, lambda _: None, lambda: None))
+    child._specs = {CheckId("one"): http(1, name="one")}
+    ours, theirs = socket.socketpair()
+    child._channel = Channel(loop, ours, child._heard, lambda: None)
+    sender = Channel(loop, theirs, lambda _: None, lambda: None)
+    rows = [ProbeResult(CheckId("one"), Why.ANSWERED, 0.0, 1.0, "", number) for number in range(COUNT)]
+    sender.send(wire.results(rows[: COUNT // 2]))
+    sender.send(wire.results(rows[COUNT // 2 :]))
+    other_work()
+    async with asyncio.timeout(30):
+        while len(taken) < COUNT:  # noqa: ASYNC110 (results come by the loop)
+            await asyncio.sleep(0)
+    assert taken == list(range(COUNT))
+    assert longest <= 1000 * TURN_S + 2
+    sender.close()
+    child.close()
