@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from anycastd.model.address import Prefix, RegionName
+from anycastd.model.address import Prefix, RegionName, TunnelId
 from anycastd.model.decision import TunnelOrder
+from anycastd.model.health import RegionView
 from anycastd.model.kernel import MAIN_TABLE, KernelObserved, KernelRoute, KernelRule
 from anycastd.model.topology import Config
 from anycastd.policy.condition import reaches
@@ -31,6 +32,7 @@ class RegionRoutes:
         self._routes: frozenset[KernelRoute] = frozenset()
         self._rules: frozenset[KernelRule] = frozenset()
         self._seen: KernelObserved | None = None
+        self._looked: dict[Way, tuple[RegionView, frozenset[TunnelId]]] = {}
 
     @property
     def observed(self) -> KernelObserved:
@@ -49,6 +51,7 @@ class RegionRoutes:
         ways = [(name, version) for name in config.regions for version in (4, 6) if reaches(config, name, version)]
         self.orders = {way: self.orders[way] for way in ways if way in self.orders}
         self._ways = ways
+        self._looked.clear()
         self.choose(beliefs, now_s)
         self._build()
         self._seen = None
@@ -64,6 +67,13 @@ class RegionRoutes:
         moved = []
         for way in self._ways:
             before = known = self.orders.get(way)
+            # a region that was not assessed anew is what it was, with all its tunnels and backends: with thousands of
+            # them one verdict must not cost a look at all
+            view, drained = beliefs.view.regions[way[0]], beliefs.drained.tunnels
+            looked = self._looked.get(way)
+            if known is not None and looked is not None and looked[0] is view and looked[1] == drained:
+                continue
+            self._looked[way] = (view, drained)
             if before is None:
                 # without this, a restart would take away the routes that a daemon before us left, until checks rise
                 before = order_in_kernel(self._config, *way, self._kernel.observed.routes or (), now_s)

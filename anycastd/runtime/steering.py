@@ -9,7 +9,7 @@ from anycastd.model.absorb import Untrack
 from anycastd.model.address import Address, Family, Prefix, RegionName
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Eip, EipView
-from anycastd.model.health import Health, HealthView
+from anycastd.model.health import Health, HealthView, RegionView
 from anycastd.model.nft import DropElement, NftChange, NftObserved, NftSet
 from anycastd.model.operator import Drained
 from anycastd.model.topology import Config, PrefixTimers
@@ -20,6 +20,7 @@ from anycastd.reconcile.eip_pool import Moved
 from anycastd.runtime.ports import NftPort
 
 Signature = tuple[tuple[Health, ...], tuple[tuple[Health, ...], ...], bool]
+Mark = tuple[RegionView, bool]
 Latencies = tuple[float | None, float | None]
 OF_ADDRESSES = frozenset(name for name in NftSet if name[-1] in "46" and name[:3] not in ("nat", "por", "hid"))
 """Sets whose keys are addresses or prefixes of ours; what the other keys stand for cannot be told from them."""
@@ -57,6 +58,7 @@ class Steering:
         self._gone: dict[Address, float] = {}
         self._attacked: dict[Address, float | None] = {}
         self._seen: dict[RegionName, Signature] = {}
+        self._marks: dict[RegionName, Mark] = {}
         self._latency_ms: dict[RegionName, Latencies] = {}
         self._is_first = True
         self.held = False
@@ -78,6 +80,7 @@ class Steering:
             self._lost = dict.fromkeys(self._found() - set(config.prefixes), now_s + PrefixTimers().linger_s)
         else:
             self._tell(self.plane.configure(config, health, now_s))
+        self._marks = {}
         self._seen = {name: _signature(health, config, name) for name in config.regions}
         self._latency_ms = {name: _latencies_ms(health, config, name) for name in config.regions}
 
@@ -168,7 +171,12 @@ class Steering:
         self._tell(moved)
 
     def _follow_health(self, health: HealthView, now_s: float) -> Iterable[Moved]:
-        news = {name: self._look_of(health, name) for name in self._config.regions if self._is_news(health, name)}
+        suspect = health.self_test.suspect_until_s is not None
+        marks = {name: (health.regions[name], suspect) for name in self._config.regions}
+        # a region that was not assessed anew is what it was
+        anew = [name for name, mark in marks.items() if not _is_same(mark, self._marks.get(name))]
+        news = {name: self._look_of(health, name) for name in anew if self._is_news(health, name)}
+        self._marks = marks
         if not news:
             return ()
         moved = self.plane.on_health(health, frozenset(news), now_s)
@@ -271,6 +279,10 @@ class Steering:
             self.plane.next_s(),
         )
         return min((at_s for at_s in due if at_s is not None), default=None)
+
+
+def _is_same(mark: Mark, before: Mark | None) -> bool:
+    return before is not None and before[0] is mark[0] and before[1] == mark[1]
 
 
 def _signature(health: HealthView, config: Config, name: RegionName) -> Signature:
