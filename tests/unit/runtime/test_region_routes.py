@@ -24,6 +24,8 @@ from anycastd.model.kernel import (
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Config
 from anycastd.policy.desired import blackhole, region_table
+from anycastd.policy.tunnel_order import order
+from anycastd.runtime import region_routes
 from anycastd.runtime.beliefs import Beliefs
 from anycastd.runtime.region_routes import RegionRoutes
 from tests.unit.runtime.world import A, B, Kernel, config
@@ -287,3 +289,31 @@ def test_whatever_happened_the_kernel_is_as_wanted_once_it_accepts_again(
     assert (bench.kernel.observed.routes, bench.kernel.observed.rules) == bench.routes.wanted
     holes = {one.prefix for one in bench.kernel.observed.routes or () if one.table == MAIN_TABLE}
     assert holes >= set(prefixes)
+
+
+def test_only_a_region_that_was_assessed_anew_is_ordered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With thousands of backends in other regions a verdict would else cost a look at all of them."""
+    bench, ordered = well(), list[RegionName]()
+    bench.act()
+
+    def counted(its_config: Config, region: RegionName, *more: object) -> TunnelOrder:
+        ordered.append(region)
+        return order(its_config, region, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(region_routes, "order", counted)
+    bench.act()
+    assert ordered == []
+    for id_ in [id_ for id_ in bench.beliefs.tracker.states if "tunnel/eu/a" in id_]:
+        for _ in range(3):
+            bench.now_s += 1.0
+            bench.beliefs.feed(ProbeResult(CheckId(id_), Why.TIMEOUT, bench.now_s - 0.01, bench.now_s))
+    bench.beliefs.refresh(bench.now_s, frozenset({EU}))
+    assert bench.act() == [(EU, 4)]
+    assert set(ordered) == {EU}
+    ordered.clear()
+    bench.beliefs.refresh(bench.now_s)
+    bench.act()
+    assert set(ordered) == {EU, US}, "assessed anew, all of them"
+    ordered.clear()
+    bench.reload(CONFIG)
+    assert set(ordered) == {EU, US}
