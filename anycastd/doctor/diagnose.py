@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from anycastd.doctor.bfd import BFD
 from anycastd.doctor.collisions import COLLISIONS
 from anycastd.doctor.facts import Facts
+from anycastd.doctor.filters import FILTERS
 from anycastd.doctor.finding import Check, Finding, Severity
 from anycastd.doctor.fleet import FLEET
 from anycastd.doctor.network import NETWORK
 from anycastd.doctor.ourselves import OURSELVES
 from anycastd.doctor.service import SERVICE
 
-CHECKS = (*NETWORK, *BFD, *FLEET, *COLLISIONS, *SERVICE, *OURSELVES)
+CHECKS = (*NETWORK, *BFD, *FLEET, *FILTERS, *COLLISIONS, *SERVICE, *OURSELVES)
 """Every check, in the order of the page."""
 
 _ORDER = (Severity.ERROR, Severity.WARNING, Severity.OK)

@@ -109,8 +109,9 @@ ALARMS: Mapping[Alarm, Meaning] = {
     ),
     Alarm.ORDERS_UNREAD: Meaning(
         "The file of drains and overrides (`orders.json`) cannot be read. Announcements are frozen at what they are, "
-        "so that nothing that was drained comes back by accident.",
-        "Mend its permissions or put a copy back; or move it away: then there are no drains and overrides.",
+        "so that nothing that was drained comes back by accident. Or the file of blackholes and flow rules "
+        "(`filters.json`): then none stands, for what nobody can end must not last.",
+        "Mend its permissions or put a copy back; or move it away: then there are none of what it held.",
     ),
     Alarm.STORE_TROUBLE: Meaning(
         "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "

@@ -179,9 +179,9 @@ class Scene:
         # what leads there is put back after the rules
         return said.count('counter name "filter_') if PREFIX in said else 0
 
-    def send(self, address: str, *ports: int) -> None:
+    def send(self, address: str, *ports: int, size: int = 100) -> None:
         """Send 20 datagrams to each port."""
-        self.far(sys.executable, "-c", SEND, address, ",".join(map(str, ports)))
+        self.far(sys.executable, "-c", SEND, address, ",".join(map(str, ports)), str(size))
 
     def sessions(self) -> Stamped:
         """Return what changes when a session was down: FRR's count of sessions made, BIRD's time of its own."""
@@ -398,7 +398,7 @@ SEND = """
 import socket, sys
 for port in map(int, sys.argv[2].split(",")):
     for _ in range(20):
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x" * 100, (sys.argv[1], port))
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x" * int(sys.argv[3]), (sys.argv[1], port))
 """
 
 
@@ -413,6 +413,18 @@ def test_the_pop_drops_and_counts_by_the_same_rules_also_after_a_flush(scene: Sc
     scene.send(EIP, 9)
     scene.send(OTHER, 53)
     wait_until("it goes on counting", 30, lambda: scene.dropped() == {EIP: 60, OTHER: 60})
+
+
+def test_the_pop_lets_through_what_a_limit_allows_and_no_more(scene: Scene) -> None:
+    # 10,000 bytes a second; the kernel's bucket holds that and the burst, 16,384. A datagram here is 1,028 bytes.
+    limit = ("--limit", "80kbit", "--protocol", "udp", "--port", "7")
+    scene.verb("attack", "mitigate", EIP, *limit, *LONG)
+    began_s = time.monotonic()
+    scene.send(EIP, *[7] * 20, size=1000)
+    at_once, meanwhile = 26_384 / 1028, (time.monotonic() - began_s) * 10_000 / 1028
+    most, least = 400 - int(at_once), 400 - int(at_once + meanwhile) - 1
+    wait_until("what is above is dropped", 30, lambda: scene.dropped()[EIP] >= least)
+    assert scene.dropped()[EIP] <= most
 
 
 def test_a_stop_takes_all_of_it_along(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,10 @@ from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
 from anycastd.doctor.service import DAEMON, SPEAKER
 from anycastd.model.address import CheckId, NeighborName
+from anycastd.model.attack_config import AttackConfig
 from anycastd.model.checks import BfdOptions, CheckKind, CheckSpec, ProbeSpec
+from anycastd.model.filter_config import FilterConfig
+from anycastd.model.filters import Auto
 from anycastd.model.fleet_config import FleetConfig, FleetPop
 from anycastd.model.kernel import SourceRule
 from anycastd.model.topology import Config, Launch, Neighbor, Role
@@ -90,6 +94,16 @@ def observed(*more: RouteSeen) -> Facts:
     return replace(WELL, config=config, routes=(*WELL.routes, *more))
 
 
+def filtering(*, auto: Auto = Auto.PROPOSE, **neighbor: Any) -> Facts:
+    """Return what is so with a transit like this."""
+    transit = Neighbor(
+        name=NeighborName("transit"), address=ip_address("192.0.2.250"), asn=64496,
+        local_address=ip_address("192.0.2.2"), local_asn=64500, **neighbor,
+    )  # fmt: skip
+    attack = AttackConfig(filter=FilterConfig(auto=auto))
+    return replace(WELL, config=replace(CONFIG, attack=attack, neighbors={transit.name: transit}))
+
+
 def only_ipv4() -> Facts:
     config = replace(CONFIG, prefixes={V4: CONFIG.prefixes[V4]})
     return replace(WELL, config=config, routes=tuple(route for route in WELL.routes if route.prefix.version == 4))
@@ -98,6 +112,9 @@ def only_ipv4() -> Facts:
 RA_DEFAULT = RouteSeen(prefix=ip_network("::/0"), protocol=9, device="eth0", metric=1024)
 
 BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
+    ("filters", WARNING, "no neighbor takes flow rules", "flowspec: true", filtering(auto=Auto.APPLY)),
+    ("filters", WARNING, "transit takes flow rules, and forgets them", "graceful_restart: 120s",
+     filtering(flowspec=True, graceful_restart_s=0)),
     ("observer-paths", WARNING, f"reached over a tunnel: rr1 over {DEVICE}", "ip route add",
      observed(RouteSeen(prefix=ip_network("192.0.2.0/24"), device=DEVICE))),
     ("observer-paths", ERROR, "rr1: there is no route to 192.0.2.250", "ip route get",

@@ -219,6 +219,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.TRAFFIC_ELEVATED,
         Alarm.BFD_PROCESS,
         Alarm.PROBE_WORKER,
+        Alarm.FILTER_ENDS,  # tests/unit/runtime/test_filter_desk.py
         Alarm.KERNEL_EVENTS,  # tests/lab/test_kernel_events.py
     }
     of_fleet = {  # tests/unit/runtime/test_fleet_link.py, tests/unit/fleet
