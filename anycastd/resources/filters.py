@@ -5,6 +5,7 @@ A second order for the same address, or the same packets, renews the first: that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -62,11 +63,23 @@ class PlannedFilter:
 
 
 def plan_filter(
-    command: FilterCommand | Release, filters: Filters, config: Config, pace: FilterConfig, now_s: float, new_id: str
+    command: FilterCommand | Release,
+    filters: Filters,
+    config: Config,
+    pace: FilterConfig,
+    now_s: float,
+    new_id: str,
+    last_end_s: float = float("-inf"),
 ) -> PlannedFilter | Refused:
-    """Return what the command makes of those in force, or every rule that it breaks."""
+    """Return what the command makes of those in force, or every rule that it breaks.
+
+    What is released so soon after the last one that ended (`last_end_s`) is over, and waits for its turn.
+    """
     if isinstance(command, Release):
-        return _released(command, filters)
+        turns = [
+            at_s for at_s, one in ends_of(filters.standing, pace.release_each_s, last_end_s) if one.expires_s <= now_s
+        ]
+        return _released(command, filters, now_s, max([last_end_s, *turns]) + pace.release_each_s)
     broken = (*_lasting(command, pace), *_neighbors(command, config), *_target(command, config))
     if broken:
         return Refused(tuple(broken))
@@ -110,13 +123,17 @@ def _order(command: FilterCommand, known: Filter | None, pace: FilterConfig, now
     )
 
 
-def _released(command: Release, filters: Filters) -> PlannedFilter | Refused:
+def _released(command: Release, filters: Filters, now_s: float, turn_s: float) -> PlannedFilter | Refused:
     known = next((one for one in filters.standing if one.id == command.id and kind_of(one) is command.kind), None)
     if known is None:
         kind = command.kind.value if command.kind is FilterKind.BLACKHOLE else "flow rule"
         return refused(Code.ORDER_NOT_FOUND, 404, f"no {kind} has the id {command.id[:64]!r}")
     others = tuple(one for one in filters.standing if one is not known)
-    return PlannedFilter(replace(filters, standing=others), None, (f"{known.what} ends",))
+    if turn_s <= now_s:
+        return PlannedFilter(replace(filters, standing=others), None, (f"{known.what} ends",))
+    over = replace(known, expires_s=min(known.expires_s, now_s))
+    words = f"{known.what} ends in {duration_text(math.ceil(turn_s - now_s))}, behind the one before it"
+    return PlannedFilter(replace(filters, standing=(*others, over)), over, (words,))
 
 
 def kind_of(one: Filter) -> FilterKind:

@@ -273,7 +273,7 @@ class FilterDesk:
             if not isinstance(command, Release) and (why := self.hold()):
                 return refused(Code.FROZEN, 409, f"announcements are frozen: {why}")
             new_id = f"{command.kind.value}-{secrets.token_hex(4)}"
-            planned = plan_filter(command, self.filters, self.config, self._pace, now_s, new_id)
+            planned = plan_filter(command, self.filters, self.config, self._pace, now_s, new_id, self._last_end_s)
             if isinstance(planned, Refused):
                 return planned
             id_ = command.id if isinstance(command, Release) else planned.order.id if planned.order else ""
@@ -298,11 +298,14 @@ class FilterDesk:
         if not await self._save(planned.after, answers):
             return refused(Code.STORE, 503, f"{self._path} cannot be written, so nothing was changed")
         self._answers = answers
-        if planned.order is not None:
-            self._tell(planned.order, "set", f"{planned.order.reason} ({request.owner})")
-        else:
+        if planned.order is None:
             gone = next(one for one in self.filters.standing if one.id == id_)
             self._tell(gone, "ended", f"by {request.owner}")
+            self._last_end_s = now_s
+        elif isinstance(request.command, Release):
+            self._tell(planned.order, "released", f"by {request.owner}")
+        else:
+            self._tell(planned.order, "set", f"{planned.order.reason} ({request.owner})")
         self._apply(planned.after)
         return OrderDone(id_, planned.changes)
 

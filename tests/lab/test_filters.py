@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.bench.configs import AT_ONCE, QUICK, document, region, server, toggled
-from tests.bench.world import POP_ADDRESS, World, world
+from tests.bench.world import POP_ADDRESS, ROUTER, ROUTER_ASN, Program, World, world
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -92,6 +92,7 @@ class Scene:
 
     made: World
     daemon: subprocess.Popen[bytes]
+    plain: Program
 
     def far(self, *argv: str) -> str:
         return self.made.read("ip", "netns", "exec", self.made.far, *argv)
@@ -162,7 +163,7 @@ class Scene:
     def all_sent(self) -> bool:
         """Return whether the daemon sees everything sent to both."""
         found = [*self.made.ask("/v1/blackholes")["blackholes"], *self.made.ask("/v1/flowspec")["rules"]]
-        return bool(found) and all(sorted(one["sent"]) == ["bird", "frr"] for one in found)
+        return bool(found) and all({"bird", "frr"} <= set(one["sent"]) and not one["unsent"] for one in found)
 
     def dropped(self) -> dict[str, int]:
         """Return how many packets each dropped, by destination."""
@@ -234,10 +235,10 @@ def _routers(made: World) -> None:
 
 def answers(made: World) -> bool:
     """Return whether both routers can be asked."""
-    asked = Scene(made, subprocess.Popen(["true"]))
-    asked.daemon.wait()
+    far = partial(made.read, "ip", "netns", "exec", made.far)
     with suppress(OSError):
-        return "BGP" in asked.frr("show bgp summary") or "BIRD" in asked.bird("show", "status")
+        far("vtysh", "--vty_socket", str(made.directory / "frr"), "-c", "show bgp summary")
+        return "BIRD" in far("birdc", "-s", str(made.directory / "bird.ctl"), "show", "status")
     return False
 
 
@@ -253,6 +254,10 @@ def _document() -> dict[str, Any]:
         "frr": {"address": FRR, "asn": FRR_ASN, **both, "export": export},
         "bird": {"address": BIRD, "asn": BIRD_ASN, **both, "export": {**export, **own}},
     }
+    # it is said to take flow rules, and does not
+    whole["neighbors"]["plain"] = {
+        "address": ROUTER, "asn": ROUTER_ASN, "local_address": POP_ADDRESS, "hold_time": "60s", "flowspec": True,
+    }  # fmt: skip
     whole["attack"] = {"filter": {"max_blackholes": 3, "release_each": "100ms"}}
     return whole
 
@@ -268,9 +273,10 @@ def running() -> Iterator[Scene]:
         made.run("ip", "-n", made.far, "route", "add", PREFIX, "via", POP_ADDRESS)
         _routers(made)
         made.write_config(_document())
+        plain = made.sink()
         made.backend()
         wait_until("both routers answer", 20, lambda: answers(made))
-        scene = Scene(made, made.daemon())
+        scene = Scene(made, made.daemon(), plain)
         wait_until("the prefix is announced", 40, lambda: scene.both_have(PREFIX) and scene.both_have(PREFIX6))
         yield scene
 
@@ -295,6 +301,8 @@ def none_left(scene: Scene) -> Iterator[None]:
     yield
     if scene.daemon.poll() is None:
         scene.verb("attack", "release", "--all")
+        # they end one by one
+        wait_until("none stands", 30, lambda: scene.dropped() == {})
 
 
 def test_routers_take_blackholes_and_flow_rules_as_they_are_meant(scene: Scene) -> None:
@@ -350,6 +358,23 @@ def shorten(scene: Scene, ttl: str) -> None:
 
 def short_are_gone(scene: Scene) -> bool:
     return scene.neither_has(f"{EIP6}/128") and scene.flows() == 1
+
+
+def test_a_neighbor_without_the_family_is_told_nothing_of_it_and_the_operator_is(scene: Scene) -> None:
+    scene.verb("attack", "mitigate", OTHER, *DNS, *LONG)
+    wait_until("the others have it", 30, lambda: scene.flows() == 1)
+
+    def alarmed() -> bool:
+        alarms = scene.made.ask("/v1/status")["alarms"]
+        return any(one["subject"] == "flow rules at plain" and "ipv4-flow" in one["detail"] for one in alarms)
+
+    wait_until("an alarm", 30, alarmed)
+    rows = scene.plain.rows.new()
+    opens = [row for row in rows if row["kind"] == "open"]
+    assert len(opens) == 1, "a session that was begun again"
+    told = [row for row in rows if row["kind"] in ("announce", "withdraw")]
+    assert {row["prefix"] for row in told} == {PREFIX}
+    assert sum(row["kind"] == "eor" for row in rows) <= 1, "of IPv4 unicast alone"
 
 
 def test_each_ends_when_its_time_is_over_and_the_others_stay(scene: Scene) -> None:

@@ -27,6 +27,7 @@ class Sessions:
     def __init__(self, neighbors: Mapping[NeighborName, Neighbor]) -> None:
         self.views: dict[NeighborName, SessionView] = {}
         self._owed: set[Owed] = set()
+        self._flows: dict[NeighborName, frozenset[FlowFamily]] = {}
         self.sent_s: dict[Owed, float] = {}
         self.set_neighbors(neighbors)
 
@@ -52,6 +53,7 @@ class Sessions:
     def lost(self, now_s: float) -> None:
         """Take note that ExaBGP has gone: so have its sessions."""
         self._owed.clear()
+        self._flows.clear()
         for name, view in self.views.items():
             self.views[name] = SessionView(SessionState.DOWN, now_s, view.reason or "ExaBGP has gone")
 
@@ -61,6 +63,7 @@ class Sessions:
         if name is None:
             return None
         old = self.views[name]
+        self._flows.pop(name, None)
         reason = event.reason or ("" if event.state is SessionState.ESTABLISHED else old.reason)
         self.views[name] = SessionView(event.state, now_s, reason)
         if event.state is SessionState.ESTABLISHED:
@@ -77,6 +80,8 @@ class Sessions:
             old = self.views[name]
             since_s = now_s - session.age_s
             up = session.state is SessionState.ESTABLISHED
+            if up:
+                self._flows[name] = frozenset(one for one in FlowFamily if f"ipv{one.version} flow" in session.families)
             was_up = old.state is SessionState.ESTABLISHED
             if up and (not was_up or since_s - AGE_STEP_S > old.since_s + AGE_STEP_S):
                 self.views[name] = SessionView(SessionState.ESTABLISHED, since_s)
@@ -96,9 +101,21 @@ class Sessions:
 
     @property
     def owed(self) -> frozenset[Owed]:
-        """Return the End-of-RIBs owed to sessions that are up; ExaBGP refuses one to a session that is not."""
+        """Return the End-of-RIBs owed to sessions that are up; ExaBGP refuses one to a session that is not.
+
+        One of flow rules would be sent to a neighbor that did not say it takes them, who may end the session for it.
+        """
         up = {name for name, view in self.views.items() if view.state is SessionState.ESTABLISHED}
-        return frozenset(owed for owed in self._owed if owed[0] in up)
+        return frozenset((name, family) for name, family in self._owed if name in up and self._takes(name, family))
+
+    def _takes(self, name: NeighborName, family: Family | FlowFamily) -> bool:
+        return isinstance(family, Family) or family in self._flows.get(name, ())
+
+    def refused_flows(self, name: NeighborName) -> tuple[FlowFamily, ...]:
+        """Return the families of flow rules that the session lacks, as far as that is known."""
+        known = self._flows.get(name)
+        wanted = [one for one in self._neighbors[name].carried if isinstance(one, FlowFamily)]
+        return () if known is None else tuple(one for one in wanted if one not in known)
 
     def _came_up(self, name: NeighborName, not_before_s: float | None = None) -> None:
         for family in self._neighbors[name].carried:

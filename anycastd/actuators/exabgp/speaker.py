@@ -357,6 +357,9 @@ class Speaker:
             self.report(changed)
             if changed.state is SessionState.ESTABLISHED:
                 self._repair(changed.neighbor)
+                if self._neighbors[changed.neighbor].flowspec:
+                    # whether it takes flow rules only the session tells
+                    self._link.ask_sessions(time.monotonic())
 
     def _acked(self, event: Acked) -> None:
         action = event.action
@@ -396,6 +399,9 @@ class Speaker:
 
     def _saw_sessions(self, event: SessionsSeen) -> None:
         self._tell_sessions(self._sessions.take_all(event.sessions, time.monotonic()))
+        for name in self._neighbors:
+            lacks = ", ".join(self._sessions.refused_flows(name))
+            self.report(Degraded(f"flow rules at {name}", f"the neighbor takes none: {lacks}" if lacks else ""))
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(event)
 

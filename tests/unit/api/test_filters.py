@@ -122,7 +122,10 @@ async def test_the_verbs_set_list_extend_and_release(face: Face) -> None:
     lines = (await face.verb("filters")).splitlines()
     assert len(lines) == 3
     assert "here, transit-a" in lines[1]
-    assert (await face.verb("release", str(EIP))).count(" ends\n") == 2
+    said = await face.verb("release", str(EIP))
+    assert said.count(" ends\n") == 1
+    assert "ends in 1s, behind the one before it" in said
+    await face.scene.wait(1.0)
     assert await face.verb("filters") == "there are none\n"
     assert await face.verb("release", "--all") == "there are none\n"
 

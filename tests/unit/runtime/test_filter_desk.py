@@ -255,3 +255,21 @@ def test_a_time_that_never_comes_is_refused(field: str) -> None:
     text = filters_file.encode(Found((replace(one, **{field: float("nan")}),)), at)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="not a number"):
         filters_file.decode(text, at)
+
+
+async def test_what_is_released_together_ends_one_by_one(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    ids = [(await scene.order(hole(number))).id for number in range(3)]
+    told = [(await scene.order(Release(id=id_, kind=FilterKind.BLACKHOLE, owner="ann"))).changes[0] for id_ in ids]
+    assert [words.partition(" ends")[2] for words in told] == [
+        "", " in 1s, behind the one before it", " in 2s, behind the one before it",
+    ]  # fmt: skip
+    left = []
+    for _ in range(5):
+        left.append(len(scene.bgp.filters))
+        await scene.wait(0.5)
+    assert left == [2, 2, 1, 1, 0]
+    await scene.wait(60)
+    alone = await scene.order(hole())
+    (words,) = (await scene.order(Release(id=alone.id, kind=FilterKind.BLACKHOLE, owner="ann"))).changes
+    assert words.endswith(" ends")

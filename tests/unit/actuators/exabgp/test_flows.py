@@ -13,8 +13,9 @@ from anycastd.actuators.exabgp.holdings import Holdings
 from anycastd.actuators.exabgp.lines import Dumped, command
 from anycastd.actuators.exabgp.queue import ActionQueue, key_of
 from anycastd.actuators.exabgp.repair import Repairs
+from anycastd.actuators.exabgp.sessions import Sessions
 from anycastd.errors import ActuatorRejected
-from anycastd.model.address import FlowFamily, NeighborName
+from anycastd.model.address import Family, FlowFamily, NeighborName
 from anycastd.model.bgp import (
     Announce,
     AnnounceFlow,
@@ -24,10 +25,12 @@ from anycastd.model.bgp import (
     FilterRoutes,
     FlowRoute,
     Route,
+    SessionState,
     Withdraw,
     WithdrawFlow,
 )
 from anycastd.model.flow import FlowMatch, key_of_tag, tag_of
+from anycastd.model.neighbor import Neighbor
 from anycastd.reconcile.filters import diff_filters, ends_of_flows
 
 N = NeighborName("a")
@@ -205,3 +208,25 @@ def test_the_bridge_is_given_the_words_and_the_moment() -> None:
 def test_an_answer_to_a_rule_stirs_no_prefix() -> None:
     acked = Acked(AnnounceFlow(N, flow()), 0.0, 0.0, 0.0)
     assert isinstance(key_of(acked.action)[1], str)
+
+
+def session(*families: str) -> dump.Session:
+    return dump.Session(PEER, SessionState.ESTABLISHED, 5.0, frozenset(families), 0)
+
+
+def test_end_of_rib_of_flow_rules_is_owed_only_to_who_takes_them() -> None:
+    neighbor = Neighbor(
+        name=N, address=PEER, asn=64496, local_address=ip_address("192.0.2.2"), local_asn=64500, flowspec=True
+    )
+    sessions = Sessions({N: neighbor})
+    sessions.begin(0.0, {})
+    sessions.take_event(dump.SessionEvent(PEER, SessionState.ESTABLISHED, ""), 1.0)
+    assert sessions.owed == {(N, Family.IPV4_UNICAST)}, "not before the session tells its families"
+    assert sessions.refused_flows(N) == ()
+    sessions.take_all([session("ipv4 unicast", "ipv4 flow")], 6.0)
+    assert sessions.owed == {(N, Family.IPV4_UNICAST), (N, FlowFamily.IPV4_FLOW)}
+    sessions.take_all([session("ipv4 unicast")], 7.0)
+    assert sessions.owed == {(N, Family.IPV4_UNICAST)}
+    assert sessions.refused_flows(N) == (FlowFamily.IPV4_FLOW,)
+    sessions.lost(8.0)
+    assert sessions.refused_flows(N) == ()
