@@ -94,12 +94,13 @@ Elements = Mapping[NftSet, Mapping[Key, Value]]
 class LocalFilter:
     """Packets to EIPs that are dropped, or limited to `rate_bytes_s`, before anything else is asked of them.
 
-    `id` names the counter of what is dropped.
+    `id` names the counter of what is dropped. `until_unix_s`: the kernel itself ends it then, should nobody have.
     """
 
     id: str
     match: FlowMatch
     rate_bytes_s: int = 0
+    until_unix_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 
 from anycastd.model.address import NeighborName, family_of
@@ -62,12 +62,12 @@ def wanted_filters(
     return wanted
 
 
-def local_filters(standing: Iterable[Filter]) -> tuple[LocalFilter, ...]:
+def local_filters(standing: Iterable[Filter], until_unix_s: Callable[[Filter], int]) -> tuple[LocalFilter, ...]:
     """Return what the packet filter should hold: blackholes first, then rules, oldest first."""
     every = sorted(standing, key=lambda one: isinstance(one, FlowRule))
     return tuple(
-        LocalFilter(one.id, FlowMatch(destination=ip_network(one.address)))
+        LocalFilter(one.id, FlowMatch(destination=ip_network(one.address)), until_unix_s=until_unix_s(one))
         if isinstance(one, Blackhole)
-        else LocalFilter(one.id, one.match, one.rate_bytes_s)
+        else LocalFilter(one.id, one.match, one.rate_bytes_s, until_unix_s(one))
         for one in every
     )

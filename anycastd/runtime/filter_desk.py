@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
@@ -78,6 +79,7 @@ class FilterDesk:
         self.dropped: dict[str, Count] = {}
         """What each dropped here, by id, since it was set."""
         self._counted: dict[str, Count] = {}
+        self._until: dict[tuple[str, float], int] = {}
         self.filters = self._read(memory_file.clocks())
         """Those in force."""
         self.hold: Callable[[], str] = lambda: ""
@@ -115,7 +117,20 @@ class FilterDesk:
     @property
     def local(self) -> tuple[LocalFilter, ...]:
         """Return what the packet filter should hold."""
-        return local_filters(self.filters.standing)
+        return local_filters(self.filters.standing, self._until_unix_s)
+
+    def _until_unix_s(self, one: Filter) -> int:
+        """Return when the kernel itself ends it: without a daemon nobody else would. Worked out once, so that it stays.
+
+        Later than it ends here, even if all others end one by one before it.
+        """
+        key = one.id, one.expires_s
+        if key not in self._until:
+            clocks, pace = self.clocks(), self._pace
+            turns_s = pace.release_each_s * (pace.max_blackholes + pace.max_flow_rules)
+            self._until = {k: v for k, v in self._until.items() if k[0] != one.id}
+            self._until[key] = math.ceil(clocks.wall_s + one.expires_s - clocks.now_s + turns_s)
+        return self._until[key]
 
     @property
     def wanted(self) -> FilterRoutes:
@@ -231,13 +246,13 @@ class FilterDesk:
         self.on_note(one, what, detail)
 
     def _apply(self, after: Filters) -> None:
-        before, self.filters = self.filters, after
+        before, self.filters = self.local, after
         standing = {one.id for one in after.standing}
         self.dropped = {id_: count for id_, count in self.dropped.items() if id_ in standing}
         self._counted = {id_: count for id_, count in self._counted.items() if id_ in standing}
         # the bridge knows the new ends before a neighbor knows of what is new
         self.on_ends()
-        if local_filters(before.standing) != local_filters(after.standing):
+        if before != self.local:
             self.on_local()
         self.follow(self.clocks().now_s)
 

@@ -171,10 +171,14 @@ class Scene:
         rules = self.made.ask("/v1/flowspec")["rules"]
         return holes | {one["match"]["destination"]: one["dropped_packets"] for one in rules}
 
+    def table(self) -> str:
+        """Return the packet filter's table."""
+        return self.made.read("ip", "netns", "exec", self.made.pop, "nft", "list", "table", "inet", "anycastd")
+
     def rules(self) -> int:
         """Return how many rules of the packet filter drop."""
         try:
-            said = self.made.read("ip", "netns", "exec", self.made.pop, "nft", "list", "table", "inet", "anycastd")
+            said = self.table()
         except OSError:
             return 0
         # what leads there is put back after the rules
@@ -391,6 +395,8 @@ def test_a_killed_daemon_leaves_what_stands_and_its_bridge_ends_what_ends(scene:
     shorten(scene, "3s")
     scene.kill()
     wait_until("the short ones are gone", 60, lambda: short_are_gone(scene))
+    rule = next(line for line in scene.table().splitlines() if EIP6 in line and "meta l4proto" not in line)
+    assert "meta time <" in rule, "the kernel ends its own"
     scene.start()
     assert [one["address"] for one in scene.made.ask("/v1/blackholes")["blackholes"]] == [EIP]
     wait_until("it is seen to be sent", 30, scene.all_sent)

@@ -31,6 +31,8 @@ def lines(filters: Iterable[LocalFilter], version: int) -> list[str]:
 def _line(one: LocalFilter, version: int) -> str:
     match, word = one.match, WORD[version]
     words = [f"{word} daddr {match.destination}"]
+    if one.until_unix_s is not None:
+        words.append(f"meta time < {one.until_unix_s}")
     if match.source is not None:
         words.append(f"{word} saddr {match.source}")
     if match.protocols:

@@ -273,3 +273,18 @@ async def test_what_is_released_together_ends_one_by_one(tmp_path: Path) -> None
     alone = await scene.order(hole())
     (words,) = (await scene.order(Release(id=alone.id, kind=FilterKind.BLACKHOLE, owner="ann"))).changes
     assert words.endswith(" ends")
+
+
+async def test_the_kernel_is_told_an_end_of_its_own_that_stays_until_it_is_renewed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    await scene.order(hole(ttl_s=60.0))
+    (first,) = scene.desk.local
+    wall_s = 1_790_000_000.0 + scene.now_s
+    assert first.until_unix_s is not None
+    assert wall_s + 60 + 42 <= first.until_unix_s <= wall_s + 60 + 44
+    scene.now_s += 7.25
+    assert scene.desk.local == (first,), "else the rules would be put anew again and again"
+    await scene.order(hole(ttl_s=60.0))
+    (renewed,) = scene.desk.local
+    assert renewed.until_unix_s in (first.until_unix_s + 7, first.until_unix_s + 8)
+    assert scene.local == 2

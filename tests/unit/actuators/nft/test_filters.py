@@ -24,9 +24,12 @@ FULL = FlowMatch(
 
 
 def test_each_is_one_rule_with_a_counter_of_its_name() -> None:
-    filters = (LocalFilter("blackhole-1a", FlowMatch(destination=TO)), LocalFilter("flow-2b", FULL, 1_250_000))
+    filters = (
+        LocalFilter("blackhole-1a", FlowMatch(destination=TO), until_unix_s=1_790_000_000),
+        LocalFilter("flow-2b", FULL, 1_250_000),
+    )
     assert lines(filters, 4) == [
-        "ip daddr 203.0.113.10/32 counter name filter_blackhole_1a drop",
+        "ip daddr 203.0.113.10/32 meta time < 1790000000 counter name filter_blackhole_1a drop",
         "ip daddr 203.0.113.10/32 ip saddr 10.0.0.0/8 meta l4proto { 6 } th dport { 53, 1000-2501 } th sport { 1 } "
         "meta length { 0-100 } tcp flags & 0x12 == 0x2 limit rate over 1250000 bytes/second burst 125000 bytes "
         "counter name filter_flow_2b drop",
