@@ -79,9 +79,19 @@ class Run:
         return self.taken[-1] if self.taken else None
 
     @property
+    def is_idle(self) -> bool:
+        """Return whether it neither does nor waits for anything, so that it need not be kept."""
+        words = self.taken, self.approved, self.stopping, self.undone_s
+        return words == ((), None, False, None) and self.doing is Doing.WATCHING and not any(_given(self.met_since_s))
+
+    @property
     def next(self) -> int:
         """Return the number of the step after it."""
         return self.taken[-1].step + 1 if self.taken else 0
+
+
+def _given(times_s: Iterable[float | None]) -> Iterable[bool]:
+    return (at_s is not None for at_s in times_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +137,18 @@ def advance(book: Playbook, run: Run, sight: Sight, spec: SpreadConfig, now_s: f
         return _taken(book, run, sight, spec, now_s)
     if run.taken:
         return _back(book, run, sight, now_s)
-    if any(since_s is not None for since_s in run.met_since_s):
+    if any(_given(run.met_since_s)):
         return replace(run, doing=Doing.CONDITION_NEW, detail="the condition does not hold for long enough yet")
     unknown = any(_holds(when, sight) is Truth.UNKNOWN for when in book.when)
     if unknown:
         return replace(run, doing=Doing.NOT_KNOWN, detail="this POP's load or capacity is not known")
     return replace(run, doing=Doing.WATCHING, detail="")
+
+
+def may_begin(book: Playbook, worst: AttackState, load_percent: float | None) -> bool:
+    """Return whether one of the conditions may hold, or cannot be told, for any prefix; `worst` of all their states."""
+    sight = Sight(state=worst, load_percent=load_percent)
+    return any(_holds(when, sight) is not Truth.FALSE for when in book.when)
 
 
 def is_met(book: Playbook, run: Run, now_s: float) -> bool:
@@ -279,7 +295,7 @@ def _back(book: Playbook, run: Run, sight: Sight, now_s: float) -> Run:
 def _stopped(book: Playbook, run: Run, sight: Sight, now_s: float) -> Run:
     """Return the run on its way back because an operator ended it: a step at once, the others `calm_s` apart."""
     if not run.taken:
-        holds = any(since_s is not None for since_s in run.met_since_s)
+        holds = any(_given(run.met_since_s))
         words = "ended by hand; begins anew when the condition has gone and come back" if holds else ""
         return replace(run, stopping=holds, doing=Doing.WATCHING, detail=words)
     step = book.steps[run.taken[-1].step]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anycastd.api.ports import Clocks
 from anycastd.api.views.playbooks import playbooks
-from anycastd.attack.playbook import Doing, Run, advance, approved, is_met, shed_of, stopped
+from anycastd.attack.playbook import Doing, Run, advance, approved, is_met, may_begin, shed_of, stopped
 from anycastd.attack.standby import Stage, Standby, follow
 from anycastd.config.near import did_you_mean
 from anycastd.model.address import Prefix
@@ -25,6 +25,7 @@ from anycastd.model.attack import AttackState, AttackView
 from anycastd.model.decision import Level
 from anycastd.model.spread import NOT_SHED, Announce, Playbook, PlayMode, SpreadConfig
 from anycastd.model.status import Alarm
+from anycastd.model.topology import Config
 from anycastd.model.traffic import Sample
 from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime import memory_file, spread_file
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from anycastd.runtime.fleet_desk import FleetDesk
 
 EACH_S = 1.0
+NAMED = 20
+"""Waiting runs with an alarm of their own; the others share one."""
+AT_ONCE = 50
+"""Sights made before the loop is given back: 2 ms."""
 SPREAD = "spread.json"
 WAITS = frozenset({Doing.WAITS_FOR_APPROVAL, Doing.NO_ROOM_KNOWN, Doing.NO_STEP_LEFT})
 TOLD = WAITS | {Doing.OTHER_POP_SHEDS, Doing.BUDGET, Doing.HOLDING, Doing.RETURNING}
@@ -78,6 +83,7 @@ class SpreadDesk:
         """Says how the POP and its EIPs stand."""
         self.load = LoadMeter()
         self._looking = asyncio.Lock()
+        self._books: tuple[Config, Mapping[Key, Playbook], tuple[Prefix, ...]] | None = None
         self.rates_bps: Mapping[Prefix, float] = {}
         self.kept, unread = spread_file.load(self._path, memory_file.clocks())
         if unread:
@@ -92,8 +98,10 @@ class SpreadDesk:
     async def run(self) -> None:
         """Look, for ever."""
         while True:
+            begun_s = self.clocks().now_s
             await self.look()
-            await asyncio.sleep(EACH_S)
+            # with thousands of prefixes under pressure a look takes a second: then a tenth of the time at most
+            await asyncio.sleep(max(EACH_S, 9 * (self.clocks().now_s - begun_s)))
 
     def seen(self) -> Seen:
         """Return what is seen now that is the same for all prefixes."""
@@ -108,35 +116,58 @@ class SpreadDesk:
         if self.load.take(self._sample()):
             self.rates_bps = await self.load.prefix_bps({prefix for _, prefix in self.books()})
         seen, now_s = self.seen(), self.clocks().now_s
-        runs = self._advanced(seen, now_s)
+        runs = await self._advanced(seen, now_s)
         standbys = self._followed(seen.present, now_s)
         await self._take(Kept(runs, standbys), seen, now_s)
 
-    def books(self) -> dict[Key, Playbook]:
+    def books(self) -> Mapping[Key, Playbook]:
         """Return every playbook with each prefix that it is for."""
-        return {
-            (book.name, prefix): book
-            for book in self.config.playbooks.values()
-            for prefix in book.prefixes or self._control.config.prefixes
-            if prefix in self._control.config.prefixes
-        }
+        config = self._control.config
+        if self._books is None or self._books[0] is not config:
+            found = {
+                (book.name, prefix): book
+                for book in self.config.playbooks.values()
+                for prefix in book.prefixes or config.prefixes
+                if prefix in config.prefixes
+            }
+            standbys = tuple(p for p, one in config.prefixes.items() if one.announce is Announce.STANDBY)
+            self._books = config, found, standbys
+        return self._books[1]
 
-    def _advanced(self, seen: Seen, now_s: float) -> dict[Key, Run]:
-        runs = {}
-        for key, book in self.books().items():
-            run = self.kept.runs.get(key, Run())
+    @property
+    def standbys(self) -> tuple[Prefix, ...]:
+        """Return the prefixes that this POP is a standby for."""
+        self.books()
+        return self._books[2] if self._books is not None else ()
+
+    async def _advanced(self, seen: Seen, now_s: float) -> dict[Key, Run]:
+        """Look at what is under way, and at what may begin: with thousands of prefixes, a bite at a time."""
+        books, config, runs = self.books(), self._control.config, {}
+        worst = max((seen.attack.pop, *seen.attack.eips.values()), key=lambda one: one.state).state
+        awake = {book.name for book in self.config.playbooks.values() if may_begin(book, worst, self.percent(seen))}
+        for number, key in enumerate(tuple(books if awake else self.kept.runs), 1):
+            known, book = self.kept.runs.get(key), books.get(key)
+            if book is None or (known is None and book.name not in awake):
+                continue
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+                if self._control.config is not config:
+                    return dict(self.kept.runs)  # a reload came between: the next look
+            run = known or Run()
             run = run if all(taken.step < len(book.steps) for taken in run.taken) else Run(stopping=True)
-            rate_bps = self.rates_bps.get(key[1])
-            sight = self.sights.sight(book, key[1], run, seen, rate_bps, now_s)
-            runs[key] = advance(book, run, sight, self.config, now_s)
+            sight = self.sights.sight(book, key[1], run, seen, self.rates_bps.get(key[1]), now_s)
+            if not (after := advance(book, run, sight, self.config, now_s)).is_idle:
+                runs[key] = after
         return runs
+
+    def percent(self, seen: Seen) -> float | None:
+        """Return this POP's load, of its capacity; None: it cannot be told."""
+        return self.sights.percent(seen.load_bps)
 
     def _followed(self, present: Present | None, now_s: float) -> dict[Prefix, Standby]:
         control, spec = self._control, self.config
         found = {}
-        for prefix, one in control.config.prefixes.items():
-            if one.announce is not Announce.STANDBY:
-                continue
+        for prefix in self.standbys:
             known = self.kept.standbys.get(prefix)
             if known is None:
                 if not control.adopted or prefix not in control.memories:
@@ -220,9 +251,11 @@ class SpreadDesk:
 
     def _tell_alarms(self, kept: Kept) -> None:
         self._reported.clear(Alarm.PLAYBOOK_WAITS)
-        for (name, prefix), run in kept.runs.items():
-            if run.doing in WAITS:
-                self._reported.raise_(Alarm.PLAYBOOK_WAITS, f"{name} {prefix}", f"{run.doing.value}: {run.detail}")
+        waiting = [(key, run) for key, run in kept.runs.items() if run.doing in WAITS]
+        for (name, prefix), run in waiting[:NAMED]:
+            self._reported.raise_(Alarm.PLAYBOOK_WAITS, f"{name} {prefix}", f"{run.doing.value}: {run.detail}")
+        if (more := len(waiting) - NAMED) > 0:
+            self._reported.raise_(Alarm.PLAYBOOK_WAITS, "others", f"{more} more: anycastd attack playbook list")
 
     def listing(self) -> Mapping[str, Any]:
         """Return what there is and what it does, for people and the API."""
@@ -259,7 +292,7 @@ class SpreadDesk:
                 self._tell(one, name, "", "stop" if stop else "run", "ordered", f"by {owner}")
             self.kept = Kept(runs, self.kept.standbys)
         await self.look()
-        after = (self.kept.runs[name, one] for one in meant)
+        after = (self.kept.runs.get((name, one), Run()) for one in meant)
         return tuple(f"{one}: {run.doing.value}, {run.detail}" for one, run in zip(meant, after, strict=True))
 
     def _meant(self, name: str, prefix: str | None) -> Refused | tuple[Prefix, ...]:

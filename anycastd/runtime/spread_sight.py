@@ -55,8 +55,8 @@ class Sights:
         effect, effect_words = self._effect(book, prefix, run, prefix_bps, now_s)
         return Sight(
             state=seen.attack.of(prefix).state,
-            load_percent=self._percent(seen.load_bps),
-            back_percent=self._percent(self._back_bps(book, prefix, run, seen)),
+            load_percent=self.percent(seen.load_bps),
+            back_percent=self.percent(self._back_bps(book, prefix, run, seen)),
             prefix_bps=prefix_bps,
             announced=decision is not None and decision.level is Level.NORMAL,
             pressed_elsewhere=_pressed(prefix, seen.present, others),
@@ -71,7 +71,8 @@ class Sights:
             effect_detail=effect_words,
         )
 
-    def _percent(self, bps: float | None) -> float | None:
+    def percent(self, bps: float | None) -> float | None:
+        """Return a load, of this POP's capacity; None: it cannot be told."""
         capacity_bps = self._control.config.attack.spread.capacity_bps
         return None if bps is None or not capacity_bps else bps * 100 / capacity_bps
 

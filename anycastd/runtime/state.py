@@ -13,6 +13,7 @@ from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
 from anycastd.model.decision import Decision, Level, PrefixState
 from anycastd.model.operator import Carried
 from anycastd.model.probing import ProbingFacts
+from anycastd.model.spread import Announce
 from anycastd.model.status import LoopView, PrefixView, Status
 from anycastd.runtime.alarms import Alarms, Reported, standing
 from anycastd.runtime.control import Control
@@ -59,6 +60,11 @@ def state_of(
     return PrefixState.FAILED, ()
 
 
+def _is_standby(control: Control, name: NeighborName) -> bool:
+    """Return whether a neighbor is a standby: silent, it is not one of those that should have a prefix."""
+    return control.config.neighbors[name].announce is Announce.STANDBY
+
+
 def views(control: Control) -> Iterator[PrefixView]:
     """Yield the view of every decided prefix, each as of when it is asked for."""
     wanted = routes_wanted(control)
@@ -74,7 +80,7 @@ def views(control: Control) -> Iterator[PrefixView]:
             decision=decision,
             memory=control.memories[prefix],
             confirmed=confirmed,
-            carriers=tuple(spec.neighbors),
+            carriers=tuple(n for n in spec.neighbors if prefix in wanted.get(n, {}) or not _is_standby(control, n)),
         )
 
 

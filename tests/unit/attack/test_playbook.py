@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anycastd.attack.playbook import Doing, Run, Sight, advance, approved, calm_needed_s, shed_of, stopped
+from anycastd.attack.playbook import Doing, Run, Sight, advance, approved, calm_needed_s, may_begin, shed_of, stopped
 from anycastd.model.address import NeighborName
 from anycastd.model.attack import AttackState
 from anycastd.model.decision import Truth
@@ -258,6 +258,14 @@ SIGHTS = st.builds(
 TIMES = st.sampled_from((1.0, 5.0, 15.0, 70.0, 400.0))
 EVENTS = st.lists(st.tuples(SIGHTS, TIMES, st.sampled_from(("", "", "", "run", "stop"))), max_size=40)
 IDLE = Sight(load_percent=10.0, back_percent=10.0, room=Truth.TRUE)
+
+
+@settings(max_examples=100, deadline=None)
+@given(BOOKS, SIGHTS, st.sampled_from(AttackState))
+def test_what_cannot_begin_need_not_be_looked_at(book: Playbook, sight: Sight, worst: AttackState) -> None:
+    worst = max(worst, sight.state)
+    if not may_begin(book, worst, sight.load_percent) and not sight.frozen:
+        assert advance(book, Run(), sight, SPEC, 0.0).is_idle
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,6 +17,7 @@ from anycastd.model.spread import Announce, PlayMode, When
 from anycastd.model.status import Alarm
 from anycastd.resources.refusal import Refused
 from anycastd.runtime.spreading import Spreading
+from anycastd.runtime.state import views
 from anycastd.runtime.takeover import adopted
 from tests.unit.runtime.spread_world import B_SIDE, CALL, DOWN, LONGER, TAG, Fleet, book, pop_config
 from tests.unit.runtime.world import UP, A
@@ -210,9 +211,11 @@ async def test_a_standby_neighbor_joins_and_leaves_and_never_leaves_the_prefix_a
     pops.said = {}
     await pops.run(20)
     assert has(fra.routes()) == {UP}
+    assert [view.carriers for view in views(fra.world.control)] == [(UP,)], "silent, nobody misses it"
     pops.demand_bps = {"east": 9e8}
     await pops.run(10)
     assert has(fra.routes()) == {UP, B_SIDE}
+    assert [view.carriers for view in views(fra.world.control)] == [(UP, B_SIDE)]
     pops.demand_bps = {"east": 1e8}
     await pops.run(70, 5)
     assert has(fra.routes()) == {UP}
@@ -242,6 +245,18 @@ async def test_of_two_pops_under_pressure_one_sheds_at_a_time(tmp_path: Path) ->
         seen.add(tuple(name for name, site in pops.sites.items() if (site.length() or 0) > 1))
     assert seen == {()}, "the other one is pressed too, so there is no room"
     assert all(site.level is Level.NORMAL for site in pops.sites.values())
+
+
+async def test_while_nothing_is_to_be_done_nothing_is_kept(tmp_path: Path) -> None:
+    pops = fleet(tmp_path)
+    await pops.run(5)
+    assert pops.sites["fra"].desk.kept.runs == {}
+    pops.demand_bps = {"east": 9e8, "west": 1e8}
+    await pops.run(1)
+    assert len(pops.sites["fra"].desk.kept.runs) == 1
+    pops.demand_bps = {"east": 1e8, "west": 1e8}
+    await pops.run(1)
+    assert pops.sites["fra"].desk.kept.runs == {}
 
 
 async def test_mode_off_takes_no_step(tmp_path: Path) -> None:
