@@ -27,8 +27,8 @@ bps, sock, packet = float(sys.argv[1]), socket.socket(socket.AF_INET, socket.SOC
 begun, sent = time.monotonic(), 0
 while time.monotonic() < begun + 240:
     due = int((time.monotonic() - begun) * bps / 8000)
-    # what a busy machine kept us from is made up for, a bit at a time: a second of it at most
-    sent = max(sent, due - int(bps / 8000))
+    # of what a busy machine kept us from a tenth of a second is made up for: a burst would be a load of its own
+    sent = max(sent, due - int(bps / 80000))
     for _ in range(due - sent):
         sock.sendto(packet, (sys.argv[2], int(sys.argv[3])))
         sent += 1
@@ -82,7 +82,8 @@ bgp: {{user: nobody, socket: {directory}/exabgp.sock, directory: {directory}/bgp
 safety: {{effect: {{traffic_after: 2s, measurable: 64kbit}}}}
 attack:
   detect: {{enabled: false}}
-  spread: {{capacity: 10mbit, playbooks: [{playbooks}], standby_calm: 3s, standby_leave: 2s}}
+  spread: {{capacity: 10mbit, playbooks: [{playbooks}], calm_below: 10%,
+           standby_calm: 3s, standby_leave: 2s}}
 state_dir: {directory}/state
 {store}
 """
@@ -92,9 +93,9 @@ STORE = (
 )
 CALL = """
 name: call
-when: [{load_above: 45%, for: 1s}]
+when: [{load_above: 45%, for: 2s}]
 calm: 3s
-steps: [{more_announcers: {}, verify_after: [4s]}]
+steps: [{more_announcers: {}, verify_after: [4s, 8s, 12s, 20s, 30s, 45s]}]
 """
 LONGER = """
 name: longer
