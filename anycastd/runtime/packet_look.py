@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class Picker(Protocol):
-    """Who picks packets; see `actuators.dataplane.packet_sample.PacketSample`."""
+    """Who picks packets; see `actuators.dataplane.packet_sample.PacketSample`. It hears so long after each `take`."""
+
+    window_s: float
 
     def look_at(self, targets: Sequence[Prefix], share: float) -> None:
         """Pick a share of the packets to these, and of no others; ActuatorTransient if that cannot be."""
@@ -68,7 +70,7 @@ class PacketLook:
         self._wide = (self._wide or Top(MOST_EIPS)) if wide else None
         targets = list(self._prefixes()) if all_of_it else [ip_network(one) for one in busiest]
         coming = pop_packets or 0.0 if all_of_it else sum(eips[one] for one in busiest)
-        self._pick(targets, share_of(coming, per_s))
+        self._pick(targets, share_of(coming * self._picker.window_s, per_s))
 
     def _add(self, data: bytes, now_s: float) -> None:
         packet = sampled(data)

@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,11 +83,10 @@ class Scene:
     tcp_bps: dict[int, list[float]] = field(default_factory=dict)
     udp_pps: dict[int, list[float]] = field(default_factory=dict)
 
-    def measure(self, seconds: int, first: int, ways: Sequence[int] = ()) -> None:
-        """Measure every way (or these) once, beginning with another one each time."""
-        ways = ways or range(len(self.pops))
-        for at in range(len(ways)):
-            way = ways[(first + at) % len(ways)]
+    def measure(self, seconds: int, first: int) -> None:
+        """Measure every way once, beginning with another one each time."""
+        for at in range(len(self.pops)):
+            way = (first + at) % len(self.pops)
             said = self._iperf(way, seconds)
             self.tcp_bps.setdefault(way, []).append(said["sum_received"]["bits_per_second"])
             said = self._iperf(way, seconds, "-u", "-l", "64", "-b", "0")

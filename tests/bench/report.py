@@ -68,9 +68,10 @@ namespaces; a figure with a baseline is judged against that baseline in the same
   for a processor like everybody.
 * **Forwarding** goes through a POP of its own for each way, all in one kernel, by turns; a ratio is the median of the
   rounds' ratios. The sender is the bottleneck: its core carries every packet up to the backend.
-* **Seeing attacks**: forwarding with the rules' counters for it, and with a look at packets as under attack, beside the
-  same rules without those counters; by turns. Its processor time is the daemon's with it less that without it, each
-  over 25 seconds in which every EIP carries packets. The time is from a flood's first packet to what the API says.
+* **Seeing attacks**: what a packet costs with the rules' counters for it, and with a look at packets as under attack,
+  beside the same rules without those counters, by turns: the processor time of the sender, whose call carries a packet
+  up to the backend. The daemon's processor time is that with seeing less that without, each over 25 seconds in which
+  every EIP carries packets. The time is from a flood's first packet to what the API says.
 * **BFD**: eight sessions with FRR and BIRD, single hop and multihop, IPv4 and IPv6, over vxlan; the underlay swallows
   everything from one moment on. A cut is shorter than the detection time by the age of the last packet.
 * **Lost tunnels**: a client of the EIP sends each 10 ms. A TCP sender tries again after 0.2, 0.6 and 1.4 s or so, and

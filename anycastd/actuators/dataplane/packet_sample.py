@@ -1,8 +1,12 @@
 """A few packets a second of what comes in for some addresses, picked by the kernel at random.
 
-A packet socket with a filter of ours in the kernel: it is open only while something is looked at, sees packets before
-the packet filter drops them, leaves nothing in the kernel, and nobody's `nft flush ruleset` takes it away. Its cost is
-bounded twice: by the probability that a packet is picked, and by a small buffer that drops what is too much.
+A packet socket with a filter of ours in the kernel: it hears only in windows and only while something is looked at,
+sees packets before the packet filter drops them, leaves nothing in the kernel, and no `nft flush ruleset` takes it
+away.
+Its cost is bounded three times: by the windows (a packet that passes one costs half a microsecond), by the probability
+that it is picked, and by a small buffer that drops what is too much.
+
+To begin and to end to hear waits for all processors, milliseconds: that is for a thread.
 """
 
 from __future__ import annotations
@@ -12,15 +16,20 @@ import ctypes
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Prefix
 
 ETHERTYPES = {4: 0x0800, 6: 0x86DD}
+NOBODYS = 0x88B5
+"""For experiments (IEEE 802): whoever hears that hears nothing. Bound to 0 a socket would go on as it was."""
 SNAP_BYTES = 64
 """Enough for an IPv6 header and that of TCP."""
 BUFFER_BYTES = 256 << 10
+WINDOW_S = 0.1
 MOST_TARGETS = 64
 READ_AT_ONCE = 400
 SO_ATTACH_FILTER = 26
@@ -66,11 +75,15 @@ def _matches(target: Prefix) -> list[_Line]:
 
 
 class PacketSample:
-    """Open while there are targets. The calling thread's network namespace is looked into."""
+    """Open while there are targets, in the calling thread's namespace; hears for `window_s` after each `take`."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self.window_s = window_s
         self._sockets: dict[int, socket.socket] = {}
         self._wanted: tuple[frozenset[Prefix], float] = (frozenset(), 0.0)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sample")
+        self._window: Future[None] | None = None
+        self._enough = Event()
 
     def look_at(self, targets: Sequence[Prefix], share: float) -> None:
         """Pick a share of the packets to the first MOST_TARGETS of these; none: close. ActuatorTransient if refused."""
@@ -80,27 +93,36 @@ class PacketSample:
         try:
             self._open(wanted[0], share)
         except OSError as error:
-            self.close()
+            self._let_go(tuple(self._sockets))
+            self._wanted = (frozenset(), 0.0)
             message = f"packets cannot be sampled: {error}"
             raise ActuatorTransient(message) from error
         self._wanted = wanted
+        self._hear()
 
     def _open(self, targets: frozenset[Prefix], share: float) -> None:
         versions = {target.version for target in targets}
-        for version in self._sockets.keys() - versions:
-            self._sockets.pop(version).close()
+        self._let_go(tuple(self._sockets.keys() - versions))
         for version in versions:
-            lines = program(version, targets, share)
-            if (opened := self._sockets.get(version)) is not None:
-                _attach(opened, lines)
-                continue
-            # with protocol 0 it hears nothing until it is bound, which is behind the filter
-            made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
-            self._sockets[version] = made
-            made.setblocking(False)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
-            _attach(made, lines)
-            _bind(made, ETHERTYPES[version])
+            if version not in self._sockets:
+                # with protocol 0 it hears nothing until it is bound, which is behind the filter
+                made = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+                self._sockets[version] = made
+                made.setblocking(False)
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+            _attach(self._sockets[version], program(version, targets, share))
+
+    def _let_go(self, versions: Sequence[int]) -> None:
+        gone = [self._sockets.pop(version) for version in versions]
+        if gone:
+            self._enough.set()
+            self._thread.submit(_close, gone)
+
+    def _hear(self) -> None:
+        """Hear for a window, unless one is open."""
+        if self._sockets and (self._window is None or self._window.done()):
+            self._enough.clear()
+            self._window = self._thread.submit(_hear, dict(self._sockets), self._enough, self.window_s)
 
     def take(self) -> list[bytes]:
         """Return what was picked since the last time, from IP headers on; at most READ_AT_ONCE of each version."""
@@ -109,13 +131,26 @@ class PacketSample:
             with contextlib.suppress(BlockingIOError):
                 for _ in range(READ_AT_ONCE):
                     found.append(one.recv(SNAP_BYTES))
+        self._hear()
         return found
 
     def close(self) -> None:
-        """Look at nothing."""
-        for one in self._sockets.values():
-            one.close()
-        self._sockets, self._wanted = {}, (frozenset(), 0.0)
+        """Look at nothing any more."""
+        self._let_go(tuple(self._sockets))
+        self._thread.shutdown(wait=False)
+
+
+def _hear(sockets: Mapping[int, socket.socket], enough: Event, window_s: float) -> None:
+    for version, one in sockets.items():
+        _bind(one, ETHERTYPES[version])
+    enough.wait(window_s)
+    for one in sockets.values():
+        _bind(one, NOBODYS)
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        one.close()
 
 
 def _bind(made: socket.socket, ethertype: int) -> None:

@@ -37,7 +37,7 @@ class Picker:
 
     def __init__(self) -> None:
         self.targets: tuple[Prefix, ...] = ()
-        self.share, self.closed, self.refuses = 0.0, False, False
+        self.share, self.closed, self.refuses, self.window_s = 0.0, False, False, 1.0
         self.packets: deque[bytes] = deque()
 
     def look_at(self, targets: Sequence[Prefix], share: float) -> None:
