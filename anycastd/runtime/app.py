@@ -19,6 +19,7 @@ from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
 from anycastd.api.door import Door
 from anycastd.api.ports import Clocks, ReloadOutcome
+from anycastd.attack.filtered import with_filtered
 from anycastd.errors import AnycastdError
 from anycastd.hollow import hollow
 from anycastd.model.address import Prefix
@@ -238,6 +239,7 @@ class App:
 
     def _begin_filters(self) -> None:
         self.filters.attack = lambda: self.attack.view
+        self.eips.meter.on_sample = lambda one: self.attack.take(with_filtered(one, self.filters.filtered))
         self.filters.on_note, self.filters.on_refused = self.scribe.filtered, self.metrics.order_refused
         self.metrics.watch_filters(self.filters.facts)
         hold, on_local, on_ends = lambda: self.orders.orders.hold, self._clamp_anew, self._set_dead_man

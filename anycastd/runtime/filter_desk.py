@@ -78,6 +78,8 @@ class FilterDesk:
         self._eor_asked_s = float("-inf")
         self.dropped: dict[str, Count] = {}
         """What each dropped here, by id, since it was set."""
+        self.filtered: dict[Address, Count] = {}
+        """What was dropped of each address, by those that have ended too: it never goes down."""
         self._counted: dict[str, Count] = {}
         self._until: dict[tuple[str, float], int] = {}
         self.filters = self._read(memory_file.clocks())
@@ -343,6 +345,10 @@ class FilterDesk:
             now, before = found.get(counter_of(one.id), Count()), self._counted.get(one.id, Count())
             more = now - before if now.packets >= before.packets else now
             self.dropped[one.id] = self.dropped.get(one.id, Count()) + more
+            what = ip_network(destination_of(one))
+            if what.prefixlen == what.max_prefixlen:
+                address = what.network_address
+                self.filtered[address] = self.filtered.get(address, Count()) + more
             self._counted[one.id] = now
 
     def stop(self) -> None:

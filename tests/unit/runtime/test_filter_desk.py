@@ -187,6 +187,9 @@ async def test_counters_go_on_over_a_flush(tmp_path: Path) -> None:
     for expected in (10, 15, 15, 19):
         scene.desk.take_counts(next(readings))
         assert scene.desk.dropped[done.id].packets == expected
+    await scene.order(Release(id=done.id, kind=FilterKind.BLACKHOLE, owner="ann"))
+    assert scene.desk.dropped == {}
+    assert scene.desk.filtered == {EIP: Count(19, 1900)}, "what came in did come in"
 
 
 def under_attack() -> AttackView:
