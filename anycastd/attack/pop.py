@@ -19,7 +19,7 @@ RECENT = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PopCounts:
-    """Counters of the POP at `at_s` (monotonic), which only grow: what came in for our prefixes, connections, drops."""
+    """Counters of the POP at `at_s` (monotonic): what came in for our prefixes, new connections, drops."""
 
     at_s: float
     packets: int
@@ -65,7 +65,8 @@ class PopWatch:
             packets=packets / span_s,
             bits=octets * 8.0 / span_s,
             connections=(counts.connections - before.connections) / span_s,
-            dropped_packets=(counts.dropped_packets - before.dropped_packets) / span_s,
+            # the counter of a filter that has ended goes some day
+            dropped_packets=max(counts.dropped_packets - before.dropped_packets, 0) / span_s,
         )
         more = self._packets.jumps(self.rate.packets, config.eip.floor_packets)
         self.jumped = self._bits.jumps(self.rate.bits, config.eip.floor_bits) or more
@@ -87,9 +88,4 @@ class PopWatch:
 
 
 def _is_anew(before: PopCounts, now: PopCounts) -> bool:
-    return (
-        now.packets < before.packets
-        or now.bytes < before.bytes
-        or now.connections < before.connections
-        or now.dropped_packets < before.dropped_packets
-    )
+    return now.packets < before.packets or now.bytes < before.bytes or now.connections < before.connections

@@ -199,7 +199,10 @@ class PopCounter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PopTotals:
-    """One reading of the POP's totals; `at_s` is monotonic, `dropped_packets` those of every `NamedCounter`."""
+    """One reading of the POP's totals; `at_s` is monotonic, `dropped_packets`: for no EIP's sake, and by filters.
+
+    They can fall: the counter of a filter that has ended goes some day.
+    """
 
     at_s: float
     counts: Mapping[PopCounter, Count] = field(default_factory=dict)

@@ -43,7 +43,8 @@ async def read_totals(thread: KernelThread, table: str) -> PopTotals:
     at_s = time.monotonic()
     named = await _named(thread, table)
     dropped = sum(count.packets for count in _of(named, NamedCounter).values())
-    return PopTotals(at_s, _of(named, PopCounter), dropped)
+    filtered = sum(count.packets for name, count in named.items() if name.startswith(COUNTER))
+    return PopTotals(at_s, _of(named, PopCounter), dropped + filtered)
 
 
 async def read_filters(thread: KernelThread, table: str) -> dict[str, Count]:

@@ -65,6 +65,15 @@ def test_counters_that_begin_anew_are_no_reading() -> None:
     assert watch.rate.packets == 20_000.0
 
 
+def test_what_is_dropped_and_a_filter_whose_counter_goes() -> None:
+    watch, counters, _ = watched()
+    watch.feed(counters.after(1.0, 20_000.0, dropped=700.0), (), CONFIG)
+    assert watch.rate.dropped_packets == 700.0
+    counters.now = replace(counters.now, dropped_packets=0)
+    watch.feed(counters.after(1.0, 20_000.0), (), CONFIG)
+    assert (watch.rate.packets, watch.rate.dropped_packets) == (20_000.0, 0.0)
+
+
 def test_an_attack_in_the_first_seconds_is_not_called_one_and_levels_are() -> None:
     watch, counters = PopWatch(), PopCounters()
     level = replace(CONFIG, pop=replace(CONFIG.pop, level_packets=300_000))
