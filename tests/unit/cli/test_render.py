@@ -62,6 +62,8 @@ def test_a_table_of_ipv6_prefixes_stays_aligned() -> None:
 
 def test_the_other_pops_are_a_line_of_status() -> None:
     lines = status_lines(overview(build.in_a_fleet()), colour=False)
-    wanted = "fleet: guard echo, 1/2 observers; sin heard 0.4 s ago, iad not heard (stale), hkg not heard (not_heard)"
+    wanted = (
+        "fleet: guard echo, 1/2 observers, store; sin heard 0.4 s ago, iad not heard (stale), hkg not heard (not_heard)"
+    )
     assert wanted in lines
     assert not [line for line in status_lines(overview(build.serving()), colour=False) if line.startswith("fleet")]
