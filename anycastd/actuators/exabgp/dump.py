@@ -105,9 +105,9 @@ def route(line: str) -> tuple[Address, Route]:
     try:
         said = json.loads(line)
         nlri, more = said["route"]["nlri"], said["route"]["attributes"]
-        return ip_address(said["peer"]["address"]), Route(
-            prefix=ip_network(nlri["prefix"]),
-            next_hop=str(ip_address(nlri["nexthop"])),
+        return ip_address(str(said["peer"]["address"])), Route(
+            prefix=ip_network(str(nlri["prefix"])),
+            next_hop=str(ip_address(str(nlri["nexthop"]))),
             as_path=_as_path(more.get("as-path", {})),
             med=more.get("med"),
             local_preference=more.get("local-preference"),
@@ -136,7 +136,7 @@ def flow(line: str) -> tuple[Address, FlowRoute]:
         tags = more.get("large-community", ())
         tag = tags[0] if len(tags) == 1 else ""
         prefix = next(values[0] for name, values in nlri["rules"].items() if name.startswith("destination-ip"))
-        return ip_address(said["peer"]["address"]), FlowRoute(
+        return ip_address(str(said["peer"]["address"])), FlowRoute(
             key=key_of_tag(tag) if tag else match,
             # of IPv6 an offset follows the length
             destination=ip_network("/".join(prefix.split("/")[:2])),

@@ -98,7 +98,7 @@ class Hearing:
 
     def _beacons(self, listed: list[Any]) -> Iterator[Prefix]:
         for nlri in listed[:NLRI_LIMIT]:
-            prefix = ip_network(nlri["nlri"])
+            prefix = ip_network(str(nlri["nlri"]))
             if any(prefix.version == net.version and prefix.network_address in net for net in self._networks):
                 yield prefix
 
