@@ -29,11 +29,12 @@ class UnderAttack:
         self.newest: Callable[[], AttackView] = lambda: self.view
         """Gives the rates of this moment; `view` is of the last change."""
         self._words: dict[Prefix, str] = {}
+        self._of: Config | None = None
 
     def take(self, view: AttackView, config: Config) -> Collection[Prefix]:
         """Take what is seen now; return the prefixes that are to be decided anew."""
         before, self.view = self._words, view
-        self._words = attacked_prefixes(view, config) if config.attack.absorb.enabled else {}
+        self._words, self._of = attacked_prefixes(view, config), config
         changed = [p for p in {**before, **self._words} if before.get(p) != self._words.get(p)]
         return [p for p in changed if p in config.prefixes]
 
@@ -51,6 +52,9 @@ class UnderAttack:
         absorb = config.attack.absorb
         if not absorb.enabled:
             return "", None, Truth.UNKNOWN, ""
+        if self._of is not config:
+            # a reload in the middle of an attack: its prefixes may be others
+            self._words, self._of = attacked_prefixes(self.view, config), config
         words = self._words.get(prefix, "")
         if not words:
             return "", absorb.holds, Truth.UNKNOWN, ""

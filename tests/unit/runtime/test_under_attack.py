@@ -104,6 +104,23 @@ def test_switched_off_nothing_is_held() -> None:
     assert world.control.levels == {A: Level.WITHDRAWN, B: Level.DEPREF}
 
 
+def test_a_reload_in_the_middle_of_an_attack_is_followed() -> None:
+    off = with_absorb(config(prefixes=(B,)), AbsorbConfig(enabled=False))
+    world = World(off)
+    world.answer("")
+    told(world, AttackView(pop=FLOODED))
+    # switched on, and a prefix more: the watch has nothing new to tell
+    world.configure(config())
+    world.answer("")
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+    world.answer("", Why.TIMEOUT)
+    world.wait(10.0)
+    assert world.control.levels == {A: Level.NORMAL, B: Level.NORMAL}
+    world.configure(off)
+    world.settle()
+    assert world.control.levels == {B: Level.DEPREF}
+
+
 def test_room_is_asked_for_while_an_attack_is_on() -> None:
     spec = SafetyConfig(capacity=CapacityConfig(pops={"ams": PopCapacity(capacity_bps=10**10)}))
     world = World(replace(config(), safety=spec))
