@@ -112,7 +112,7 @@ def has_effect(before: Config, tree: Any, path: Path_, file: Path) -> bool | Non
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_no_option_is_without_effect(tmp_path: Path) -> None:
     shutil.copytree(GOOD, tmp_path / "good")
     scratch = tmp_path / "good" / "scratch.yaml"
