@@ -154,6 +154,10 @@ class FleetLink:
         self.own = self.own.keep(config.prefixes)
         self.claims = {prefix: claim for prefix, claim in self.claims.items() if prefix in config.prefixes}
         self._parts, self._made, self._news = (), {}, True
+        if self._control is not None:
+            for name in established(self._control.announcer.observed, config.neighbors):
+                # a new one may have come up before it was known here
+                self._listen_to(name)
         self.act()
 
     def _configure(self, config: Config) -> None:
@@ -278,13 +282,20 @@ class FleetLink:
         if not self.is_on or neighbor is None or not neighbor.is_observer:
             return
         for version in self._specs:
-            channel = _channel(name, version)
-            self._close(channel)
-            carried = any(family.version == version for family in neighbor.families)
-            if state is SessionState.ESTABLISHED and carried:
-                self.channel_up(channel)
+            self._close(_channel(name, version))
+        if state is SessionState.ESTABLISHED:
+            self._listen_to(name)
         self._stir_waiting()
         self.act()
+
+    def _listen_to(self, name: NeighborName) -> None:
+        """Hear an observer that is established, if it is not heard yet."""
+        neighbor = self._config.neighbors[name]
+        for version in self._specs:
+            channel = _channel(name, version)
+            carried = any(family.version == version for family in neighbor.families)
+            if neighbor.is_observer and carried and channel not in self.seen.channels:
+                self.channel_up(channel)
 
     def channel_up(self, channel: str) -> None:
         """Take note that beacons come by a channel from now on."""

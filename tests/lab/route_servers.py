@@ -1,7 +1,8 @@
-"""A route server (eBGP, an AS of its own, multihop) as observer: BIRD with `rs client`."""
+"""Two route servers (eBGP, another AS each, multihop) as observers: FRR `route-server-client` and BIRD `rs client`."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,26 @@ template bgp pop {{
 }}
 {peers}
 """
+FRR = """
+log file {directory}/log
+ip prefix-list BEACON seq 5 permit {beacons} ge 32
+router bgp 64602
+ bgp router-id {address}
+ no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
+ neighbor POP peer-group
+ neighbor POP remote-as 64500
+ neighbor POP ebgp-multihop 16
+ neighbor POP disable-connected-check
+ neighbor POP timers 3 9
+{peers}
+ address-family ipv4 unicast
+  neighbor POP activate
+  neighbor POP route-server-client
+  neighbor POP prefix-list BEACON in
+  neighbor POP prefix-list BEACON out
+ exit-address-family
+"""
 
 
 def neighbor_of(place: Pop, asn: int, pop: Pop) -> dict[str, object]:
@@ -44,6 +65,22 @@ def bird_server(place: Pop, pops: Sequence[Pop]) -> Iterator[None]:
     ctl = place.directory / "ctl"
     with _running(place, "bird", "-f", "-c", str(conf), "-s", str(ctl)):
         wait_until("BIRD answers", 20, ctl.exists)
+        yield
+
+
+@contextmanager
+def frr_server(place: Pop, pops: Sequence[Pop]) -> Iterator[None]:
+    """Run FRR's bgpd in a namespace, for these POPs; without zebra, as nothing is to be forwarded."""
+    shutil.chown(place.directory, "frr", "frr")
+    peers = "\n".join(f" neighbor {pop.address} peer-group POP" for pop in pops)
+    conf = place.directory / "bgpd.conf"
+    text = FRR.format(directory=place.directory, address=place.address, beacons=BEACONS, peers=peers)
+    conf.write_text(text, encoding="ascii")
+    sockets = place.directory
+    argv = ("/usr/lib/frr/bgpd", "-f", str(conf), "-i", str(sockets / "pid"), "--vty_socket", str(sockets), "-n", "-Z",
+            "-l", place.address, "-A", "127.0.0.1", "-P", "0")  # fmt: skip
+    with _running(place, *argv):
+        wait_until("bgpd answers", 20, (sockets / "bgpd.vty").exists)
         yield
 
 

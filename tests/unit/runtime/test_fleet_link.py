@@ -419,3 +419,15 @@ def test_epochs_that_begin_anew_are_of_a_number_that_is_kept(fleet: FleetOfPops)
     assert (fra.link.own.boot, said(fra).boot) == (boot + 1, boot + 1)
     fleet.wait(4.0)
     assert fra.level(A) is Level.WITHDRAWN, "the others echo the new number"
+
+
+def test_an_observer_that_came_up_before_the_reload_was_done_is_heard(fleet: FleetOfPops) -> None:
+    fra, whole = fleet["fra"], config("fra")
+    fra.link.configure(replace(whole, neighbors={name: one for name, one in whole.neighbors.items() if name != RR}))
+    assert not fra.link.is_on
+    fra.link.session(RR, SessionState.ESTABLISHED)
+    assert not fra.link.seen.channels, "it is not known yet"
+    fra.link.configure(whole)
+    assert set(fra.link.seen.channels) == {f"{RR} ipv4"}
+    fleet.wait(4.0)
+    assert {one.why for one in fra.link.report().pops} == {None}
