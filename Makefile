@@ -3,8 +3,10 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 # containerlab's own schema, where a copy lies beside the checkout: the topologies are held against it
 export ANYCASTD_CLAB_SCHEMA ?= $(wildcard ../shared/data/clab.schema.json)
-# two processes, as CI has two cores; a property test that takes long is handed over to whoever is free
-UNIT = $(PY) -m pytest -q -n 2 --dist worksteal -m "not lab and not slow and not soak"
+# compiled once: else every daemon of the lab, and every process of the tests, compiles everything again
+export PYTHONDONTWRITEBYTECODE :=
+# three processes for two cores, as some wait; a property test that takes long is handed over to whoever is free
+UNIT = $(PY) -m pytest -q -n 3 --dist worksteal -m "not lab and not slow and not soak"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
 .PHONY: help setup install demo test check unit lab bench compare docs soak format clean
