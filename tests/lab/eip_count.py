@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from anycastd.lab.running import Lab
+from anycastd.model.nft import NamedCounter
 from tests.lab.eip_stage import POP, Stage, version_of
 from tests.wait import wait_until
 
@@ -48,6 +49,12 @@ def named(lab: Lab, table: str) -> dict[str, tuple[int, int]]:
     said = json.loads(lab.exec(POP, "nft", "-j", "list", "counters", "table", "inet", table, check=True).stdout)
     rows = [one["counter"] for one in said["nftables"] if "counter" in one]
     return {one["name"]: (one["packets"], one["bytes"]) for one in rows}
+
+
+def drops(lab: Lab) -> dict[str, int]:
+    """Return what our table has dropped that belongs to no EIP, in packets, by the name of its counter."""
+    counters = named(lab, "anycastd")
+    return {one.value: counters[one.value][0] for one in NamedCounter}
 
 
 def watched(stage: Stage, address: str, way: str) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from tests.lab.fleet import Fleet
 from tests.lab.topology_facts import SITES
 from tests.wait import wait_until
 
-VICTIMS = itertools.count(250)
+VICTIMS = itertools.count(251)
 """Last bytes of addresses of prefix A that the stage does not give out; a released one is kept for a day."""
 PORT = 81
 LIMIT_BPS = 64_000

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.lab.eip_count import element, metric, named, settled, totals, watch, watched
+from tests.lab.eip_count import drops, element, metric, named, settled, totals, watch, watched
 from tests.lab.eip_stage import BOTH, MODES, POP, USER, Stage
 from tests.wait import wait_until
 
@@ -124,7 +124,7 @@ def test_what_is_sent_into_a_prefix_is_delivered_or_in_a_drop_counter(stage: Sta
 
 def all_accounted(stage: Stage, eips: list[str], known: list[str]) -> bool:
     """Send datagrams to all addresses; return whether each was delivered or is in one drop counter."""
-    begun = {name: packets for name, (packets, _) in named(stage.lab, "anycastd").items()}
+    begun = drops(stage.lab)
     before = {one: totals(stage, one) for one in known}
     received = delivered(stage)
     count = 150
@@ -132,7 +132,7 @@ def all_accounted(stage: Stage, eips: list[str], known: list[str]) -> bool:
 
     def accounted() -> int:
         passed = delivered(stage) - received
-        dropped = sum(packets - begun[name] for name, (packets, _) in named(stage.lab, "anycastd").items())
+        dropped = sum(packets - begun[name] for name, packets in drops(stage.lab).items())
         limited = (refused(totals(stage, one)) - refused(before[one]) for one in known)
         return passed + dropped + sum(limited)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import time
@@ -11,6 +10,7 @@ from statistics import median
 
 import pytest
 
+from tests.lab.eip_count import drops
 from tests.lab.eip_load import BUSY, each_mode, loaded, row
 from tests.lab.eip_stage import BOTH, MODES, POP, Stage, cleaned, wait_whole
 from tests.lab.measured import Measured, Row
@@ -47,17 +47,9 @@ def routes(stage: Stage) -> str:
     return "\n".join(sorted(line for line in lines if "fe80::" not in line))
 
 
-def dropped(stage: Stage) -> dict[str, int]:
-    """Return what our table has dropped, by its named counters."""
-    said = json.loads(
-        stage.lab.exec(POP, "nft", "-j", "list", "counters", "table", "inet", "anycastd", check=True).stdout
-    )
-    return {one["counter"]["name"]: one["counter"]["packets"] for one in said["nftables"] if "counter" in one}
-
-
 def test_fifty_reconciles_lose_nothing(stage: Stage) -> None:
     eips = each_mode(stage, *BOTH)
-    before, drops = (table(stage), routes(stage)), dropped(stage)
+    before, begun = (table(stage), routes(stage)), drops(stage.lab)
     with loaded(stage, [eips[1], eips[4]], eips, patience_ms=PATIENCE_MS) as load:
         for number in range(50):
             if number % 5:
@@ -68,7 +60,7 @@ def test_fifty_reconciles_lose_nothing(stage: Stage) -> None:
     load.fresh.all_ok()
     load.kept.all_ok()
     assert (table(stage), routes(stage)) == before
-    assert dropped(stage) == drops
+    assert drops(stage.lab) == begun
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGUSR2, signal.SIGTERM], ids=lambda how: how.name)
@@ -76,7 +68,7 @@ def test_another_daemon_takes_over_and_nothing_is_lost(stage: Stage, measured: M
     eips = each_mode(stage, *BOTH)
     # told to go it withdraws its prefixes: clients use other POPs, which know the EIPs of the file only
     fresh, kept = (OF_THE_FILE, []) if how is signal.SIGTERM else ([eips[1], OF_THE_FILE[1]], eips)
-    before, pid, drops = table(stage), daemon(stage), dropped(stage)
+    before, pid, begun = table(stage), daemon(stage), drops(stage.lab)
     with loaded(stage, fresh, kept, patience_ms=PATIENCE_MS) as load:
         stage.lab.kill(POP, pid, how)
         wait_until("another daemon", 15, lambda: daemon(stage) not in (0, pid))
@@ -88,11 +80,11 @@ def test_another_daemon_takes_over_and_nothing_is_lost(stage: Stage, measured: M
     if kept:
         load.kept.all_ok()
     assert table(stage) == before
-    now = dropped(stage)
+    now = drops(stage.lab)
     if how is signal.SIGTERM:
         # the last packets of connections that other POPs have ended
-        drops["untracked"] = now["untracked"]
-    assert now == drops
+        begun["untracked"] = now["untracked"]
+    assert now == begun
     measured.add(row(load, fresh[0], f"EIP: daemon gets {how.name}", "nothing"))
 
 
