@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from types import FrameType
@@ -33,6 +33,7 @@ TESTS_FAILED = 1
 AGAIN_AT_MOST = 2
 WANTED = "(lab or slow) and not soak"
 PR_SET_PDEATHSIG = 1
+AUTOGROUP = Path("/proc/self/autogroup")
 NICE = (0, 5, 5, 19)
 """What needs a processor most waits for nothing else: it takes what the others leave."""
 
@@ -71,6 +72,9 @@ def start(words: Sequence[str], out: IO[bytes] | None, nice: int = 0) -> subproc
     def prepare() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGINT)
         os.nice(nice)
+        # where the kernel groups by session, each has an equal share whatever the niceness in it
+        with suppress(OSError):
+            AUTOGROUP.write_text(str(nice), encoding="ascii")
 
     return subprocess.Popen(
         words, stdout=out, stderr=subprocess.STDOUT if out else None, start_new_session=True, preexec_fn=prepare

@@ -57,7 +57,7 @@ def test_a_flood_of_connections_breaks_no_stateless_eip_and_no_connection(stage:
             flooded,
             str(FLOODED_PORT),
             str(PACKETS),
-            timeout_s=60,
+            timeout_s=120,
             check=True,
         )
         full = entries(stage)

@@ -100,9 +100,11 @@ class Supervisor:
         rendered = self.render(self._neighbors)
         await self.check(rendered)
         if self.is_service:
-            self._met.clear()
             self.put_in_place(rendered)
-            await self._met.wait()
+            # the service may have started one, and it was met, while the file was checked
+            while self.running is None:
+                self._met.clear()
+                await self._met.wait()
             return
         addresses = self._addresses()
         listen, why_not = process.bindable(addresses, self.bgp.port)
