@@ -38,10 +38,13 @@ def test_a_silently_cut_tunnel_is_left_and_connections_of_all_modes_go_on(stage:
         wait_until("the other tunnel", 5, lambda: stage.world.path_device(POP, PREFIX_A4) != present)
         moved_ms = (time.time() - at_s) * 1000
         load.more()
+    slowest_ms = []
     for address in eips:
         rows = load.kept.of(address).all_ok()
         assert set(rows.by()) == {"eu/b1"}
-        assert max(one.took_ms for one in rows.rows) > 100, "the cut was felt, or nothing was shown"
+        slowest_ms.append(max(one.took_ms for one in rows.rows))
+    # of many connections one may have had nothing to say just then
+    assert sum(one > 100 for one in slowest_ms) > len(eips) // 2, f"the cut was not felt: {slowest_ms}"
     measured.add(row(load, eips[1], "EIP: tunnel cut silently", "its packets to the twin, connections go on", moved_ms))
     assert load.gap_ms(eips[1]) < BUSY * 1500
 
