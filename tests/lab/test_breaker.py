@@ -61,7 +61,7 @@ def test_health_takes_only_so_many_prefixes_down_until_somebody_says_so() -> Non
         daemon.kill()
         daemon.wait()
         daemon = made.daemon()
-        wait_until("the next one knows", 30, lambda: breaker(made).get("tripped") and breaker(made)["held"] == 5)
+        wait_until("the next one knows", 90, lambda: breaker(made).get("tripped") and breaker(made)["held"] == 5)
         held = [one for one in made.ask("/v1/prefixes")["prefixes"] if one["hold"] == "circuit_breaker"]
         assert (len(held), table.count()) == (5, 5)
         assert {one["level"] for one in held} == {"DEPREF"}
