@@ -53,10 +53,9 @@ def test_health_takes_only_so_many_prefixes_down_until_somebody_says_so() -> Non
         backend.tell(set=[server(0)], good=False)
         wait_until("three have left", 20, lambda: table.count() == 5 and breaker(made).get("held") == 5)
         # a daemon that is killed and comes back remembers, and lets no more go
+        memory = made.directory / "state" / "memory.json"
         wait_until(
-            "it is on disk",
-            20,
-            lambda: (made.directory / "state" / "memory.json").read_text().count('held_by_breaker": true') == 5,
+            "it is on disk", 20, lambda: memory.exists() and memory.read_text().count('held_by_breaker": true') == 5
         )
         daemon.kill()
         daemon.wait()
