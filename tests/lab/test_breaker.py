@@ -46,7 +46,7 @@ def test_health_takes_only_so_many_prefixes_down_until_somebody_says_so() -> Non
         table, backend = Table(made.sink()), made.backend()
         regions = {"r0": region(0, {"web": {"address": server(0), "checks": [QUICK]}})}
         prefixes = {prefix: {"last_resort": MAY_LEAVE, "timers": BACK_AT_ONCE} for prefix in PREFIXES}
-        made.write_config(document(regions, prefixes) | {"safety": {"breaker": {"quiet": "1s"}}})
+        made.write_config(document(regions, prefixes) | {"safety": {"breaker": {"quiet": "5s"}}})
         daemon = made.daemon()
         wait_until("everything is announced", 30, lambda: table.count() == 8)
         assert breaker(made)["tripped"] is False
