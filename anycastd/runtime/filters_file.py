@@ -65,10 +65,7 @@ def decode(text: str, now: Clocks) -> Found:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        saved = Clocks(**document["clocks"])
-        shift_s = 0.0
-        if saved.boot != now.boot:
-            shift_s = now.monotonic_s - max(now.wall_s - saved.wall_s, 0.0) - saved.monotonic_s
+        shift_s = Clocks(**document["clocks"]).shift_s(now)
         return Found(
             tuple(_filter(one, shift_s) for one in document["filters"]),
             {

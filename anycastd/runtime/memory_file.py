@@ -36,6 +36,12 @@ class Clocks:
     monotonic_s: float
     wall_s: float
 
+    def shift_s(self, now: Clocks) -> float:
+        """Return what turns a time of then into one of now, in seconds: by the wall clock, if the boot is another."""
+        if self.boot == now.boot:
+            return 0.0
+        return now.monotonic_s - max(now.wall_s - self.wall_s, 0.0) - self.monotonic_s
+
 
 def clocks() -> Clocks:
     """Return the clocks now."""
@@ -64,11 +70,7 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        saved = Clocks(**document["clocks"])
-        shift_s = 0.0
-        if saved.boot != now.boot:
-            away_s = max(now.wall_s - saved.wall_s, 0.0)
-            shift_s = now.monotonic_s - away_s - saved.monotonic_s
+        shift_s = Clocks(**document["clocks"]).shift_s(now)
         return {ip_network(key): _memory(value, shift_s) for key, value in document["prefixes"].items()}
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a memory file: {error!r}"

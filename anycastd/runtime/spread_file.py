@@ -59,10 +59,7 @@ def decode(text: str, now: Clocks) -> Kept:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        saved = Clocks(**document["clocks"])
-        shift_s = 0.0
-        if saved.boot != now.boot:
-            shift_s = now.monotonic_s - max(now.wall_s - saved.wall_s, 0.0) - saved.monotonic_s
+        shift_s = Clocks(**document["clocks"]).shift_s(now)
         return Kept(
             {(str(one["playbook"]), ip_network(one["prefix"])): _run(one["run"], shift_s) for one in document["runs"]},
             {ip_network(one["prefix"]): _standby(one["standby"], shift_s) for one in document["standbys"]},
