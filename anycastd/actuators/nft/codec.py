@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network, summarize_address_range
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Any
 
 from anycastd.actuators.nft.layout import LAYOUTS, Field
-from anycastd.model.address import Address, Prefix
+from anycastd.model.address import Prefix
 from anycastd.model.nft import Count, Key, Limit, NftSet, Value
 from anycastd.model.shaping import MAJOR
 
@@ -136,23 +137,23 @@ def _unpack(fields: tuple[Field, ...], raw: bytes) -> list[Any]:
     return parts
 
 
-def prefixes(raw: list[tuple[bytes, bool]]) -> tuple[list[Prefix], list[tuple[Address, Address]]]:
-    """Return the prefixes of an interval set's elements (key, whether it ends one), and the ranges that are none."""
-    whole: list[Prefix] = []
-    odd: list[tuple[Address, Address]] = []
+def intervals(bounds: list[tuple[bytes, bool]]) -> Iterator[bytes | tuple[bytes, bytes]]:
+    """Yield what an interval set holds: the key of a prefix (`encode_prefix`), or first and last address of a range.
+
+    `bounds` are its elements: an address, and whether something starts there; with False it ends before that address.
+    """
     start: bytes | None = None
-    # an end comes before the start that has the same address: nothing lies between
-    for key, end in [*sorted(raw, key=lambda element: (element[0], not element[1])), (b"", True)]:
-        if start is not None:
-            address = IPv4Address if len(start) == 4 else IPv6Address
-            last = int.from_bytes(key, "big") - 1 if key else (1 << 8 * len(start)) - 1
-            found: list[Prefix] = list(summarize_address_range(address(start), address(last)))
-            if len(found) == 1:
-                whole.append(found[0])
+    # sorted, an end comes before the start that has the same address: nothing lies between
+    for bound, starts in [*sorted(bounds), (b"", False)]:
+        if start is not None and start != bound:
+            width = 8 * len(start)
+            first, behind = int.from_bytes(start, "big"), int.from_bytes(bound, "big") if bound else 1 << width
+            size = behind - first
+            if size & (size - 1) == 0 and first % size == 0:
+                yield start + bytes([width + 1 - size.bit_length()])
             else:
-                odd.append((address(start), address(last)))
-        start = None if end else key
-    return whole, odd
+                yield start, (behind - 1).to_bytes(width // 8, "big")
+        start = bound if starts else None
 
 
 def key_text(name: NftSet, key: Key) -> str:

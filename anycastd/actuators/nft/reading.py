@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from anycastd.actuators.nft import codec, events, facts, wire
@@ -39,7 +40,7 @@ async def read_set(thread: KernelThread, table: str, name: NftSet, rest_s: float
 async def raw_set(name: NftSet, datagrams: list[bytes], rest_s: float = 0.0) -> tuple[Raw, list[Stray]]:
     """Return a set's elements, and the stray ones; lets others run for a turn, or `rest_s`, after each datagram."""
     found: Raw = {}
-    halves: list[tuple[bytes, bool]] = []
+    bounds: list[tuple[bytes, bool]] = []
     strays: list[Stray] = []
     layout, reader = LAYOUTS[name], wire.ElementReader()
     key_bytes = layout.key_bytes
@@ -48,17 +49,20 @@ async def raw_set(name: NftSet, datagrams: list[bytes], rest_s: float = 0.0) -> 
         for rows in (wire.single_values(some),) if len(some) > 1 else reader.values(some[0]):
             for key, value, flags in rows:
                 if layout.interval and len(key) == key_bytes:
-                    halves.append((key, bool(flags & wire.INTERVAL_END)))
+                    bounds.append((key, not flags & wire.INTERVAL_END))
                 elif len(key) == key_bytes and len(value) == value_bytes:
                     found[key] = value
                 else:
                     strays.append(Stray(name, "*"))
         # without a rest somebody waits for just this
         await (HASTE.rest(rest_s) if rest_s else asyncio.sleep(0))
-    if layout.interval:
-        prefixes, ranges = codec.prefixes(halves)
-        found = {codec.encode_prefix(prefix): b"" for prefix in prefixes}
-        strays += [Stray(name, f"{low}-{high}") for low, high in ranges]
+    for number, one in enumerate(codec.intervals(bounds)):
+        if isinstance(one, bytes):
+            found[one] = b""
+        else:
+            strays.append(Stray(name, "-".join(str(ip_address(address)) for address in one)))
+        if number % ONES_AT_ONCE == ONES_AT_ONCE - 1:
+            await (HASTE.rest(rest_s) if rest_s else asyncio.sleep(0))
     return found, strays
 
 

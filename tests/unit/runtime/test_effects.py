@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from anycastd.model.bgp import SessionState, SessionView
+from anycastd.model.decision import Level
 from anycastd.model.effect import Effect
 from anycastd.model.eip import EipId
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.effects import Effects, rates_of
+from anycastd.runtime.effects import LOOKED_AT, Effects, rates_of
 from tests.unit.runtime.world import UP, A, B, Notes, World, eip_of
 
 
@@ -155,3 +157,21 @@ async def test_rates_are_those_of_the_eips_inside() -> None:
     assert await rates_of({A}, replace(sample, interval_s=0.0)) == {}
     other = replace(sample, eips={ip_address("2001:db8::1"): sample.eips[eip_of(A)]})
     assert await rates_of({A}, other) == {A: 0.0}
+
+
+async def test_thousands_that_turn_at_once_do_not_hold_the_loop() -> None:
+    watched = Watched()
+    many = 4 * LOOKED_AT
+    prefixes = [ip_network((f"10.{n >> 8}.{n & 255}.0", 24)) for n in range(many)]
+    spec = watched.world.control.config.prefixes[A]
+    config = watched.world.control.config
+    watched.world.control.config = replace(config, prefixes={**config.prefixes, **dict.fromkeys(prefixes, spec)})
+    decided = watched.world.control.decisions[A]
+    for prefix in prefixes:
+        before = replace(decided, prefix=prefix)
+        watched.effects.note(before, replace(before, level=Level.WITHDRAWN), watched.world.now_s)
+    turns, looking = 0, asyncio.ensure_future(watched.effects.look())
+    while not looking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= many // LOOKED_AT

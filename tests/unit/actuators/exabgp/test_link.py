@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from anycastd.actuators.exabgp.events import Acked, NotUnderstood, Refused, Requeued, Superseded, Wedged
 from anycastd.actuators.exabgp.link import (
     BULK_ROUTES,
+    QUIET_S,
     Link,
     LinkEvent,
     Phase,
@@ -261,6 +262,21 @@ def test_a_dump_waits_for_quiet_but_not_for_ever() -> None:
         talk.feed(*talk.exabgp.answer())
     else:
         raise AssertionError("never dumped")
+
+
+def test_a_dump_does_not_come_between_two_bites_of_routes() -> None:
+    talk = Talk(reconcile_s=30.0).ready()
+    while talk.now_s < 1000.0 + 32:
+        talk.submit(announce(int(talk.now_s * 10) % 250, med=int(talk.now_s * 10)))
+        talk.run()
+        talk.at(QUIET_S / 2)
+        assert "show adj-rib out json" not in talk.exabgp.taken
+        talk.run()
+    due_s = talk.link.deadline()
+    assert due_s is not None
+    assert due_s <= talk.now_s + QUIET_S
+    talk.at(QUIET_S)
+    assert "show adj-rib out json" in talk.exabgp.taken
 
 
 def test_a_dump_is_taken_whole_and_only_of_neighbors_we_have() -> None:

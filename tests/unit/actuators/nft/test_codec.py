@@ -134,20 +134,25 @@ def test_a_prefix_is_two_elements(prefix: str, ends: tuple[str, str | None]) -> 
 def test_prefixes_come_out_of_their_elements(chosen: set[tuple[int, int]]) -> None:
     nets = {ip_network((f"10.0.{third}.0", length)) for third, length in dict(chosen).items()}
     # nftables itself adds an end at the lowest address
-    raw = [(bytes(4), True)]
+    bounds = [(bytes(4), False)]
     for net in nets:
         start, behind = codec.ends(codec.encode_prefix(net))
-        raw += [(start, False), *([(behind, True)] if behind else [])]
-    prefixes, odd = codec.prefixes(raw)
-    assert (set(prefixes), odd) == (nets, [])
+        bounds += [(start, True), *([(behind, False)] if behind else [])]
+    assert sorted(codec.intervals(bounds)) == sorted(codec.encode_prefix(net) for net in nets)
 
 
 def test_a_range_that_is_no_prefix_is_told_apart() -> None:
-    raw = [(ip_address(one).packed, end) for one, end in (("1.2.3.4", False), ("1.2.3.10", True), ("9.0.0.0", False))]
-    prefixes, odd = codec.prefixes(raw)
-    assert odd[0] == (ip_address("1.2.3.4"), ip_address("1.2.3.9"))
-    assert odd[1] == (ip_address("9.0.0.0"), ip_address("255.255.255.255"))
-    assert prefixes == []
+    told = ("1.2.3.4", True), ("1.2.3.10", False), ("9.0.0.0", True)
+    first, second = codec.intervals([(ip_address(one).packed, starts) for one, starts in told])
+    assert first == (ip_address("1.2.3.4").packed, ip_address("1.2.3.9").packed)
+    assert second == (ip_address("9.0.0.0").packed, ip_address("255.255.255.255").packed)
+
+
+@pytest.mark.parametrize(("first", "behind"), [("10.0.0.128", "10.0.1.128"), ("10.0.0.0", "10.0.3.0")])
+def test_a_range_of_a_fitting_size_at_an_odd_place_is_no_prefix(first: str, behind: str) -> None:
+    bounds = [(ip_address(first).packed, True), (ip_address(behind).packed, False)]
+    last = ip_address(int(ip_address(behind)) - 1)
+    assert list(codec.intervals(bounds)) == [(ip_address(first).packed, last.packed)]
 
 
 @pytest.mark.parametrize(
