@@ -18,6 +18,7 @@ from anycastd.api import filters as filters_of
 from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
+from anycastd.api.faults import FAULTS
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
 from anycastd.api.openapi import document
 from anycastd.api.playbooks import Playbooks
@@ -112,7 +113,7 @@ async def serve(
 
 
 async def _run(listening: socket.socket, app: web.Application, tls: ssl.SSLContext | None = None) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
+    runner = web.AppRunner(app, access_log=None, logger=FAULTS, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=tls).start()
     return runner

@@ -154,7 +154,8 @@ def ask(
     try:
         body = json.loads(text)
     except ValueError as error:
-        message = f"the daemon on {path} answered {status} and no JSON"
+        tells = ": its log tells why, and how far it came" if status >= 500 else ""
+        message = f"the daemon on {path} answered {status} and no JSON{tells}"
         raise AskError(message, EX_PROTOCOL) from error
     if status >= 400:
         raise _refusal(status, body)

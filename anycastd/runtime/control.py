@@ -130,7 +130,8 @@ class Control:
             self.adopted = True
             self._backlog.add(self.config.prefixes, now_s)
         self.announcer.freeze(bool(self.orders.hold))
-        self._backlog.add(self.announcer.look_at(prefixes), now_s)
+        # what others announce was looked at with the file before, when one is being taken
+        self._backlog.add([p for p in self.announcer.look_at(prefixes) if p in self.config.prefixes], now_s)
         self._backlog.add(told_less(self, prefixes), now_s)
         self._due.ask()
         self.on_due(now_s)

@@ -12,8 +12,7 @@ from tests.lab.dark_stage import DEPREF, GONE, NORMAL, POPS, PREFIX, DarkStage, 
 from tests.lab.route_servers import BEACONS, bird_server, frr_server, neighbor_of
 from tests.wait import wait_until
 
-# soak: beside the other tests of `make test` its POPs lost one another in one run of three, and every test after that
-pytestmark = [pytest.mark.lab, pytest.mark.soak, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 SERVERS = {"rsb": 64601, "rsf": 64602}
 """Where the route servers are, and their AS numbers."""
 ALL = dict.fromkeys(POPS, NORMAL)

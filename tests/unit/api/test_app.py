@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -213,6 +214,26 @@ async def test_a_reload_that_is_refused_lists_every_problem(face: Face) -> None:
         body = await response.json()
     schema.Error.model_validate(body)
     assert body["error"]["problems"] == list(problems)
+
+
+async def test_an_error_of_our_own_reaches_the_loop_which_raises_the_alarm(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, told = asyncio.get_running_loop(), list[dict[str, Any]]()
+    loop.set_exception_handler(lambda _, context: told.append(context))
+
+    async def broken(**_: object) -> ReloadOutcome:
+        raise KeyError("gone")
+
+    monkeypatch.setattr(face.daemon, "reload", broken)
+    async with face.unix.post("http://localhost/v1/reload") as response:
+        assert response.status == 500
+    assert [type(one["exception"]) for one in told] == [KeyError]
+    reader, writer = await asyncio.open_connection("127.0.0.1", face.server.port)
+    writer.write(b"GET \x00 HTTP/9.9\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    assert len(told) == 1, "what a client does wrong is no fault of ours"
 
 
 @pytest.mark.parametrize("query", ["dry_run=yes", "expect_removals=-1", "expect_removals=", "expect_removals=٣", "x=1",

@@ -431,3 +431,16 @@ def test_an_observer_that_came_up_before_the_reload_was_done_is_heard(fleet: Fle
     assert set(fra.link.seen.channels) == {f"{RR} ipv4"}
     fleet.wait(4.0)
     assert {one.why for one in fra.link.report().pops} == {None}
+
+
+def test_a_reload_takes_away_a_prefix_that_what_others_said_was_about_to_be_decided(fleet: FleetOfPops) -> None:
+    fra = fleet["fra"]
+    fleet.answer("fra", "", Why.TIMEOUT)
+    assert fra.level(A) is not Level.NORMAL
+    fra.link.session(RR, SessionState.ESTABLISHED)
+    less = config("fra", prefixes=(B,))
+    fra.link.configure(less)
+    fra.world.control.configure(less, fra.world.now_s)
+    fra.wait(1.0)
+    assert set(fra.world.control.decisions) == {B}
+    assert fra.world.control.config is less
