@@ -20,7 +20,6 @@ from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.faults import FAULTS
 from anycastd.api.listen import remove_own, tcp_socket, unix_socket
-from anycastd.api.openapi import document
 from anycastd.api.playbooks import Playbooks
 from anycastd.api.ports import Daemon, Eips, FilterPort, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
@@ -155,7 +154,11 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
         return web.Response(body=body, headers={"Content-Type": metrics.content_type})
 
     async def openapi(request: web.Request) -> web.Response:
-        return ask.unknown_parameter(request, ()) or ask.answer(document(daemon.status().version))
+        if refused := ask.unknown_parameter(request, ()):
+            return refused
+        # the shapes of all answers are of no use before somebody asks for them, and to import them holds the loop
+        written = await asyncio.to_thread(import_module, "anycastd.api.openapi")
+        return ask.answer(written.document(daemon.status().version))
 
     return [
         web.get("/healthz", alive),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,15 +16,30 @@ from anycastd.api import (
     openapi_orders,
     openapi_playbooks,
     schema,
+    schema_attack,
+    schema_orders,
     schema_safety,
 )
 from anycastd.api.endpoints import READY, VIEWS
 from anycastd.api.openapi_eips import REF, content
 
-_LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+SHAPES: Mapping[str, type[BaseModel]] = {
+    "/v1/status": schema.Overview,
+    "/v1/prefixes": schema.Prefixes,
+    "/v1/tunnels": schema.Tunnels,
+    "/v1/backends": schema.Backends,
+    "/v1/regions": schema.Regions,
+    "/v1/neighbors": schema.Neighbors,
+    "/v1/attacks": schema_attack.Attacks,
+    "/v1/drains": schema_orders.DrainList,
+    "/v1/overrides": schema_orders.OverrideList,
+    "/v1/freeze": schema_orders.FreezeShape,
+    "/v1/checks": schema.Checks,
+    "/readyz": schema.Readiness,
+}
+"""What the endpoints that show the state answer, by their path."""
 _MODELS: tuple[type[BaseModel], ...] = (
-    *(view.model for view in VIEWS),
-    schema.Readiness,
+    *SHAPES.values(),
     schema.Alive,
     schema.Explanation,
     schema.Reloaded,
@@ -98,8 +114,8 @@ def _reset() -> dict[str, Any]:
 
 
 def _ready() -> dict[str, Any]:
-    item = _get(READY.summary, READY.model)
-    item["get"]["responses"]["503"] = {"description": "Not ready.", "content": content(READY.model)}
+    item = _get(READY.summary, SHAPES[READY.path])
+    item["get"]["responses"]["503"] = {"description": "Not ready.", "content": content(SHAPES[READY.path])}
     return item
 
 
@@ -114,7 +130,7 @@ def document(version: str) -> dict[str, Any]:
     cidr = _parameter("cidr", "path", "string", "A prefix, its slash plain or as %2F.", required=True)
     holds = _parameter("prefix", "query", "string", "A prefix, or an address inside one.", required=True)
     text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    paths: dict[str, Any] = {view.path: _get(view.summary, view.model) for view in VIEWS}
+    paths: dict[str, Any] = {view.path: _get(view.summary, SHAPES[view.path]) for view in VIEWS}
     paths |= openapi_eips.paths()
     paths |= openapi_journal.paths()
     paths |= openapi_filters.paths()

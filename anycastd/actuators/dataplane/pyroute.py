@@ -5,6 +5,8 @@ from __future__ import annotations
 from anycastd.hollow import hollow
 
 hollow("pyroute2")
+# of which it wants mock.py alone
+hollow("unittest")
 
 # behind the line that makes the package hollow
 from pyroute2.iproute.linux import AsyncIPRoute  # noqa: E402

@@ -22,6 +22,7 @@ from anycastd.api import schema, schema_safety
 from anycastd.api.app import Server, serve
 from anycastd.api.endpoints import VIEWS
 from anycastd.api.errors import ApiUnavailable
+from anycastd.api.openapi import SHAPES
 from anycastd.api.ports import OrderDone, OrderRequest, ReloadOutcome, Request
 from anycastd.api.shape import LevelName
 from anycastd.model.bgp import SpeakerState
@@ -102,7 +103,7 @@ async def test_every_view_answers_in_the_shape_it_promises(face: Face) -> None:
     for state in (build.serving(), build.isolated(), build.starting(), build.ordered(), build.in_a_fleet()):
         face.daemon.state = state
         for view in VIEWS:
-            view.model.model_validate(await face.get(view.path), strict=False)
+            SHAPES[view.path].model_validate(await face.get(view.path), strict=False)
         for prefix in state.prefixes:
             schema.Explanation.model_validate(await face.get(f"/v1/explain?prefix={prefix}"))
             schema.Prefix.model_validate(await face.get(f"/v1/prefixes/{prefix}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from anycastd.api import schema
 from anycastd.api.endpoints import READY, VIEWS
+from anycastd.api.openapi import SHAPES
 from anycastd.api.views.explain import explain
 from anycastd.api.views.readiness import conditions
 from anycastd.model.probe import Why
@@ -24,7 +25,7 @@ async def shown(world: World) -> tuple[Status, list[str]]:
     """Hold every face to its shape; return the state and the lines of explain."""
     status = status_of(world)
     for view in (*VIEWS, READY):
-        view.model.model_validate(view.make(status))
+        SHAPES[view.path].model_validate(view.make(status))
     assert await Metrics().expose(status, conditions(status))
     explained = explain(status, status.prefixes[A])
     schema.Explanation.model_validate(explained)
