@@ -150,12 +150,13 @@ def _bare(kernel: Filter, pairs: int) -> list[float]:
     return took_s
 
 
-def _figure(name: str, took_s: list[float], bare_s: list[float]) -> Figure:
+def _figure(name: str, took_s: list[float], bare_s: list[float], budget_ms: float | None = None) -> Figure:
+    """Return a figure; the budget is of the kernel's state, that the API says so later is told beside it."""
     p99_ms, bare_ms = percentile(took_s, 0.99) * 1000, percentile(bare_s, 0.99) * 1000
-    missed = f"p99 is {p99_ms:.1f} ms." if p99_ms > BUDGET_MS else ""
+    missed = f"p99 is {p99_ms:.1f} ms." if budget_ms is not None and p99_ms > budget_ms else ""
     return Figure(
         name, spread_ms(took_s), f"{spread_ms(bare_s)}, commit and libnftables alone", f"{p99_ms / bare_ms:.2f}",
-        f"p99 <= {BUDGET_MS:.0f} ms", missed,
+        "" if budget_ms is None else f"p99 <= {budget_ms:.0f} ms", missed,
     )  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def run(pairs: int = PAIRS) -> list[Figure]:
     load = f"load {os.getloadavg()[0]:.1f}"
     name = f"an EIP bound or unbound through the API, {MANY} loaded"
     return [
-        _figure(f"{name}, until the kernel has it ({load})", took.seen, bare_s),
+        _figure(f"{name}, until the kernel has it ({load})", took.seen, bare_s, BUDGET_MS),
         _figure("the same, bound, until the API says that the kernel was read back", took.bind, bare_s),
         _figure("the same, unbound, until the API says so", took.unbind, bare_s),
     ]
