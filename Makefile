@@ -53,7 +53,8 @@ soak: ## the long runs (root)
 compare: ## the same faults done to us and to our peers, written to README.md and docs/comparison.md (root)
 	$(ROOT)
 	@[ -x $(PY) ] || .ci/setup
-	@ANYCASTD_COMPARED=README.md:docs/comparison.md $(PY) -m pytest -q -m compare -p no:randomly tests/compare
+	@export ANYCASTD_PEER_AH="$${ANYCASTD_PEER_AH-$$(tests/compare/peers)}"; \
+	ANYCASTD_COMPARED=README.md:docs/comparison.md $(PY) -m pytest -q -m compare -p no:randomly tests/compare
 
 bench: ## measure, and write docs/benchmarks.md (root)
 	$(ROOT)

@@ -21,7 +21,7 @@ from anycastd.api import (
     schema_safety,
 )
 from anycastd.api.endpoints import READY, VIEWS
-from anycastd.api.openapi_eips import REF, content
+from anycastd.api.openapi_parts import REF, content
 
 SHAPES: Mapping[str, type[BaseModel]] = {
     "/v1/status": schema.Overview,

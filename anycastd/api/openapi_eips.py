@@ -6,13 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_eips as shapes
 from anycastd.api import schema_traffic as traffic
 from anycastd.api.listing import DEFAULT_LIMIT, FILTERS, MAX_LIMIT
+from anycastd.api.openapi_parts import DRY_RUN, FLAG, KEY, content, errors, parameter
 from anycastd.model.eip import EipStatus, TaskState
 
-REF = "#/components/schemas/{model}"
 ANSWERS: tuple[type[BaseModel], ...] = (
     shapes.EipShape,
     shapes.EipList,
@@ -46,32 +45,16 @@ _FILTER_TEXT = {
     "limit": f"How many at most; {DEFAULT_LIMIT} if it is not given.",
     "next_token": "From the page before.",
 }
-_STRING: dict[str, Any] = {"type": "string"}
 _FILTER_SCHEMA: dict[str, Any] = {
     "status": {"enum": [status.value for status in EipStatus]},
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
 }
 
 
-def content(model: type[BaseModel]) -> dict[str, Any]:
-    """Return a JSON body of a shape."""
-    return {"application/json": {"schema": {"$ref": REF.format(model=model.__name__)}}}
-
-
-def _parameter(name: str, where: str, text: str, shape: dict[str, Any] | None = None) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "description": text, "schema": shape or _STRING}
-
-
-_EIP = _parameter("eip", "path", "The id or the address of an EIP.")
-_DRY_RUN = _parameter("dry_run", "query", "Say what would change; change nothing.", {"type": "boolean"})
-_WAIT = _parameter("wait", "query", "How long to wait for the task (`5s`, 60s at most): 200 when it has ended.")
-_REPLACE = _parameter("replace", "query", "Also of an EIP that is bound: make before break.", {"type": "boolean"})
-_KEY = _parameter("Idempotency-Key", "header", "For 24 h the same request with it gets the same answer.")
-_MATCH = _parameter("If-Match", "header", 'The generation to change, in quotes, as ETag gives it: `"3"`.')
-
-
-def _errors(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"description": _WHEN[status], "content": content(schema.Error)} for status in statuses}
+_EIP = parameter("eip", "path", "The id or the address of an EIP.")
+_WAIT = parameter("wait", "query", "How long to wait for the task (`5s`, 60s at most): 200 when it has ended.")
+_REPLACE = parameter("replace", "query", "Also of an EIP that is bound: make before break.", FLAG)
+_MATCH = parameter("If-Match", "header", 'The generation to change, in quotes, as ETag gives it: `"3"`.')
 
 
 def _read(summary: str, model: type[BaseModel], *parameters: dict[str, Any], missing: bool = False) -> dict[str, Any]:
@@ -79,7 +62,7 @@ def _read(summary: str, model: type[BaseModel], *parameters: dict[str, Any], mis
     return {
         "summary": summary,
         "parameters": list(parameters),
-        "responses": responses | _errors(400, 401, 403, *([404] if missing else [])),
+        "responses": responses | errors(_WHEN, 400, 401, 403, *([404] if missing else [])),
     }
 
 
@@ -90,8 +73,8 @@ def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, A
     }
     operation: dict[str, Any] = {
         "summary": f"{summary} Role operate.",
-        "parameters": [*parameters, _DRY_RUN, _WAIT, _KEY],
-        "responses": done | _errors(400, 401, 403, 404, 409, 412, 422, 503),
+        "parameters": [*parameters, DRY_RUN, _WAIT, KEY],
+        "responses": done | errors(_WHEN, 400, 401, 403, 404, 409, 412, 422, 503),
     }
     if body is not None:
         operation["requestBody"] = {"required": True, "content": content(body)}
@@ -102,26 +85,26 @@ def _tasks() -> dict[str, Any]:
     return _read(
         "Changes of EIPs, newest first; kept for 24 h.",
         shapes.TaskList,
-        _parameter("state", "query", "Only tasks in this state.", {"enum": [state.value for state in TaskState]}),
-        _parameter("eip", "query", "Only tasks of this EIP (id or address)."),
-        _parameter("limit", "query", "How many at most.", _FILTER_SCHEMA["limit"]),
+        parameter("state", "query", "Only tasks in this state.", {"enum": [state.value for state in TaskState]}),
+        parameter("eip", "query", "Only tasks of this EIP (id or address)."),
+        parameter("limit", "query", "How many at most.", _FILTER_SCHEMA["limit"]),
     )
 
 
 def _dial() -> dict[str, Any]:
     return {
         "summary": "Set how much of a region's traffic may go there; null = as the file says. Role operate.",
-        "parameters": [_parameter("region", "path", "The name of a region."), _DRY_RUN],
+        "parameters": [parameter("region", "path", "The name of a region."), DRY_RUN],
         "requestBody": {"required": True, "content": content(shapes.DialBody)},
         "responses": {"200": {"description": "OK", "content": content(shapes.DialedShape)}}
-        | _errors(400, 401, 403, 404, 409, 422, 503),
+        | errors(_WHEN, 400, 401, 403, 404, 409, 422, 503),
     }
 
 
 def paths() -> dict[str, Any]:
     """Return the paths of these endpoints."""
-    filters = [_parameter(name, "query", _FILTER_TEXT[name], _FILTER_SCHEMA.get(name)) for name in FILTERS]
-    task = _parameter("task", "path", "The id of a task.")
+    filters = [parameter(name, "query", _FILTER_TEXT[name], _FILTER_SCHEMA.get(name)) for name in FILTERS]
+    task = parameter("task", "path", "The id of a task.")
     return {
         "/v1/eips": {
             "get": _read("EIPs in the order of their addresses.", shapes.EipList, *filters),
@@ -144,7 +127,7 @@ def paths() -> dict[str, Any]:
                 "Traffic of one EIP: rates, totals, 95th percentile, and the curve.",
                 traffic.EipTrafficShape,
                 _EIP,
-                _parameter("span", "query", "How far back the curve goes: `90s`, `30m`, `1h` (the default), `7d`."),
+                parameter("span", "query", "How far back the curve goes: `90s`, `30m`, `1h` (the default), `7d`."),
                 missing=True,
             )
         },

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_filters as shapes
-from anycastd.api.openapi_eips import content
+from anycastd.api.openapi_parts import content, errors, ordered, parameter
 
 ANSWERS: tuple[type[BaseModel], ...] = (
     shapes.BlackholeList,
@@ -26,56 +25,17 @@ _WHEN = {
     422: "Not possible: outside of the prefixes, too long, no reason; or an Idempotency-Key of another request.",
     503: "The file that holds them cannot be read or written; nothing was changed.",
 }
-_DRY_RUN: dict[str, Any] = {
-    "name": "dry_run",
-    "in": "query",
-    "required": False,
-    "description": "Say what would change; change nothing.",
-    "schema": {"type": "boolean"},
-}
-_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "For 24 h the same request with it gets the same answer.",
-    "schema": {"type": "string"},
-}
-_ID: dict[str, Any] = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The id of a blackhole or flow rule.",
-    "schema": {"type": "string"},
-}
-
-_EIP: dict[str, Any] = {
-    "name": "eip",
-    "in": "query",
-    "required": True,
-    "description": "An EIP's address.",
-    "schema": {"type": "string"},
-}
-
-
-def _errors(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"description": _WHEN[status], "content": content(schema.Error)} for status in statuses}
+_ID = parameter("id", "path", "The id of a blackhole or flow rule.")
+_EIP = parameter("eip", "query", "An EIP's address.", required=True)
 
 
 def _list(summary: str, model: type[BaseModel]) -> dict[str, Any]:
-    responses = {"200": {"description": "OK", "content": content(model)}, **_errors(400, 403)}
+    responses = {"200": {"description": "OK", "content": content(model)}, **errors(_WHEN, 400, 403)}
     return {"summary": summary, "responses": responses}
 
 
 def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, Any]) -> dict[str, Any]:
-    taken = {"description": "Taken, and on disk.", "content": content(shapes.FilteredShape)}
-    operation: dict[str, Any] = {
-        "summary": f"{summary} Over TCP with a token.",
-        "parameters": [*parameters, _DRY_RUN, _KEY],
-        "responses": {"200": taken, **_errors(*_WHEN)},
-    }
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": content(body)}
-    return operation
+    return ordered(summary, body, shapes.FilteredShape, _WHEN, *parameters)
 
 
 def paths() -> dict[str, Any]:

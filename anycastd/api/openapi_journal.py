@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from anycastd.api import schema
 from anycastd.api import schema_journal as shapes
-from anycastd.api.openapi_eips import content
+from anycastd.api.openapi_parts import content
 from anycastd.model.decision import Reason
 from anycastd.model.journal import EntryKind
 

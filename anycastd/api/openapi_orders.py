@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_orders as shapes
-from anycastd.api.openapi_eips import content
+from anycastd.api.openapi_parts import FLAG, ordered, parameter
 
 ANSWERS: tuple[type[BaseModel], ...] = (shapes.OrderedShape,)
 BODIES: tuple[type[BaseModel], ...] = (shapes.DrainBody, shapes.OverrideBody)
@@ -21,46 +20,13 @@ _WHEN = {
     422: "Not possible, or an Idempotency-Key of another request.",
     503: "The file of orders cannot be read or written; nothing was changed.",
 }
-_DRY_RUN: dict[str, Any] = {
-    "name": "dry_run",
-    "in": "query",
-    "required": False,
-    "description": "Say what would change; change nothing.",
-    "schema": {"type": "boolean"},
-}
-_FORCE: dict[str, Any] = {
-    "name": "force",
-    "in": "query",
-    "required": False,
-    "description": "Past the guard and `announce_when`; needs a reason, and the role `admin`.",
-    "schema": {"type": "boolean"},
-}
-_KEY: dict[str, Any] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "For 24 h the same request with it gets the same answer.",
-    "schema": {"type": "string"},
-}
-_ID: dict[str, Any] = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "The id of a drain or override.",
-    "schema": {"type": "string"},
-}
+_FORCE = parameter("force", "query", "Past the guard and `announce_when`; needs a reason, and the role `admin`.", FLAG)
+_ID = parameter("id", "path", "The id of a drain or override.")
 
 
 def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, Any]) -> dict[str, Any]:
-    errors = {str(status): {"description": text, "content": content(schema.Error)} for status, text in _WHEN.items()}
-    operation: dict[str, Any] = {
-        "summary": f"{summary} Over TCP with a token.",
-        "parameters": [*parameters, *([] if body is None else [_FORCE]), _DRY_RUN, _KEY],
-        "responses": {"200": {"description": "Taken, and on disk.", "content": content(shapes.OrderedShape)}, **errors},
-    }
-    if body is not None:
-        operation["requestBody"] = {"required": True, "content": content(body)}
-    return operation
+    force = () if body is None else (_FORCE,)
+    return ordered(summary, body, shapes.OrderedShape, _WHEN, *parameters, *force)
 
 
 def add_to(paths: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from anycastd.api import schema
 from anycastd.api import schema_playbooks as shapes
-from anycastd.api.openapi_eips import content
+from anycastd.api.openapi_parts import content
 
 ANSWERS: tuple[type[BaseModel], ...] = (shapes.PlaybooksShape, shapes.PlayDoneShape)
 _WHEN = {

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from anycastd.config.build_absorb import absorb_of
 from anycastd.config.build_filter import filter_of
 from anycastd.config.build_spread import spread_of
 from anycastd.config.schema.attack import AttackSection
 from anycastd.config.schema.detect import DetectSection
-from anycastd.model.attack_config import EIP_BOUNDS, AttackConfig, Bounds, DetectConfig
+from anycastd.model.attack_config import EIP_BOUNDS, POP_BOUNDS, AttackConfig, DetectConfig
 
 
 def attack_of(section: AttackSection) -> AttackConfig:
@@ -21,7 +23,6 @@ def attack_of(section: AttackSection) -> AttackConfig:
 
 
 def _detect(section: DetectSection) -> DetectConfig:
-    pop, eip = section.pop, section.eip
     return DetectConfig(
         enabled=section.enabled,
         interval_s=section.interval,
@@ -33,19 +34,6 @@ def _detect(section: DetectSection) -> DetectConfig:
         confirm_s=section.confirm,
         calm_s=section.calm,
         samples_per_s=section.samples,
-        pop=Bounds(
-            floor_packets=pop.floor_packets,
-            floor_bits=pop.floor_bits,
-            floor_connections=pop.floor_connections,
-            level_packets=pop.level_packets,
-            level_bits=pop.level_bits,
-            level_connections=pop.level_connections,
-        ),
-        eip=Bounds(
-            floor_packets=eip.floor_packets,
-            floor_bits=eip.floor_bits,
-            floor_connections=EIP_BOUNDS.floor_connections,
-            level_packets=eip.level_packets,
-            level_bits=eip.level_bits,
-        ),
+        pop=replace(POP_BOUNDS, **section.pop.model_dump()),
+        eip=replace(EIP_BOUNDS, **section.eip.model_dump()),
     )

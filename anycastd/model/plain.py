@@ -6,7 +6,7 @@ so when the text was written; a field that is not known is refused, and so is ev
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum, IntEnum
@@ -156,7 +156,8 @@ def _reader_of_scalar(kind: type) -> Read:
 
 
 def _number(value: Any, where: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    # NaN is never between, and a whole number of 400 digits is compared without being made a float
+    if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
         raise _refuse(where, "a finite number", value)
     return float(value)
 

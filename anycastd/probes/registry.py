@@ -47,6 +47,7 @@ from anycastd.probes.http.probe import HttpPlan
 from anycastd.probes.icmp.probe import IcmpPlan
 from anycastd.probes.icmp.sockets import EchoSockets
 from anycastd.probes.link import LinkPlan
+from anycastd.probes.receive_time import Stamping
 from anycastd.probes.resolve.lookup import Lookups, Trouble
 from anycastd.probes.resolve.probe import NamedPlan
 from anycastd.probes.resolve.system import system_servers
@@ -68,7 +69,7 @@ class Registry:
     ) -> None:
         self.at_once, self.bfd = at_once, BfdLink(reactor, bfd, bfd_trouble)
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
-        self.programs = Programs(reactor)
+        self.programs, self.stamping = Programs(reactor), Stamping(reactor.now)
         self.readings = Readings(self.programs)
         self.lookups = Lookups(reactor, system_servers, trouble)
 
@@ -89,6 +90,7 @@ class Registry:
         """Close what is shared; every attempt must have been cancelled before. `leave`: nobody goes on with it."""
         self.bfd.close(end=leave)
         self.echo_sockets.close()
+        self.stamping.close()
         self.programs.close()
 
 
@@ -119,7 +121,7 @@ def _tls(registry: Registry, spec: ProbeSpec) -> Plan:
 def _dns(registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, DnsOptions):
         raise InvariantError(_mismatch(spec))
-    return DnsPlan(spec, spec.check.options, registry.reactor)
+    return DnsPlan(spec, spec.check.options, registry.reactor, registry.stamping)
 
 
 def _link(registry: Registry, spec: ProbeSpec) -> Plan:

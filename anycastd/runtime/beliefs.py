@@ -20,6 +20,7 @@ from anycastd.policy.condition import evaluate
 
 Group = tuple[Rule, int]
 """Prefixes with the same condition and IP version share one evaluation."""
+_WORTH = {Truth.FALSE: 0, Truth.UNKNOWN: 1, Truth.TRUE: 2}
 
 
 @dataclass(slots=True)
@@ -93,6 +94,19 @@ class Beliefs:
             if value.truth is Truth.FALSE and self.values[group].truth is not Truth.FALSE:
                 lost |= dict.fromkeys(prefixes, value.detail)
         return lost
+
+    def helpless(self, now_s: float) -> frozenset[Prefix]:
+        """Return the prefixes whose `announce_when` would come to more without what was ordered of what serves them."""
+        if not self.drained and self._forced == Forced():
+            return frozenset()
+        states = self.tracker.states
+        view = assess(self.config, self._index, states, now_s, self.view, self.view.self_test)
+        found: set[Prefix] = set()
+        for group, prefixes in self.groups.items():
+            free, now = evaluate(self.config, prefixes[0], group[0], view, states), self.values[group]
+            if (_WORTH[free.truth], _WORTH[free.well]) > (_WORTH[now.truth], _WORTH[now.well]):
+                found.update(prefixes)
+        return frozenset(found)
 
     def _value(self, group: Group) -> Value:
         return evaluate(self.config, self.groups[group][0], group[0], self.usable, self.tracker.states)

@@ -46,7 +46,8 @@ from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime import filters_file, memory_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.filters_file import Found
-from anycastd.runtime.orders_file import KEPT_S, Kept
+from anycastd.runtime.ordering import UnderWay, answered, kept_on_disk, with_answer
+from anycastd.runtime.orders_file import Kept
 from anycastd.runtime.ports import Bgp
 from anycastd.runtime.speaker_events import ENDED
 from anycastd.telemetry.logs import log_event
@@ -72,7 +73,7 @@ class FilterDesk:
         self._path, self._reported, self.clocks = Path(config.state_dir) / FILTERS, reported, clocks
         self.config = config
         self._writing = asyncio.Lock()
-        self._under_way: set[asyncio.Task[OrderDone | Refused]] = set()
+        self._under_way = UnderWay()
         self._answers: Mapping[str, Kept] = {}
         self._last_end_s = float("-inf")
         self._eor_asked_s = float("-inf")
@@ -260,30 +261,17 @@ class FilterDesk:
 
     async def _save(self, after: Filters, answers: Mapping[str, Kept]) -> bool:
         text = filters_file.encode(Found(after.standing, answers), memory_file.clocks())
-        try:
-            await asyncio.to_thread(memory_file.save, self._path, text)
-        except OSError as error:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), str(error))
-            return False
-        self._reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
-        return True
+        return await kept_on_disk(self._path, text, self._reported)
 
     async def change(self, request: FilterRequest) -> OrderDone | Refused:
         """Do what is asked, or say which rule refuses it; what is accepted is on disk."""
-        task = asyncio.get_running_loop().create_task(self._change(request))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        # who asked may go away: what is on disk and not done would be half an order
-        done = await asyncio.shield(task)
-        if isinstance(done, Refused):
-            self.on_refused(done.first.code)
-        return done
+        return await self._under_way.whole(self._change(request), self.on_refused)
 
     async def _change(self, request: FilterRequest) -> OrderDone | Refused:
         async with self._writing:
             if self.filters.unread:
                 return refused(Code.STORE, 503, f"nothing can be changed: {self.filters.unread}")
-            if (known := self._known(request)) is not None:
+            if (known := answered(self._answers, request)) is not None:
                 return known
             command, now_s = request.command, self.clocks().now_s
             # a freeze keeps what is new from the neighbors; what stands may end, as it does by itself
@@ -296,22 +284,9 @@ class FilterDesk:
             id_ = command.id if isinstance(command, Release) else planned.order.id if planned.order else ""
             return OrderDone(id_, planned.changes) if request.dry_run else await self._done(request, planned, id_)
 
-    def _known(self, request: FilterRequest) -> OrderDone | Refused | None:
-        """Return the answer that a request with its key got before."""
-        kept = None if request.key is None or request.dry_run else self._answers.get(request.key)
-        if kept is None:
-            return None
-        if kept.digest != request.digest:
-            message = f"the Idempotency-Key {request.key!r} was used for another request"
-            return refused(Code.KEY_REUSED, 422, message)
-        return OrderDone(str(kept.body["id"]), tuple(kept.body["changes"]), replayed=True)
-
     async def _done(self, request: FilterRequest, planned: PlannedFilter, id_: str) -> OrderDone | Refused:
-        answers, now_s = self._answers, self.clocks().now_s
-        if request.key is not None:
-            body = {"id": id_, "changes": list(planned.changes)}
-            known = {key: one for key, one in answers.items() if now_s - one.at_s < KEPT_S}
-            answers = {**known, request.key: Kept(request.digest, now_s, body)}
+        done, now_s = OrderDone(id_, planned.changes), self.clocks().now_s
+        answers = with_answer(self._answers, request, done, now_s)
         if not await self._save(planned.after, answers):
             return refused(Code.STORE, 503, f"{self._path} cannot be written, so nothing was changed")
         self._answers = answers
@@ -324,7 +299,7 @@ class FilterDesk:
         else:
             self._tell(planned.order, "set", f"{planned.order.reason} ({request.owner})")
         self._apply(planned.after)
-        return OrderDone(id_, planned.changes)
+        return done
 
     def configure(self, config: Config) -> None:
         """Take a new configuration; what it has no place for ends at the next look."""
@@ -357,4 +332,4 @@ class FilterDesk:
 
     async def close(self) -> None:
         """Wait for the changes under way."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._under_way.close()

@@ -6,7 +6,6 @@ Each ends when it would have ended: on another boot by what the wall clock says,
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address, ip_network
@@ -16,8 +15,8 @@ from typing import Any
 from anycastd.model.address import NeighborName
 from anycastd.model.filters import Blackhole, Filter, FlowRule
 from anycastd.model.flow import FlowMatch, Ranges
-from anycastd.runtime.memory_file import Clocks
-from anycastd.runtime.orders_file import KEPT_S, Kept
+from anycastd.runtime.memory_file import Clocks, SavedTimes
+from anycastd.runtime.orders_file import KEPT_S, Kept, answers_of
 
 FORMAT = 1
 
@@ -65,23 +64,18 @@ def decode(text: str, now: Clocks) -> Found:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        shift_s = Clocks(**document["clocks"]).shift_s(now)
-        return Found(
-            tuple(_filter(one, shift_s) for one in document["filters"]),
-            {
-                key: Kept(str(one["digest"]), _time(one["at_s"], shift_s), dict(one["body"]))
-                for key, one in document["answers"].items()
-            },
-        )
+        times = SavedTimes.of(document["clocks"], now)
+        standing = tuple(_filter(one, times) for one in document["filters"])
+        return Found(standing, answers_of(document["answers"], times))
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a file of filters: {error!r}"
         raise ValueError(message) from error
 
 
-def _filter(value: dict[str, Any], shift_s: float) -> Filter:
+def _filter(value: dict[str, Any], times: SavedTimes) -> Filter:
     id_, owner, reason = str(value["id"]), str(value["owner"]), str(value["reason"])
     neighbors = tuple(NeighborName(name) for name in value["neighbors"])
-    began_s, expires_s = _time(value["began_s"], shift_s), _time(value["expires_s"], shift_s)
+    began_s, expires_s = (times.now(value[name], f"{id_}.{name}") for name in ("began_s", "expires_s"))
     if "address" in value:
         return Blackhole(
             id=id_,
@@ -119,14 +113,6 @@ def _match(value: dict[str, Any]) -> FlowMatch:
 
 def _ranges(value: list[list[int]]) -> Ranges:
     return tuple((int(low), int(high)) for low, high in value)
-
-
-def _time(value: Any, shift_s: float) -> float:
-    # JSON as Python reads it knows NaN, and a time that is NaN never comes
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        message = "not a file of filters: a time is not a number"
-        raise ValueError(message)
-    return float(value) + shift_s
 
 
 def load(path: Path, now: Clocks) -> tuple[Found, str]:

@@ -24,8 +24,13 @@ from anycastd.model.decision import Level, Memory, Penalty
 FORMAT = 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MEMORY_FIELDS = tuple(field.name for field in fields(Memory))
+_TIME_FIELDS = tuple(name for name in _MEMORY_FIELDS if name.endswith("_s"))
 _PENALTY_FIELDS = tuple(field.name for field in fields(Penalty))
 _SAVING = threading.Lock()
+FARTHEST_S = 1e10
+"""300 years: no clock of ours has a time farther away than that."""
+AHEAD_S = 86400.0
+"""So much later than its file a past time may lie: a clock that was read a moment later, or another in a test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,50 @@ class Clocks:
 def clocks() -> Clocks:
     """Return the clocks now."""
     return Clocks(BOOT_ID.read_text(encoding="ascii").strip(), time.monotonic(), time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class SavedTimes:
+    """The times of a saved file, told on the present clock; what is no time is a ValueError.
+
+    JSON as Python reads it knows NaN and Infinity, and a time that is neither, or centuries away, never comes.
+    """
+
+    saved: Clocks
+    shift_s: float
+
+    @classmethod
+    def of(cls, clocks: Any, now: Clocks) -> SavedTimes:
+        """Return those of a file, by the clocks that it was saved at."""
+        saved = Clocks(**clocks)
+        for name, value in (("monotonic_s", saved.monotonic_s), ("wall_s", saved.wall_s)):
+            _must_be_time(value, 0.0, f"clocks.{name}")
+        return cls(saved, saved.shift_s(now))
+
+    def now(self, value: Any, where: str) -> float:
+        """Return a time of the file now; `where` is its place in the file."""
+        _must_be_time(value, self.saved.monotonic_s, where)
+        return float(value) + self.shift_s
+
+    def past(self, value: Any, where: str) -> float:
+        """Return a time at which something has begun or ended: it cannot lie after the file was written."""
+        at_s = self.now(value, where)
+        if value > self.saved.monotonic_s + AHEAD_S:
+            message = f"{where}: {value!r} is later than the file"
+            raise ValueError(message)
+        return at_s
+
+
+def _must_be_time(value: Any, near_s: float, where: str) -> None:
+    # NaN is never between, and a whole number of 400 digits is compared without being made a float
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not abs(value) <= 2 * FARTHEST_S
+        or (abs(value - near_s) > FARTHEST_S)
+    ):
+        message = f"{where}: {str(value)[:60]!r} is not a time"
+        raise ValueError(message)
 
 
 def encode(memories: Mapping[Prefix, Memory], at: Clocks) -> str:
@@ -70,47 +119,29 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        shift_s = Clocks(**document["clocks"]).shift_s(now)
-        return {ip_network(key): _memory(value, shift_s) for key, value in document["prefixes"].items()}
+        times = SavedTimes.of(document["clocks"], now)
+        return {ip_network(key): _memory(key, value, times) for key, value in document["prefixes"].items()}
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a memory file: {error!r}"
         raise ValueError(message) from error
 
 
-def _memory(value: dict[str, Any], shift_s: float) -> Memory:
-    penalty = Penalty(**value.pop("penalty"))
-    memory = Memory(**value | {"level": Level[value["level"]]})
-    times = (
-        memory.level_since_s,
-        memory.bad_since_s,
-        memory.fine_since_s,
-        memory.last_relapse_s,
-        memory.confirmed_since_s,
-        memory.step_since_s,
-        memory.calm_since_s,
-        memory.attacked_since_s,
-    )
-    numbers = (*times, memory.relapses, memory.epoch, memory.return_step, penalty.plain, penalty.strict, penalty.at_s)
-    # JSON as Python reads it knows NaN, and a time that is NaN never comes
-    if not all(math.isfinite(number) for number in numbers if number is not None):
-        message = "not a memory file: a number is not finite"
-        raise ValueError(message)
-
-    def shifted(at_s: float | None) -> float | None:
-        return None if at_s is None else at_s + shift_s
-
-    return replace(
-        memory,
-        level_since_s=memory.level_since_s + shift_s,
-        bad_since_s=shifted(memory.bad_since_s),
-        fine_since_s=shifted(memory.fine_since_s),
-        last_relapse_s=shifted(memory.last_relapse_s),
-        step_since_s=memory.step_since_s + shift_s,
-        penalty=replace(penalty, at_s=penalty.at_s + shift_s),
-        confirmed_since_s=shifted(memory.confirmed_since_s),
-        calm_since_s=shifted(memory.calm_since_s),
-        attacked_since_s=shifted(memory.attacked_since_s),
-    )
+def _memory(key: str, value: dict[str, Any], times: SavedTimes) -> Memory:
+    try:
+        penalty = Penalty(**value.pop("penalty"))
+        memory = Memory(**value | {"level": Level[value["level"]]})
+        numbers = memory.relapses, memory.epoch, memory.return_step, penalty.plain, penalty.strict
+        if not all(math.isfinite(number) for number in numbers):
+            message = "a number is not finite"
+            raise ValueError(message)
+        changed: dict[str, Any] = {
+            name: times.now(at_s, name) for name in _TIME_FIELDS if (at_s := getattr(memory, name)) is not None
+        }
+        changed["penalty"] = replace(penalty, at_s=times.now(penalty.at_s, "penalty.at_s"))
+    except ValueError as error:
+        message = f"prefixes.{key}: {error}"
+        raise ValueError(message) from error
+    return replace(memory, **changed)
 
 
 def save(path: Path, text: str) -> None:

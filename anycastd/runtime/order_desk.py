@@ -31,6 +31,7 @@ from anycastd.runtime.carried import DeviceRates, quiet
 from anycastd.runtime.control import Control
 from anycastd.runtime.drain_progress import no_room, refusal_of, seen_of, would_change
 from anycastd.runtime.freeze_file import FreezeFile
+from anycastd.runtime.ordering import UnderWay, answered, kept_on_disk, with_answer
 from anycastd.runtime.orders_file import Kept, Orders
 from anycastd.telemetry.logs import log_event
 
@@ -65,7 +66,7 @@ class OrderDesk:
         self._devices = DeviceRates()
         self._writing = asyncio.Lock()
         self._answers: Mapping[str, Kept] = {}
-        self._under_way: set[asyncio.Task[OrderDone | Refused]] = set()
+        self._under_way = UnderWay()
         self.carried: dict[str, Carried] = {}
         self.orders = self._read(memory_file.clocks())
         """Those in force."""
@@ -154,13 +155,7 @@ class OrderDesk:
     async def _save(self, orders: Interventions) -> bool:
         at = memory_file.clocks()
         text = orders_file.encode(Orders(orders.drains, orders.overrides, self._answers), at)
-        try:
-            await asyncio.to_thread(memory_file.save, self._path, text)
-        except OSError as error:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), str(error))
-            return False
-        self._reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
-        return True
+        return await kept_on_disk(self._path, text, self._reported)
 
     def _apply(self, orders: Interventions, ended_by: str) -> None:
         before, self.orders = self.orders, orders
@@ -197,26 +192,14 @@ class OrderDesk:
 
     async def change(self, request: OrderRequest) -> OrderDone | Refused:
         """Do what is asked, or say which rule refuses it; an accepted order is on disk."""
-        task = asyncio.get_running_loop().create_task(self._change(request))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        # who asked may go away: an order on disk that nobody follows would be half an order
-        done = await asyncio.shield(task)
-        if isinstance(done, Refused):
-            self.on_refused(done.first.code)
-        return done
+        return await self._under_way.whole(self._change(request), self.on_refused)
 
     async def _change(self, request: OrderRequest) -> OrderDone | Refused:
         async with self._writing:
             if self.orders.unread:
                 return refused(Code.STORE, 503, f"orders cannot be changed: {self.orders.unread}")
-            kept = None if request.key is None or request.dry_run else self._answers.get(request.key)
-            if kept is not None and kept.digest != request.digest:
-                return refused(
-                    Code.KEY_REUSED, 422, f"the Idempotency-Key {request.key!r} was used for another request"
-                )
-            if kept is not None:
-                return OrderDone(str(kept.body["id"]), tuple(kept.body["changes"]), replayed=True)
+            if (known := answered(self._answers, request)) is not None:
+                return known
             planned = self._planned(request)
             if isinstance(planned, Refused):
                 return planned
@@ -249,12 +232,8 @@ class OrderDesk:
         return no or no_room(self._control.config, planned.order, carried.busier_bps, self.loads_bps()) or planned
 
     async def _done(self, request: OrderRequest, planned: PlannedOrder, id_: str) -> OrderDone | Refused:
-        before = self._answers
-        if request.key is not None:
-            body = {"id": id_, "changes": list(planned.changes)}
-            now_s = self.clocks().now_s
-            known = {key: kept for key, kept in before.items() if now_s - kept.at_s < orders_file.KEPT_S}
-            self._answers = {**known, request.key: Kept(request.digest, now_s, body)}
+        before, done = self._answers, OrderDone(id_, planned.changes)
+        self._answers = with_answer(before, request, done, self.clocks().now_s)
         if not await self._save(planned.after):
             self._answers = before
             return refused(Code.STORE, 503, f"{self._path} cannot be written, so nothing was changed")
@@ -263,8 +242,8 @@ class OrderDesk:
             reason = planned.order.reason if planned.order else ""
             log_event(log, "ordered", level=logging.WARNING, order=id_, owner=owner, detail=words, why=reason)
         self._apply(planned.after, f"by {request.owner}")
-        return OrderDone(id_, planned.changes)
+        return done
 
     async def close(self) -> None:
         """Wait for the changes under way."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._under_way.close()

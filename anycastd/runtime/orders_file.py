@@ -7,7 +7,6 @@ says, so a step of the clock moves nothing while the machine runs.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from anycastd.model.decision import Level
 from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Override, OverrideKind, State
-from anycastd.runtime.memory_file import Clocks
+from anycastd.runtime.memory_file import Clocks, SavedTimes
 
 FORMAT = 1
 KEPT_S = 86400.0
@@ -62,14 +61,11 @@ def decode(text: str, now: Clocks) -> Orders:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        shift_s = Clocks(**document["clocks"]).shift_s(now)
+        times = SavedTimes.of(document["clocks"], now)
         return Orders(
-            tuple(_shifted(_drain(one), shift_s) for one in document["drains"]),
-            tuple(_shifted(_override(one), shift_s) for one in document["overrides"]),
-            {
-                key: Kept(str(one["digest"]), _finite(one["at_s"]) + shift_s, dict(one["body"]))
-                for key, one in document["answers"].items()
-            },
+            tuple(_shifted(_drain(one), times) for one in document["drains"]),
+            tuple(_shifted(_override(one), times) for one in document["overrides"]),
+            answers_of(document["answers"], times),
         )
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a file of orders: {error!r}"
@@ -89,21 +85,21 @@ def _override(value: dict[str, Any]) -> Override:
     return Override(**value | {"kind": OverrideKind(value["kind"]), "level": level, "state": state})
 
 
-def _finite(value: Any) -> float:
-    # JSON as Python reads it knows NaN, and a time that is NaN never comes
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        message = "not a file of orders: a time is not a number"
-        raise ValueError(message)
-    return float(value)
+def answers_of(answers: dict[str, Any], times: SavedTimes) -> dict[str, Kept]:
+    """Return the answers to requests with an Idempotency-Key, as another file of orders has them too."""
+    return {
+        key: Kept(str(one["digest"]), times.now(one["at_s"], f"answers.{key}.at_s"), dict(one["body"]))
+        for key, one in answers.items()
+    }
 
 
-def _shifted(order: T, shift_s: float) -> T:
-    times: dict[str, Any] = {}
-    for one in fields(order):
-        value = getattr(order, one.name)
-        if one.name.endswith("_s") and value is not None:
-            times[one.name] = _finite(value) + shift_s
-    return replace(order, **times)
+def _shifted(order: T, times: SavedTimes) -> T:
+    changed: dict[str, Any] = {
+        one.name: times.now(value, f"{order.id}.{one.name}")
+        for one in fields(order)
+        if one.name.endswith("_s") and (value := getattr(order, one.name)) is not None
+    }
+    return replace(order, **changed)
 
 
 def load(path: Path, now: Clocks) -> tuple[Orders, str]:

@@ -9,12 +9,7 @@ from typing import Protocol
 
 from anycastd.api.ports import ReloadOutcome
 from anycastd.errors import AnycastdError, ConfigError
-from anycastd.model.address import NeighborName, Prefix
-from anycastd.model.decision import Level
 from anycastd.model.topology import Config
-from anycastd.policy.bake import Announced, gone, less, words_of
-from anycastd.policy.claims import established
-from anycastd.policy.desired import level_of
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.fleet_desk import FleetDesk
@@ -23,14 +18,13 @@ from anycastd.runtime.reload import reload_config
 from anycastd.runtime.reload_report import ReloadReport
 from anycastd.runtime.scribe import Scribe
 from anycastd.runtime.state import Circumstances
+from anycastd.runtime.trial import Trial, announced
 from anycastd.telemetry.logs import log_event
 from anycastd.telemetry.metrics import Metrics
 
 log = logging.getLogger("anycastd")
 
 LOOK_EACH_S = 0.5
-GONE_FOR_S = 2.0
-"""So long a prefix may be given up until the file is taken back."""
 
 
 class Daemon(Protocol):
@@ -103,32 +97,26 @@ class Reloads:
             place = "" if isinstance(error, ConfigError) else f"{daemon.path}: neighbors: "
             return ReloadOutcome(False, problems=(f"{place}{error}",))
         if bake_s and before is not None:
-            self._verdict = asyncio.Event()
-            self._baking = asyncio.get_running_loop().create_task(self._bake(old, new, before, bake_s), name="bake")
+            self._verdict, loop = asyncio.Event(), asyncio.get_running_loop()
+            trial = Trial(daemon.control, new, before, loop.time())
+            self._baking = loop.create_task(self._bake(old, trial, bake_s), name="bake")
         return outcome
 
-    async def _bake(self, old: Config, new: Config, before: Announced, bake_s: float) -> None:
+    async def _bake(self, old: Config, trial: Trial, bake_s: float) -> None:
         """Watch what is announced; go back as soon as a prefix is given up, or if at the end any is sent less."""
-        loop, control = asyncio.get_running_loop(), self._daemon.control
-        kept = {prefix: frozenset(spec.neighbors) for prefix, spec in new.prefixes.items()}
-        end_s, lost_since_s = loop.time() + bake_s, loop.time()
+        loop = asyncio.get_running_loop()
+        end_s, harm = loop.time() + bake_s, ""
         log_event(log, "reload_bakes", detail=f"{bake_s:g} s; anycastd reload --confirm keeps it")
-        harm = ""
         while not self._verdict.is_set() and loop.time() < end_s and not harm:
-            lost = gone(before, control.levels, kept)
-            if not lost:
-                lost_since_s = loop.time()
-            elif loop.time() >= lost_since_s + GONE_FOR_S:
-                harm = words_of(lost, "not announced any more")
+            harm = await trial.harm(loop.time())
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EACH_S):
                     await self._verdict.wait()
+            if self._daemon.control.stopping:
+                # every prefix leaves, which says nothing of the file
+                return
         if not self._verdict.is_set() and not harm:
-            after = announced(control)
-            # what cannot be told is no good verdict
-            harm = "it is not known what is announced" if after is None else ""
-            if after is not None and (worse := less(before, after, kept)):
-                harm = words_of(worse, "announced less than before")
+            harm = await trial.verdict(loop.time())
         if harm:
             await self._go_back(old, harm)
         else:
@@ -156,17 +144,3 @@ class Reloads:
         daemon = self._daemon
         report = ReloadReport(daemon.path, daemon.circumstances, daemon.reported, daemon.scribe, daemon.metrics)
         report.ended(outcome, daemon.config.digest, dry_run=False)
-
-
-def announced(control: Control) -> Announced | None:
-    """Return what every established upstream is sent now, as ExaBGP says; None while that is not known."""
-    observed, config = control.announcer.observed, control.config
-    if observed.routes is None:
-        return None
-    found: dict[Prefix, dict[NeighborName, Level]] = {prefix: {} for prefix in config.prefixes}
-    for name in established(observed, config.neighbors):
-        neighbor = config.neighbors[name]
-        for prefix, route in observed.routes.get(name, {}).items():
-            if not neighbor.is_observer and (spec := config.prefixes.get(prefix)) is not None:
-                found[prefix][name] = level_of(neighbor, spec, route)
-    return found

@@ -33,6 +33,7 @@ from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.load import LoadMeter
+from anycastd.runtime.ordering import kept_on_disk
 from anycastd.runtime.spread_file import Kept, Key
 from anycastd.runtime.spread_plan import plan_lines
 from anycastd.runtime.spread_sight import Present, Seen, Sights
@@ -196,12 +197,7 @@ class SpreadDesk:
 
     async def _save(self) -> None:
         text = spread_file.encode(self.kept, memory_file.clocks())
-        try:
-            await asyncio.to_thread(memory_file.save, self._path, text)
-        except OSError as error:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), str(error))
-        else:
-            self._reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
+        await kept_on_disk(self._path, text, self._reported)
 
     def _tell_control(self, seen: Seen | None = None, now_s: float = 0.0) -> None:
         """Have the control loop follow what is in force; it decides at once if that changed."""

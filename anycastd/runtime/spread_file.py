@@ -9,11 +9,11 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from anycastd.attack.playbook import Doing, Run, Taken
+from anycastd.attack.playbook import Doing, Run
 from anycastd.attack.standby import Standby
 from anycastd.model.address import Prefix
 from anycastd.model.plain import from_plain, to_plain
-from anycastd.runtime.memory_file import Clocks
+from anycastd.runtime.memory_file import Clocks, SavedTimes
 
 FORMAT = 1
 Key = tuple[str, Prefix]
@@ -59,37 +59,33 @@ def decode(text: str, now: Clocks) -> Kept:
         if document["format"] != FORMAT:
             message = f"format {document['format']!r} is not {FORMAT}"
             raise ValueError(message)
-        shift_s = Clocks(**document["clocks"]).shift_s(now)
+        times = SavedTimes.of(document["clocks"], now)
         return Kept(
-            {(str(one["playbook"]), ip_network(one["prefix"])): _run(one["run"], shift_s) for one in document["runs"]},
-            {ip_network(one["prefix"]): _standby(one["standby"], shift_s) for one in document["standbys"]},
+            {(str(one["playbook"]), ip_network(one["prefix"])): _run(one["run"], times) for one in document["runs"]},
+            {ip_network(one["prefix"]): _standby(one["standby"], times) for one in document["standbys"]},
         )
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         message = f"not a file of playbooks' runs: {error!r}"
         raise ValueError(message) from error
 
 
-def _shifted(at_s: float | None, shift_s: float) -> float | None:
-    return None if at_s is None else at_s + shift_s
-
-
-def _run(value: Any, shift_s: float) -> Run:
+def _run(value: Any, times: SavedTimes) -> Run:
     run = from_plain(Run, value, "run")
-    taken = tuple(Taken(t.step, t.at_s + shift_s, t.before_bps, t.looks, t.outcome) for t in run.taken)
+    taken = tuple(replace(one, at_s=times.past(one.at_s, "run.taken.at_s")) for one in run.taken)
     return replace(
         run,
         # what was seen before may have passed meanwhile: it must hold, or be calm, anew
         calm_since_s=None,
         taken=taken,
-        approved_s=run.approved_s + shift_s,
-        undone_s=_shifted(run.undone_s, shift_s),
+        approved_s=times.past(run.approved_s, "run.approved_s"),
+        undone_s=None if run.undone_s is None else times.past(run.undone_s, "run.undone_s"),
         doing=Doing.VERIFYING if taken else Doing.WATCHING,
     )
 
 
-def _standby(value: Any, shift_s: float) -> Standby:
+def _standby(value: Any, times: SavedTimes) -> Standby:
     one = from_plain(Standby, value, "standby")
-    return replace(one, since_s=one.since_s + shift_s, calm_since_s=None)
+    return replace(one, since_s=times.past(one.since_s, "standby.since_s"), calm_since_s=None)
 
 
 def load(path: Path, now: Clocks) -> tuple[Kept, str]:

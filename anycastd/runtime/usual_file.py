@@ -7,7 +7,6 @@ good as none; then it is learnt anew, which takes `attack.detect.warm_up`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +15,8 @@ from anycastd.attack.usual import Usual
 from anycastd.model.address import Address
 
 FORMAT = 1
+MOST = 1e15
+"""A petabit a second, or 30 million years."""
 
 
 def encode(pop: Usual, eips: Mapping[Address, Usual]) -> str:
@@ -45,8 +46,9 @@ def decode(text: str, now_s: float) -> tuple[Usual, dict[Address, Usual]]:
 
 def _usual(value: list[float], now_s: float) -> Usual:
     packets, bits, connections, known_s = (float(number) for number in value)
-    if not all(math.isfinite(number) and number >= 0.0 for number in (packets, bits, connections, known_s)):
-        message = "a number is negative or not finite"
+    # NaN is never between; were the usual beyond all measure, no attack would ever be seen again
+    if not all(0.0 <= number <= MOST for number in (packets, bits, connections, known_s)):
+        message = "a number is negative or beyond all measure"
         raise ValueError(message)
     return Usual(packets, bits, connections, known_s, now_s)
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
@@ -209,9 +210,19 @@ class AnycastHealthchecker:
 def present() -> list[type[Announcer]]:
     """Return what can be run here."""
     found: list[type[Announcer]] = [Ours, ExabgpHealthcheck]
-    if ANYCAST_HEALTHCHECKER in os.environ and shutil.which("bird"):
+    if os.environ.get(ANYCAST_HEALTHCHECKER) and shutil.which("bird"):
         found.append(AnycastHealthchecker)
     return found
+
+
+def versions() -> str:
+    """Return what is compared, with versions."""
+    found = [f"anycastd {metadata.version('anycastd-edge')}", f"ExaBGP {metadata.version('exabgp')}"]
+    if AnycastHealthchecker in present():
+        for argv in ([os.environ[ANYCAST_HEALTHCHECKER], "--version"], ["bird", "--version"]):
+            said = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
+            found.append(" ".join((said.stdout + said.stderr).replace("version", "").split()))
+    return ", ".join(found)
 
 
 def kill(made: World, words: str, number: signal.Signals) -> int:

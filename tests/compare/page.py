@@ -14,6 +14,8 @@ class Findings:
     """Fault -> announcer -> what was seen."""
 
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
+    about: str = ""
+    """When it was, and with what."""
 
     def add(self, fault: str, who: str, seen: str) -> None:
         """Take one finding."""
@@ -32,7 +34,7 @@ class Findings:
         """Put it in its place of each page; their names have colons between them."""
         if pages is None or not self.rows:
             return
-        new = f"{BEGIN}\n{self.table()}\n{END}"
+        new = f"{BEGIN}\n{self.table()}\n\n{self.about}\n{END}"
         for path in map(Path, pages.split(":")):
             text = path.read_text(encoding="utf-8")
             path.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: new, text, flags=re.DOTALL), encoding="utf-8")

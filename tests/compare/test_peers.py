@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.bench.configs import server
 from tests.bench.world import Program, Row, Rows, World, world
-from tests.compare.announcers import PREFIX, Announcer, AnycastHealthchecker, Ours, kill, present, processes
+from tests.compare.announcers import PREFIX, Announcer, AnycastHealthchecker, Ours, kill, present, processes, versions
 from tests.compare.page import Findings
 from tests.lab.test_dampening import damping
 from tests.wait import NotInTimeError, wait_until
@@ -127,8 +128,10 @@ EVERYBODY = pytest.mark.parametrize("kind", present(), ids=lambda kind: kind().n
 @pytest.fixture(scope="module")
 def findings() -> Iterator[Findings]:
     """What was found, written to the pages that ANYCASTD_COMPARED names."""
+    load = os.getloadavg()[0]
     found = Findings()
     yield found
+    found.about = f"{datetime.now(UTC).date().isoformat()}, {versions()}; two cores, load {load:.1f} at the start."
     found.write(os.environ.get("ANYCASTD_COMPARED"))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import json
 import os
 import shutil
@@ -21,6 +19,7 @@ from anycastd.model.checks import Via
 from anycastd.model.probe import Why
 from anycastd.probes.bfd.foreign import COMMANDS
 from tests.lab.bfd_engine import PEERS, asking, spec, spec_via
+from tests.lab.bfd_load import Load
 from tests.lab.bfd_stage import PYTHON, BfdStage, bfd_stage
 from tests.lab.unit_stage import CONFINED, DAEMON, UNITS
 from tests.wait import wait_until
@@ -32,6 +31,8 @@ held.bind(("0.0.0.0", 3784))
 print("held", flush=True)
 time.sleep(600)
 """
+LOAD_S, NICE = 30, 19
+"""The loops take what the other tests leave of both cores: busy they are all the same."""
 TUNNEL = ("10.255.1.1", "fd00:1::1")
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
 CONFIG = """
@@ -333,37 +334,32 @@ def test_under_its_unit_it_has_real_time_scheduling_locked_memory_and_no_other_r
     assert stage.frr_peers()[here]["remote-diagnostic"] == "administratively down"
 
 
-def busy(stage: BfdStage, seconds: int) -> None:
-    """Keep both cores busy with two loops each, for so long."""
-    for _ in range(2 * (os.cpu_count() or 2)):
-        stage.run(stage.pop, "timeout", str(seconds), str(PYTHON), "-c", "while True: pass")
+@pytest.fixture(scope="module", autouse=True)
+def load(request: pytest.FixtureRequest) -> Iterator[Load | None]:
+    """The load, begun with the first test of this file and waited for by the last: it takes no time of its own."""
+    names = {item.name for item in request.session.items}
+    made = Load(LOAD_S, NICE) if test_with_both_cores_busy_for_30_s_nobody_cries_wolf.__name__ in names else None
+    yield made
+    if made is not None:
+        made.close()
 
 
-async def load(stage: BfdStage, seconds: int, *paces_s: float) -> tuple[int, int, float]:
-    """Return the downs of ours and of FRR's, and our worst lateness in seconds, under load; sessions take turns."""
-    paced = zip(EVERY, itertools.cycle(paces_s), strict=False)
-    async with asking(stage, *(spec(stage, name, pace_s) for name, pace_s in paced)) as asked:
-        await asked.until("all up", lambda: asked.all_are(Why.ANSWERED, *EVERY))
-        before = sum(one["session-down"] for one in stage.frr_counters())
-        busy(stage, seconds)
-        over_s = asyncio.get_running_loop().time() + seconds
-        await asked.until("the time is over", lambda: asyncio.get_running_loop().time() > over_s, seconds + 60)
-        view = asked.engine.bfd
-        assert view is not None
-        theirs = sum(one["session-down"] for one in stage.frr_counters()) - before
-        what = f"{' and '.join(f'{pace_s * 1000:.0f}' for pace_s in paces_s)} ms x 3, {seconds} s"
-        found = f"downs {view.downs} of ours, {theirs} of FRR's, worst lateness {view.late_worst_s * 1000:.1f} ms"
-        print(f"{what}: {found}, real-time {view.realtime}")
-        assert set(stage.bird_peers().values()) == {"Up"}
-        return view.downs, theirs, view.late_worst_s
-
-
-@pytest.mark.timed
-async def test_with_both_cores_busy_nobody_cries_wolf(stage: BfdStage) -> None:
-    assert (await load(stage, 10, 0.3))[:2] == (0, 0)
+@pytest.mark.timeout(300)
+def test_with_both_cores_busy_for_30_s_nobody_cries_wolf(load: Load) -> None:
+    """Four sessions at 300 ms x 3 and four at 100 ms x 3. What the machine itself did is no test of ours: once more."""
+    found = load.found()
+    print(found)
+    for _ in range(2):
+        if found.wolf and found.was_held_up:
+            found = Load(LOAD_S, NICE).found()
+            print(found)
+    assert not found.wolf, found
+    assert found.realtime
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-async def test_five_minutes_with_both_cores_busy(stage: BfdStage) -> None:
-    assert (await load(stage, 300, 0.3, 0.1))[:2] == (0, 0)
+def test_five_minutes_with_both_cores_busy() -> None:
+    found = Load(300, 0).found()
+    print(found)
+    assert not found.wolf, found

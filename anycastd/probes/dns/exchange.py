@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from anycastd.model.dns import Transport, Truncated
 from anycastd.model.probe import Why
-from anycastd.probes import faults
+from anycastd.probes import faults, receive_time
 from anycastd.probes.attempt import Owner, Reactor
 from anycastd.probes.dns.wire import DnsError, Message, Question, belongs, decode, encode_query
+from anycastd.probes.receive_time import Stamping
 from anycastd.probes.stream import Endpoint, StreamAttempt
 
 READ_BYTES = 65537
@@ -30,6 +31,8 @@ class Asking:
     transport: Transport = Transport.UDP
     truncated: Truncated = Truncated.TCP
     recursion: bool = True
+    stamping: Stamping | None = None
+    """Where it matters when a datagram came, and not when it is read."""
 
 
 class DnsExchange(StreamAttempt):
@@ -57,6 +60,8 @@ class DnsExchange(StreamAttempt):
             return
         try:
             sock = self.sock = self.endpoint.open_datagram()
+            if self.asking.stamping is not None:
+                receive_time.turn_on(sock)
             self.reactor.watch(sock.fileno(), self)
         except OSError as error:
             self.end(faults.of_opening(error.errno), faults.words(error.errno), now_s)
@@ -75,13 +80,27 @@ class DnsExchange(StreamAttempt):
             return
         while not self.over and self.datagram and self.sock is not None:
             try:
-                data = self.sock.recv(READ_BYTES)
+                data, ancillary, _, _ = self.sock.recvmsg(READ_BYTES, receive_time.STAMP_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:
                 self.fail(error.errno, now_s)
                 return
-            self._take(data, now_s)
+            self._take(data, now_s, self._came_s(ancillary))
+
+    def _came_s(self, ancillary: list[tuple[int, int, bytes]]) -> float | None:
+        """Return when the kernel took a datagram in, None where that is not known."""
+        if self.asking.stamping is None:
+            return None
+        # an age is from this very moment, not from when this turn of the loop began
+        now_s, age_s = self.reactor.now(), self.asking.stamping.believed(receive_time.age_s(ancillary))
+        return receive_time.arrived_s(now_s, age_s, self.started_s)
+
+    def last_look(self) -> bool:
+        """See whether the answer lies in the kernel, behind those of others."""
+        if self.datagram:
+            self.on_event(select.EPOLLIN, self.reactor.now())
+        return self.over
 
     def on_connected(self, sock: socket.socket, mask: int, now_s: float) -> None:
         """Send the question behind its length."""
@@ -114,7 +133,7 @@ class DnsExchange(StreamAttempt):
             message, self.received = self.received[LENGTH_BYTES:end], self.received[end:]
             self._take(message, now_s)
 
-    def _take(self, data: bytes, now_s: float) -> None:
+    def _take(self, data: bytes, now_s: float, came_s: float | None = None) -> None:
         if data[:2] != self.id.to_bytes(2):
             self.foreign += 1
             return
@@ -123,16 +142,20 @@ class DnsExchange(StreamAttempt):
         except DnsError as error:
             self.end(Why.BAD_ANSWER, f"not a DNS answer: {error}", now_s)
             return
+        asked = f"{self.asking.question.kind.value} {self.asking.question.name}"
         if not belongs(message, self.id, self.asking.question):
             self.foreign += 1
+        elif came_s is not None and came_s > self.deadline_s:
+            # late is late, however much later our own loop reads it
+            late_ms = (came_s - self.deadline_s) * 1000
+            self.end(Why.TIMEOUT, f"{asked}: the answer came {late_ms:.0f} ms too late", came_s)
         elif message.truncated and self.datagram and self.asking.truncated is Truncated.TCP:
             self._ask_over_tcp(now_s)
         elif message.truncated:
-            kind = self.asking.question.kind.value
-            self.end(Why.BAD_ANSWER, f"{kind} {self.asking.question.name}: the answer is truncated", now_s)
+            self.end(Why.BAD_ANSWER, f"{asked}: the answer is truncated", now_s)
         else:
             why, detail = self.asking.judge(message)
-            self.end(why, detail, now_s)
+            self.end(why, detail, now_s if came_s is None else came_s)
 
     def _ask_over_tcp(self, now_s: float) -> None:
         self.close()

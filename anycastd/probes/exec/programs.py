@@ -54,6 +54,8 @@ class Programs:
         self._channel: socket.socket | None = None
         self._ids = itertools.count(1)
         self._running: dict[int, Listener] = {}
+        self._groups: dict[int, int] = {}
+        """The process group of each program that runs, by its number."""
         self._unread = self._unsent = b""
 
     @property
@@ -92,9 +94,11 @@ class Programs:
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(ENDS_WITHIN_S)
+                if process.wait(ENDS_WITHIN_S) == 0:
+                    self._groups.clear()
             process.kill()
             process.wait()
+            self._kill_groups()
 
     def on_event(self, mask: int, now_s: float) -> None:
         """Take all news in."""
@@ -118,6 +122,10 @@ class Programs:
 
     def _hear(self, news: dict[str, Any], now_s: float) -> None:
         number = news["id"]
+        if "began" in news:
+            self._groups[number] = news["began"]
+        elif "said" not in news:
+            self._groups.pop(number, None)
         listener = self._running.get(number)
         if listener is None:
             return
@@ -143,10 +151,6 @@ class Programs:
                 self._unsent = self._unsent[self._channel.send(self._unsent) :]
 
     def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            # it has left us, or we it: it must be gone before another one is started
-            self._process.kill()
-            self._process.wait()
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -167,8 +171,19 @@ class Programs:
             self._reactor.forget(channel.fileno())
             channel.close()
 
+    def _kill_groups(self) -> None:
+        """Kill what a warden that was killed left: its programs went with it, what they had started did not."""
+        groups, self._groups = self._groups, {}
+        for group in groups.values():
+            warden.kill_group(group)
+
     def _abandon(self, now_s: float) -> None:
         self._let_go()
+        if self._process is not None:
+            # one that only left us would still be at it
+            self._process.kill()
+            self._process.wait()
+        self._kill_groups()
         running, self._running = self._running, {}
         for listener in running.values():
             listener.lost(now_s)

@@ -2,8 +2,9 @@
 
 Starting a program takes about 1 ms, and as long as the disk pleases: here it holds up nobody but the programs. The
 daemon sends one JSON object per line on a socket, `{"run": ID, "argv": [...], "env": {...}, "keep": BYTES}` or
-`{"kill": ID}`, and is told `{"id": ID, ...}` with `began`, `said` (first output), `status` and `output`, or `failed`
-(an errno). When the daemon is gone, however it went, the socket ends and everything that runs is killed.
+`{"kill": ID}`, and is told `{"id": ID, ...}` with `began` (its process group), `said` (first output), `status` and
+`output`, or `failed` (an errno). When the daemon is gone, however it went, the socket ends and everything that runs is
+killed. When we are killed, the daemon kills the groups.
 
 Each program leads a process group of its own. At its end, or at the order to kill, the whole group gets SIGKILL. What
 left the group (setsid) is adopted by us and killed as soon as no program runs.
@@ -77,7 +78,7 @@ class Warden:
 
     def _kill_all(self) -> None:
         for program in self._by_pid.values():
-            _kill_group(program.pid)
+            kill_group(program.pid)
         with contextlib.suppress(ChildProcessError):
             while True:
                 # who loses its parent by that becomes our child, and is next
@@ -118,21 +119,21 @@ class Warden:
             except OSError as error:
                 self._tell(id=order["run"], failed=error.errno)
         elif (program := self._by_id.get(order["kill"])) is not None:
-            _kill_group(program.pid)
+            kill_group(program.pid)
 
     def _start(self, id_: int, argv: list[str], env: dict[str, str], keep_bytes: int) -> None:
         pipes: list[int] = []
         try:
             pipes += os.pipe2(os.O_CLOEXEC)
             pipes += os.pipe2(os.O_CLOEXEC)
-            pid = os.fork()
+            parent, pid = os.getpid(), os.fork()
         except OSError:
             for descriptor in pipes:
                 os.close(descriptor)
             raise
         errors, told, output, said = pipes
         if not pid:
-            _become(argv, env, told, said)
+            _become(argv, env, told, said, parent)
         with contextlib.suppress(OSError):
             # the child does so too: whoever is first, the group is there before it is killed
             os.setpgid(pid, pid)
@@ -167,7 +168,7 @@ class Warden:
             program.failed = int(data)
         else:
             program.began = True
-            self._tell(id=program.id, began=True)
+            self._tell(id=program.id, began=program.pid)
 
     def _keep(self, program: Program, data: bytes) -> None:
         first, room = not program.kept, program.keep_bytes - len(program.kept)
@@ -191,7 +192,7 @@ class Warden:
                 break
             program = self._by_pid.pop(ended.si_pid, None)
             if program is not None:
-                _kill_group(program.pid)
+                kill_group(program.pid)
             status = os.waitpid(ended.si_pid, 0)[1]
             if program is not None:
                 self._ended(program, status)
@@ -229,13 +230,16 @@ class Warden:
             self._epoll.modify(self._channel.fileno(), select.EPOLLIN | writing)
 
 
-def _become(argv: list[str], env: dict[str, str], told: int, said: int) -> None:
+def _become(argv: list[str], env: dict[str, str], told: int, said: int, parent: int) -> None:
     """Become the program; never returns. What it inherits is nothing but /dev/null, one pipe and `env`."""
     number = errno.EINVAL
     try:
         os.setpgid(0, 0)
         # a warden that is killed takes at least its direct children along
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            # it was killed before that: nobody would end us
+            os._exit(NOT_STARTED)
         _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
         for inherited in _INHERITED:
             signal.signal(inherited, signal.SIG_DFL)
@@ -252,7 +256,8 @@ def _become(argv: list[str], env: dict[str, str], told: int, said: int) -> None:
         os._exit(NOT_STARTED)
 
 
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
+    """Kill all of a program's process group that is left."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -10,6 +10,7 @@ from anycastd.model.probe import Why
 from anycastd.probes import faults
 from anycastd.probes.attempt import Attempt, Owner
 from anycastd.probes.icmp.sockets import EchoSocket, EchoSockets
+from anycastd.probes.receive_time import arrived_s
 
 
 class IcmpAttempt(Attempt):
@@ -42,15 +43,11 @@ class IcmpAttempt(Attempt):
 
     def answered(self, now_s: float, age_s: float | None) -> None:
         """End by the reply, at the time at which the kernel took it in: late is late, even if nobody looked before."""
-        if age_s is None or not 0 <= age_s <= now_s - self.started_s:
-            # no stamp, or the wall clock was set meanwhile
-            self.end(Why.ANSWERED, "", now_s)
-            return
-        at_s = now_s - age_s
-        if at_s > self.deadline_s:
+        at_s = arrived_s(now_s, age_s, self.started_s)
+        if at_s is not None and at_s > self.deadline_s:
             self.end(Why.TIMEOUT, f"the echo reply came {(at_s - self.deadline_s) * 1000:.0f} ms too late", at_s)
         else:
-            self.end(Why.ANSWERED, "", at_s)
+            self.end(Why.ANSWERED, "", now_s if at_s is None else at_s)
 
     def refused(self, detail: str, now_s: float) -> None:
         """End by an ICMP error."""

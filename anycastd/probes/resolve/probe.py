@@ -49,13 +49,25 @@ class NamedAttempt(Attempt):
     def _begin(self, addresses: tuple[Address, ...], now_s: float) -> None:
         self.address = self.plan.choose(addresses)
         self.inner = self.plan.of(self.address).attempt(self, self.order, now_s)
+        # it judges by the kernel's stamps what came in time
+        self.inner.deadline_s = self.deadline_s
         self.inner.start(now_s)
 
     def ended(self, attempt: Attempt, why: Why, detail: str, now_s: float) -> None:
         """End as the probe of the address did."""
+        if why is Why.TIMEOUT and self.waited:
+            # the resolver had part of its time
+            self.unresolved("no address in time", now_s)
+            return
         self.note = attempt.note
         where = f"{self.plan.name} is {self.address}"
         self.end(why, f"{where}: {detail}" if detail else where, now_s)
+
+    def last_look(self) -> bool:
+        """Look as the probe of the address does."""
+        if self.inner is not None:
+            self.inner.last_look()
+        return self.over
 
     def on_timeout(self, now_s: float) -> None:
         """End as the probe does, unless the resolver had part of its time."""

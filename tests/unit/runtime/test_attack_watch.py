@@ -245,7 +245,8 @@ async def test_what_is_usual_outlives_a_restart(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_is_broken_is_none(tmp_path: Path) -> None:
-    for text in ("", "[]", '{"format": 1}', '{"format": 2}', '{"format": 1, "pop": [1, 2, 3, NaN], "eips": {}}'):
+    for text in ("", "[]", '{"format": 1}', '{"format": 2}', '{"format": 1, "pop": [1, 2, 3, NaN], "eips": {}}',
+                 '{"format": 1, "pop": [1, 1e300, 3, 4], "eips": {}}'):  # fmt: skip
         (tmp_path / "usual.json").write_text(text)
         pop = Pop(tmp_path)
         await pop.second(2, a=QUIET)

@@ -252,12 +252,16 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["began_s", "expires_s"])
-def test_a_time_that_never_comes_is_refused(field: str) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_a_time_that_never_comes_is_refused(field: str, value: float) -> None:
     at = memory_file.clocks()
     one = FlowRule(id="f", match=UDP, owner="", reason="", began_s=0.0, expires_s=1.0)
-    text = filters_file.encode(Found((replace(one, **{field: float("nan")}),)), at)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="not a number"):
+    text = filters_file.encode(Found((replace(one, **{field: value}),)), at)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"f.{field}: '.*' is not a time"):
         filters_file.decode(text, at)
+    other = filters_file.encode(Found((one,)), replace(at, wall_s=value))
+    with pytest.raises(ValueError, match=r"clocks\.wall_s"):
+        filters_file.decode(other, at)
 
 
 async def test_what_is_released_together_ends_one_by_one(tmp_path: Path) -> None:

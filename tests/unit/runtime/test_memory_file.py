@@ -112,6 +112,10 @@ BAD = {
     "a time is text": GOOD.replace("4001.0", '"then"'),
     "a time is NaN": GOOD.replace("4002.0", "NaN"),
     "a time is infinite": GOOD.replace("4003.0", "1e999"),
+    "a time is beyond all measure": GOOD.replace("4001.0", "-1e300"),
+    "a time is a truth": GOOD.replace("4001.0", "true"),
+    "the clocks are NaN": GOOD.replace("5000.0", "NaN"),
+    "the clocks are infinite": GOOD.replace("1790000000.0", "Infinity"),
     "a count is text": GOOD.replace('"relapses": 3', '"relapses": "many"'),
 }
 

@@ -12,13 +12,18 @@ import pytest
 
 from anycastd.api.ports import ReloadOutcome
 from anycastd.model.decision import Level
+from anycastd.model.operator import Drain, DrainPhase, DrainScope, Interventions
 from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.spread import Extra, Shed
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config, PrefixTimers
-from anycastd.policy.bake import gone, less, words_of
+from anycastd.policy.bake import Announced, gone, less, words_of
+from anycastd.policy.draining import level_of_phase
 from anycastd.runtime import reloads
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.reloads import Reloads
+from anycastd.runtime.spreading import Spreading
+from anycastd.runtime.trial import announced
 from anycastd.simulation.clock import run
 from tests.unit.runtime.world import UP, A, B, World, config
 
@@ -60,6 +65,11 @@ class Daemon:
             for _ in range(3):
                 at_s = self.world.now_s
                 self.control.on_result(ProbeResult(id_, why, at_s - 0.01, at_s), at_s)
+        self.world.settle()
+
+    def order(self, orders: Interventions) -> None:
+        self.control.take(orders, self.world.now_s)
+        self.control.step(self.world.now_s)
         self.world.settle()
 
     async def try_file(self, bake_s: float = 30.0) -> ReloadOutcome:
@@ -179,10 +189,109 @@ def test_one_pop_at_a_time_tries_a_file(monkeypatch: pytest.MonkeyPatch) -> None
     play(main, monkeypatch)
 
 
+def drained(phase: DrainPhase, scope: DrainScope = DrainScope.POP, name: str = "") -> Interventions:
+    """Return a drain that an operator forced."""
+    one = Drain(
+        id="d", scope=scope, name=name, owner="o", reason="r", forced=True, began_s=0, phase_since_s=0, phase=phase
+    )
+    return Interventions(drains=(one,))
+
+
+@pytest.mark.parametrize("phase", [DrainPhase.DEPREF, DrainPhase.GSHUT, DrainPhase.WITHDRAW])
+@pytest.mark.parametrize("scope", [DrainScope.POP, DrainScope.NEIGHBOR])
+def test_a_drain_meanwhile_is_no_harm_of_the_file(
+    phase: DrainPhase, scope: DrainScope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        await daemon.live(5.0)
+        daemon.order(drained(phase, scope, UP if scope is DrainScope.NEIGHBOR else ""))
+        await daemon.live(30.0)
+        assert all(level_of_phase(phase) is sent[UP] for sent in sent_of(daemon).values())
+        assert daemon.config is NEW and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+def test_what_comes_back_slowly_from_a_drain_is_no_harm_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.order(drained(DrainPhase.WITHDRAW))
+        await daemon.live(10.0)
+        daemon.order(Interventions())
+        await daemon.live(21.0)
+        assert Level.NORMAL not in daemon.control.levels.values(), "still on its way when the verdict falls"
+        assert daemon.config is NEW and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+def test_a_region_drained_meanwhile_is_no_harm_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        every = tuple(
+            one for region in OLD.regions for one in drained(DrainPhase.DRAINING, DrainScope.REGION, region).drains
+        )
+        daemon.order(Interventions(drains=every))
+        await daemon.live(31.0)
+        assert daemon.control.levels[A] is Level.WITHDRAWN
+        assert daemon.config is NEW and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+def test_health_that_does_more_than_a_drain_asks_for_is_the_files_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.order(drained(DrainPhase.DEPREF))
+        await daemon.live(2.0)
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(10.0)
+        assert daemon.control.levels[A] is Level.WITHDRAWN
+        assert daemon.config is OLD
+        assert "taken back: 203.0.113.0/24: not announced any more" in daemon.refused
+
+    play(main, monkeypatch)
+
+
+def test_a_daemon_that_leaves_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.control.stop(daemon.world.now_s)
+        await daemon.live(10.0)
+        assert Level.NORMAL not in daemon.control.levels.values()
+        assert daemon.config is NEW and not daemon.reloads.is_baking and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+def sent_of(daemon: Daemon) -> Announced:
+    found = announced(daemon.control)
+    assert found is not None
+    return {prefix: {UP: Level.WITHDRAWN} | dict(sent) for prefix, sent in found.items()}
+
+
+def test_what_a_playbook_adds_to_a_route_is_no_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.control.spread = Spreading({A: Shed(extras=(Extra(UP, prepend=2),))})
+        daemon.control.step(daemon.world.now_s)
+        await daemon.live(31.0)
+        assert daemon.control.decisions[A].extras
+        assert sent_of(daemon)[A] == {UP: Level.NORMAL}
+        assert daemon.config is NEW and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
 def test_what_the_file_takes_away_is_no_harm() -> None:
     before = {A: {UP: Level.NORMAL}, B: {UP: Level.DEPREF}}
-    assert gone(before, {}, [B]) == (B,)
-    assert gone(before, {A: Level.DEPREF, B: Level.GSHUT}, [A, B]) == ()
-    assert less(before, {}, {A: frozenset()}) == ()
-    assert less(before, {A: {UP: Level.DEPREF}, B: {UP: Level.NORMAL}}, {A: {UP}, B: {UP}}) == (A,)
+    assert gone(before, {}, [B], {}) == (B,)
+    assert gone(before, {}, [B], {(B, UP): Level.GSHUT}) == (B,)
+    assert gone(before, {}, [B], {(B, UP): Level.WITHDRAWN}) == ()
+    assert gone(before, {A: Level.DEPREF, B: Level.GSHUT}, [A, B], {}) == ()
+    assert less(before, {}, {A: frozenset()}, {}) == ()
+    assert less(before, {A: {UP: Level.DEPREF}, B: {UP: Level.NORMAL}}, {A: {UP}, B: {UP}}, {}) == (A,)
+    assert less(before, {A: {UP: Level.DEPREF}}, {A: {UP}}, {(A, UP): Level.DEPREF}) == ()
+    assert less(before, {A: {UP: Level.GSHUT}}, {A: {UP}}, {(A, UP): Level.DEPREF}) == (A,)
     assert words_of([A, B, A, B], "gone") == f"{A}, {B}, {A} and 1 more: gone"

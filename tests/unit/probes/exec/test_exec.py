@@ -52,6 +52,14 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def programs_of(probe: Probing) -> list[int]:
+    """Return what the warden runs, and what that runs."""
+    if probe.engine._registry.programs.warden_pid is None:
+        return []
+    direct = children(warden_of(probe))
+    return [*direct, *(pid for one in direct for pid in children(one))]
+
+
 def descriptors(pid: int) -> int:
     """Return how many a process has open."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
@@ -180,15 +188,12 @@ async def test_a_warden_that_is_killed_is_our_own_fault_and_replaced() -> None:
     async with probing() as probe:
         probe.engine.set_probes([line("sleep 1000")])
         probe.engine.nudge(line("").id)
-        await asyncio.to_thread(
-            wait_until, "it runs", 5, lambda: probe.engine._registry.programs.warden_pid and children(warden_of(probe))
-        )
-        first = warden_of(probe)
-        running = children(first)
+        await asyncio.to_thread(wait_until, "the program's program runs", 5, lambda: len(programs_of(probe)) == 2)
+        first, running = warden_of(probe), programs_of(probe)
         os.kill(first, signal.SIGKILL)
         await probe.until("told", lambda: bool(probe.results))
         assert (probe.results[0].why, probe.results[0].outcome) == (Why.CANNOT_START, Outcome.BROKEN)
-        wait_until("its program went with it", 5, lambda: not any(alive(pid) for pid in running))
+        wait_until("both went with it", 5, lambda: not any(alive(pid) for pid in running))
         assert (await probe.first(check("/bin/true", name="self/a/c"))).why is Why.ANSWERED
         assert warden_of(probe) != first
 
