@@ -41,8 +41,10 @@ def test_what_was_found_is_put_into_each_page_that_is_named(tmp_path: Path) -> N
     pages = [tmp_path / "one.md", tmp_path / "two.md"]
     for page in pages:
         page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    found = Findings()
+    found = Findings(about="One run.")
     found.add("cut", "us", "1.0 s")
     found.write(f"{pages[0]}:{pages[1]}")
     table = "| fault | us |\n|---|---|\n| cut | 1.0 s |"
-    assert {page.read_text(encoding="utf-8") for page in pages} == {f"before\n{BEGIN}\n{table}\n{END}\nafter\n"}
+    assert {page.read_text(encoding="utf-8") for page in pages} == {
+        f"before\n{BEGIN}\n{table}\n\nOne run.\n{END}\nafter\n"
+    }
