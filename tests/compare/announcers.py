@@ -219,9 +219,9 @@ def versions() -> str:
     """Return what is compared, with versions."""
     found = [f"anycastd {metadata.version('anycastd-edge')}", f"ExaBGP {metadata.version('exabgp')}"]
     if AnycastHealthchecker in present():
-        for argv in ([os.environ[ANYCAST_HEALTHCHECKER], "--version"], ["bird", "--version"]):
-            said = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
-            found.append(" ".join((said.stdout + said.stderr).replace("version", "").split()))
+        for name, command in (("anycast-healthchecker", os.environ[ANYCAST_HEALTHCHECKER]), ("BIRD", "bird")):
+            said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=20, check=True)
+            found.append(f"{name} {(said.stdout + said.stderr).split()[-1]}")
     return ", ".join(found)
 
 
