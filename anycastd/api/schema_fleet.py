@@ -21,7 +21,12 @@ class FleetDrainShape(Shape):
 
 
 class FleetPopShape(Shape):
-    """One POP as it says it is; null where it says nothing. `age_s` compares two clocks: for a look."""
+    """One POP as it says it is; null where it says nothing. `age_s` compares two clocks: for a look.
+
+    `room_bps`: what is left of `capacity_bps`. `attack`: the worst of its states. `steps`: of its playbooks, in force.
+    Prefixes: `standby`: announced only when called on; `calls`: for which it calls on standbys; `sheds`: whose traffic
+    it sends away; `pressed`: with more load than it should have, or an attack.
+    """
 
     pop: str
     present: bool
@@ -38,6 +43,15 @@ class FleetPopShape(Shape):
     eips: int | None
     bound: int | None
     applied_revision: int | None
+    capacity_bps: float | None
+    room_bps: float | None
+    attack: str | None
+    attacked_eips: int | None
+    steps: int | None
+    standby: list[str] | None
+    calls: list[str] | None
+    sheds: list[str] | None
+    pressed: list[str] | None
     alarms: int | None
     drain_phase: str | None
     asn: int | None

@@ -91,6 +91,9 @@ class EipTrafficShape(Shape):
     span_s: float
     rates: LimitedRatesShape
     totals: TotalsShape
+    filtered: CountShape = Field(
+        description="Dropped by blackholes and flow rules of this address since the daemon started; in no total."
+    )
     connections: int | None = Field(description="Tracked now; null = not counted yet, or a stateless EIP.")
     percentile_95: list[MonthShape]
     history_missing: str

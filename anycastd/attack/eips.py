@@ -34,15 +34,28 @@ class EipWatch:
         self._before: Mapping[Address, EipTraffic] | None = None
         self._before_s = 0.0
 
-    def feed(self, sample: Sample, hurts: Collection[AttackReason], config: DetectConfig) -> None:
+    def feed(
+        self,
+        sample: Sample,
+        hurts: Collection[AttackReason],
+        config: DetectConfig,
+        opened: Mapping[Address, float] | None = None,
+    ) -> None:
         """Take in a reading at once."""
-        for _ in self.steps(sample, hurts, config):
+        for _ in self.steps(sample, hurts, config, opened):
             pass
 
-    def steps(self, sample: Sample, hurts: Collection[AttackReason], config: DetectConfig) -> Iterator[None]:
+    def steps(
+        self,
+        sample: Sample,
+        hurts: Collection[AttackReason],
+        config: DetectConfig,
+        opened: Mapping[Address, float] | None = None,
+    ) -> Iterator[None]:
         """Take in a reading in bites. What came in counts, whatever became of it; `hurts` are the POP's pains.
 
-        The first one only begins, and so does the first of an EIP that is new at its address.
+        `opened`: new connections a second of those that have some; None: nobody counted them. The first reading only
+        begins, and so does the first of an EIP that is new at its address.
         """
         before, before_s = self._before, self._before_s
         self._before, self._before_s, self.changed = sample.eips, sample.at_s, []
@@ -62,7 +75,8 @@ class EipWatch:
             if was is None or was.number != traffic.number:
                 self._forget(address)
                 continue
-            self._look_at(address, was.counts, traffic.counts, pace, sample.at_s, hurts, config)
+            begun = None if opened is None else opened.get(address, 0.0)
+            self._look_at(address, was.counts, traffic.counts, begun, pace, sample.at_s, hurts, config)
         for address in (self.usual.keys() | self.tracks.keys()) - sample.eips.keys():
             self._forget(address)
 
@@ -77,6 +91,7 @@ class EipWatch:
         address: Address,
         was: tuple[int, ...],
         now: tuple[int, ...],
+        opened: float | None,
         pace: Pace,
         at_s: float,
         hurts: Collection[AttackReason],
@@ -92,10 +107,10 @@ class EipWatch:
             usual = self.usual[address] = Usual(at_s=at_s - span_s)
         usual.idle_until(at_s - span_s, config)
         track = self.tracks.get(address)
-        if track is None and packets <= bounds.floor_packets and bits <= bounds.floor_bits:
-            usual.learn(packets, bits, None, pace, bounds, config, alarmed=False)
+        if track is None and bounds.say_nothing_of(packets, bits, opened or 0.0):
+            usual.learn(packets, bits, opened, pace, bounds, config, alarmed=False)
             return
-        rate = Rate(packets=packets, bits=bits, dropped_packets=lost / span_s)
+        rate = Rate(packets, bits, opened, lost / span_s)
         pains = (*hurts, AttackReason.DROPPED_BY_LIMIT) if is_limited(rate, limited / span_s, bounds) else hurts
         self._judge(address, rate, usual, pains, pace, at_s, config)
 
@@ -117,7 +132,7 @@ class EipWatch:
         pains = [one for one in hurts if one not in ALONE]
         if is_limited(rate, limited_packets, config.eip):
             pains.append(AttackReason.DROPPED_BY_LIMIT)
-        normal = Rate(usual.packets, usual.bits)
+        normal = Rate(usual.packets, usual.bits, usual.connections)
         now = judge(rate, normal, config.eip, config, pains, known=usual.is_known(config))
         before = self.tracks.get(address, Track())
         if now.state is AttackState.NORMAL:
@@ -141,7 +156,7 @@ class EipWatch:
         at_s: float,
         config: DetectConfig,
     ) -> None:
-        known, normal = usual.is_known(config), Rate(usual.packets, usual.bits)
+        known, normal = usual.is_known(config), Rate(usual.packets, usual.bits, usual.connections)
         now = stays = CALM
         if rate.packets:
             now = judge(rate, normal, config.eip, config, hurts, known=known)
@@ -149,7 +164,7 @@ class EipWatch:
         before = self.tracks.get(address, Track())
         after = step(before, now, stays.state, at_s, pace.span_s, config)
         alarmed = max(now.state, after.state) is not AttackState.NORMAL
-        usual.learn(rate.packets, rate.bits, None, pace, config.eip, config, alarmed=alarmed)
+        usual.learn(rate.packets, rate.bits, rate.connections, pace, config.eip, config, alarmed=alarmed)
         if (before.state, before.reasons) != (after.state, after.reasons):
             self.changed.append(address)
         if after.is_plain:

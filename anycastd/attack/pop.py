@@ -52,7 +52,7 @@ class PopWatch:
         self.usual = usual or Usual()
         self.track, self.rate, self.jumped = Track(), Rate(), False
         self._before: PopCounts | None = None
-        self._packets, self._bits = _Recent(), _Recent()
+        self._packets, self._bits, self._connections = _Recent(), _Recent(), _Recent()
 
     def feed(self, counts: PopCounts, hurts: Collection[AttackReason], config: DetectConfig) -> bool:
         """Take in a reading; return whether the state changed. One with counters that began anew only begins."""
@@ -68,8 +68,13 @@ class PopWatch:
             # the counter of a filter that has ended goes some day
             dropped_packets=max(counts.dropped_packets - before.dropped_packets, 0) / span_s,
         )
-        more = self._packets.jumps(self.rate.packets, config.eip.floor_packets)
-        self.jumped = self._bits.jumps(self.rate.bits, config.eip.floor_bits) or more
+        rate, floors = self.rate, config.eip
+        jumps = (
+            self._packets.jumps(rate.packets, floors.floor_packets),
+            self._bits.jumps(rate.bits, floors.floor_bits),
+            self._connections.jumps(rate.connections or 0.0, floors.floor_connections),
+        )
+        self.jumped = any(jumps)
         return self._judge(counts.at_s, span_s, hurts, config)
 
     def _judge(self, at_s: float, span_s: float, hurts: Collection[AttackReason], config: DetectConfig) -> bool:

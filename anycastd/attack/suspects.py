@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from anycastd.attack.eips import EipWatch
+from anycastd.attack.opened import opened_of
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackReason, Rate
 from anycastd.model.attack_config import DetectConfig
@@ -21,8 +22,8 @@ ARRIVING = (
 )
 """Where packets to an EIP are counted: let through, above its limit, not bound, without a path."""
 
-Seen = tuple[int, int, int, int]
-"""Packets and bytes that arrived, packets above the limit, packets dropped."""
+Seen = tuple[int, int, int, int, int]
+"""Packets and bytes that arrived, packets above the limit, packets dropped, connections opened."""
 
 
 class Suspects:
@@ -53,8 +54,9 @@ class Suspects:
             span_s = at_s - before_s
             if span_s <= 0.0 or min(grown) < 0:
                 continue
-            packets, octets, limited, dropped = grown
-            rate = Rate(packets / span_s, octets * 8.0 / span_s, None, dropped / span_s)
+            packets, octets, limited, dropped, opened = grown
+            connections = None if opened_of(counters, address) is None else opened / span_s
+            rate = Rate(packets / span_s, octets * 8.0 / span_s, connections, dropped / span_s)
             lasted_s = at_s - self._calm_until_s.get(address, self._since_s)
             if not watch.suspect(address, rate, limited / span_s, lasted_s, at_s, hurts, config):
                 self._calm_until_s[address] = at_s
@@ -66,4 +68,5 @@ def _arrived(counters: Counters, address: Address) -> Seen:
     )
     dropped = limited + idle + dark
     whole = passed + dropped
-    return whole.packets, whole.bytes, limited.packets, dropped.packets
+    opened = opened_of(counters, address) or Count()
+    return whole.packets, whole.bytes, limited.packets, dropped.packets, opened.packets

@@ -97,5 +97,8 @@ class Usual:
         self.bits = learnt(self.bits, bits, rise, fall, bounds.floor_bits * share)
         if connections is not None:
             self.connections = learnt(self.connections, connections, rise, fall, bounds.floor_connections * share)
+        else:
+            # nobody counts them where there are too few to matter
+            self.connections *= fall
         self.known_s += pace.span_s
         self.at_s += pace.span_s

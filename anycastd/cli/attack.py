@@ -10,12 +10,12 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
-from anycastd.cli.filters import filters, mitigate, release
+from anycastd.cli.filters import filter_lines, filters, mitigate, release, standing
 from anycastd.cli.playbook import list_lines, playbook
 from anycastd.cli.render import Row, span, table, wants_colour
 
 Json = dict[str, Any]
-HEADER = ("WHO", "STATE", "SINCE", "IN", "USUAL", "IN", "USUAL", "DROPPED", "WHY")
+HEADER = ("WHO", "STATE", "SINCE", "IN", "USUAL", "IN", "USUAL", "OPENED", "DROPPED", "WHY")
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -38,11 +38,14 @@ def status(as_json: bool, socket_path: str | None, config_file: str | None) -> N
         path = socket_of(socket_path, config_file)
         body = ask(path, "/v1/attacks")
         spread = {} if as_json else ask(path, "/v1/playbooks")
+        filtered = {} if as_json else standing(path)
     if as_json:
         click.echo(json.dumps(body, indent=2, ensure_ascii=False))
         return
     colour = wants_colour()
     lines = status_lines(body, colour=colour)
+    if listed := filter_lines(filtered, colour=colour):
+        lines += ["", *listed]
     if spread["playbooks"] or spread["standbys"]:
         lines += ["", *list_lines(spread, colour=colour)]
     click.echo("\n".join(lines), color=colour)
@@ -51,7 +54,7 @@ def status(as_json: bool, socket_path: str | None, config_file: str | None) -> N
 def status_lines(body: Json, *, colour: bool) -> list[str]:
     """Return the table, and below it the shape of what is not NORMAL."""
     everyone = [body["pop"], *body["eips"]]
-    lines = table(HEADER, [_row(one) for one in everyone], colour=colour, right=frozenset({3, 4, 5, 6, 7}))
+    lines = table(HEADER, [_row(one) for one in everyone], colour=colour, right=frozenset({3, 4, 5, 6, 7, 8}))
     for one in everyone:
         if one["shape"] is not None:
             lines += ["", *_shape_lines(one)]
@@ -69,6 +72,7 @@ def _row(one: Json) -> Row:
         short(usual["packets"], "pps"),
         short(rate["bits"], "bit/s"),
         short(usual["bits"], "bit/s"),
+        "-" if rate["new_connections"] is None else short(rate["new_connections"], "/s"),
         f"{min(lost, 100.0):.0f} %",
         ", ".join(one["reasons"]) or "-",
     )

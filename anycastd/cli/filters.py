@@ -173,11 +173,21 @@ def release(name: str | None, every: bool, dry_run: bool, socket_path: str | Non
 def filters(as_json: bool, socket_path: str | None, config_file: str | None) -> None:
     """List blackholes and flow rules: where they act, when they end, what they dropped here."""
     with told():
-        path = socket_of(socket_path, config_file)
-        bodies = {key: ask(path, list_) for list_, key in LISTS}
+        bodies = standing(socket_of(socket_path, config_file))
     if as_json:
         click.echo(json.dumps(bodies, indent=2, ensure_ascii=False))
         return
+    colour = wants_colour()
+    click.echo("\n".join(filter_lines(bodies, colour=colour) or ["there are none"]), color=colour)
+
+
+def standing(path: str) -> dict[str, dict[str, Any]]:
+    """Ask for the blackholes and flow rules that stand."""
+    return {key: ask(path, list_) for list_, key in LISTS}
+
+
+def filter_lines(bodies: dict[str, dict[str, Any]], *, colour: bool) -> list[str]:
+    """Return the table of them; nothing when there are none."""
     rows = [
         (
             one["id"],
@@ -191,5 +201,4 @@ def filters(as_json: bool, socket_path: str | None, config_file: str | None) -> 
         for key, body in bodies.items()
         for one in body[key]
     ]
-    colour = wants_colour()
-    click.echo("\n".join(table(HEADER, rows, colour=colour) or ["there are none"]), color=colour)
+    return table(HEADER, rows, colour=colour) if rows else []

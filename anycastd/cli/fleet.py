@@ -19,7 +19,21 @@ from anycastd.cli.render import Row, span, table, wants_colour
 LONG_S = 60.0
 AT_ONCE, CHARACTERS = 100, 40_000
 """So many keys go in one request, and so many characters of theirs."""
-HEADER = ("POP", "STATE", "SAID", "PREFIXES", "REGIONS", "EIPS", "IN", "OUT", "VERSION", "DRAINED")
+HEADER = (
+    "POP",
+    "STATE",
+    "SAID",
+    "PREFIXES",
+    "REGIONS",
+    "EIPS",
+    "IN",
+    "OUT",
+    "ROOM",
+    "ATTACK",
+    "SPREADS",
+    "VERSION",
+    "DRAINED",
+)
 
 
 @click.group("fleet")
@@ -63,7 +77,7 @@ def _of_pops(pops: Iterable[dict[str, Any]]) -> list[str]:
 def _row(one: dict[str, Any]) -> Row:
     if not one["present"]:
         prefixes = "-" if one["prefixes"] is None else str(one["prefixes"])
-        return (one["pop"], "not seen", "-", prefixes, "-", "-", "-", "-", "-", _drained(one))
+        return (one["pop"], "not seen", "-", prefixes, *("-",) * 8, _drained(one))
     return (
         one["pop"],
         one["state"],
@@ -73,9 +87,24 @@ def _row(one: dict[str, Any]) -> Row:
         f"{one['bound']}/{one['eips']}",
         f"{one['in_bps'] / 1e6:.1f} Mbit/s",
         f"{one['out_bps'] / 1e6:.1f} Mbit/s",
+        "-" if one["room_bps"] is None else f"{one['room_bps'] / 1e6:.0f} of {one['capacity_bps'] / 1e6:.0f} Mbit/s",
+        _attack(one),
+        _spreads(one),
         one["version"],
         _drained(one),
     )
+
+
+def _attack(one: dict[str, Any]) -> str:
+    return f"{one['attack'] or '-'}" + (f", {one['attacked_eips']} EIPs" if one["attacked_eips"] else "")
+
+
+def _spreads(one: dict[str, Any]) -> str:
+    """Return what it does about its load: for how many prefixes."""
+    words = [f"{one['steps']} steps"] if one["steps"] else []
+    for key, what in (("calls", "calls for"), ("sheds", "sheds"), ("standby", "standby for")):
+        words += [f"{what} {len(one[key])}"] if one[key] else []
+    return ", ".join(words) or "-"
 
 
 def _drained(one: dict[str, Any]) -> str:

@@ -23,6 +23,17 @@ class Bounds:
     level_bits: int | None = None
     level_connections: int | None = None
 
+    def say_nothing_of(self, packets: float, bits: float, connections: float) -> bool:
+        """Return whether rates are so low that they are neither unusual nor above a level."""
+        return (
+            packets <= self.floor_packets
+            and bits <= self.floor_bits
+            and connections <= self.floor_connections
+            and (self.level_packets is None or packets <= self.level_packets)
+            and (self.level_bits is None or bits <= self.level_bits)
+            and (self.level_connections is None or connections <= self.level_connections)
+        )
+
 
 POP_BOUNDS = Bounds(floor_packets=50_000, floor_bits=1_000_000_000, floor_connections=10_000)
 EIP_BOUNDS = Bounds(floor_packets=20_000, floor_bits=400_000_000, floor_connections=5_000)

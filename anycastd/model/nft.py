@@ -49,6 +49,9 @@ class NftSet(StrEnum):
     IN4 = "in4"
     """EIPs (counter): let through from clients. Every allocated EIP, so that counters outlive a rebind."""
     IN6 = "in6"
+    NEW4 = "new4"
+    """EIPs that carry something (counter): the first packet of each connection; of what is not tracked, each SYN."""
+    NEW6 = "new6"
     OUT4 = "out4"
     """EIPs (counter): let through to clients."""
     OUT6 = "out6"
@@ -194,7 +197,7 @@ class PopCounter(StrEnum):
     LIMITED = "limited"
     """Of these, dropped above a limit."""
     OPENED = "opened"
-    """The first packet of a connection that got a path."""
+    """The first packet of a connection that got a path; of what is not tracked, each SYN."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class FamilySets(NamedTuple):
     port: NftSet
     hide: NftSet
     let_in: NftSet
+    new: NftSet
     let_out: NftSet
     limit_in: NftSet
     limit_out: NftSet
@@ -51,6 +52,7 @@ def _sets(version: int) -> FamilySets:
         "port",
         "hide",
         "in",
+        "new",
         "out",
         "limin",
         "limout",
@@ -134,6 +136,7 @@ def of_eip(eip: Eip, pool: int | None, *, dark: bool = False, minor: int | None 
         wanted[sets.idle, address] = None
     else:
         wanted[sets.eip, address] = pool
+        wanted[sets.new, address] = None
         if dark:
             wanted[sets.dark, address] = None
     return wanted

@@ -18,7 +18,7 @@ _PUTS: tuple[tuple[str, ...], ...] = (
     ("translated",),
     ("nat", "port", "hide"),
     ("slot", "pool"),
-    ("in", "out", "limin", "limout", "pong", "class"),
+    ("in", "new", "out", "limin", "limout", "pong", "class"),
     # an EIP that becomes untracked must have left its translated paths before, and one that enters them be tracked
     ("-free",),
     ("eip",),
@@ -29,7 +29,7 @@ _DROPS: tuple[tuple[str, ...], ...] = (
     ("idle", "dark"),
     ("own",),
     ("eip",),
-    ("in", "out", "limin", "limout", "pong", "class"),
+    ("in", "new", "out", "limin", "limout", "pong", "class"),
     ("slot", "pool"),
     ("nat", "port", "hide"),
     ("translated",),

@@ -61,6 +61,12 @@ class Presence:
     """Prefixes of which it sends traffic away."""
     pressed: frozenset[str] = frozenset()
     """Prefixes for which it has more load than it should, or an attack."""
+    attack: str = ""
+    """The worst of its states, NORMAL to ATTACK; empty: it does not say."""
+    attacked: int = 0
+    """How many of its EIPs are under attack."""
+    steps: int = 0
+    """How many steps of its playbooks are in force."""
 
     def announces(self, prefix: str) -> bool:
         """Return whether it announces a prefix, as far as it says."""
@@ -163,6 +169,9 @@ def _presence_in(body: Mapping[str, Any]) -> Presence:
         alarms=int(body["alarms"]),
         # not said by releases before
         capacity_bps=_number(body.get("capacity_bps", 0.0)),
+        attack=_word(body.get("attack", "")),
+        attacked=int(body.get("attacked", 0)),
+        steps=int(body.get("steps", 0)),
         **{name: _words(body.get(name, ())) for name in SPREAD},
     )
 

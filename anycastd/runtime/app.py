@@ -170,6 +170,7 @@ class App:
         self.control.attacks.ask(lambda: self.eips.meter.sample, lambda: self.orders.loads_bps())
         self.spread = spread_of(self.control, self.eips, self.fleet, self.reported, self.scribe, self._clocks)
         self.spread.view = lambda: self.attack.view
+        self.metrics.watch_spread(self.spread.facts)
         self.speaker.is_held = lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)
@@ -240,6 +241,7 @@ class App:
     def _begin_filters(self) -> None:
         self.filters.attack = lambda: self.attack.view
         self.eips.meter.on_sample = lambda one: self.attack.take(with_filtered(one, self.filters.filtered))
+        self.eips.meter.filtered = self.filters.filtered_of
         self.filters.on_note, self.filters.on_refused = self.scribe.filtered, self.metrics.order_refused
         self.metrics.watch_filters(self.filters.facts)
         hold, on_local, on_ends = lambda: self.orders.orders.hold, self._clamp_anew, self._set_dead_man

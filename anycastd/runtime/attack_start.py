@@ -9,6 +9,7 @@ from statistics import median
 from anycastd.actuators.dataplane import losses
 from anycastd.actuators.dataplane.packet_sample import PacketSample
 from anycastd.actuators.nft.table import NftTable
+from anycastd.attack.opened import OPENED
 from anycastd.attack.suspects import ARRIVING
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackState, Standing
@@ -19,7 +20,7 @@ from anycastd.runtime.eips import Eips
 from anycastd.runtime.packet_look import PacketLook
 from anycastd.runtime.scribe import Scribe
 
-SETS = [name for names in ARRIVING for name in names]
+SETS = [name for names in (*ARRIVING, OPENED) for name in names]
 
 
 def watch_of(
@@ -37,6 +38,7 @@ def watch_of(
         losses=lambda: losses.read(control.config.eip.uplinks),
         latency_ms=partial(_latency_ms, control),
         read_eips=meter.read_soon,
+        read_opened=nft.opened,
         read_some=lambda addresses: nft.counters_of(SETS, addresses),
         reading_cost_s=lambda: meter.cost_s,
     )

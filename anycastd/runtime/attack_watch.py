@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from anycastd.attack.allowance import Allowance
 from anycastd.attack.assess import Track
 from anycastd.attack.eips import EipWatch
 from anycastd.attack.hurts import Hurts, Vitals
+from anycastd.attack.opened import Opened
 from anycastd.attack.pop import PopCounts, PopWatch
 from anycastd.attack.suspects import Suspects
 from anycastd.attack.words import detail
@@ -56,6 +57,8 @@ class Sources:
     latency_ms: Callable[[], float | None]
     read_eips: Callable[[], None]
     """Has every EIP read soon; the reading comes by `AttackWatch.take`."""
+    read_opened: Callable[[], Awaitable[Counters]]
+    """Reads how many connections were opened to each EIP."""
     read_some: Callable[[Sequence[Address]], Awaitable[Counters]]
     """Reads a few EIPs alone."""
     reading_cost_s: Callable[[], float]
@@ -91,6 +94,7 @@ class AttackWatch:
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
         self._hurts, self._pains = Hurts(), tuple[AttackReason, ...]()
         self._allowance, self._alert_until_s, self._saved_s = Allowance(), 0.0, clock()
+        self._opened = Opened()
         self._suspects: Suspects | None = None
         self._sample: Sample | None = None
         self._come, self._ordered = asyncio.Event(), dict[Address | None, tuple[AttackState, float]]()
@@ -145,6 +149,7 @@ class AttackWatch:
         vitals = await self._vitals(totals.at_s)
         self._pains = self._hurts.feed(vitals, self._pop.rate.packets, self._config)
         self._pop.feed(_counts(totals), self._pains, self._config)
+        self._opened.note(self._pop.rate.connections)
         now_s = self._clock()
         if self._pop.jumped:
             self._alert_until_s = now_s + ALERT_S
@@ -178,10 +183,20 @@ class AttackWatch:
         sample, self._sample = self._sample, None
         if sample is None or not self._config.enabled:
             return
-        for _ in self._eips.steps(sample, self._pains, self._config):
+        for _ in self._eips.steps(sample, self._pains, self._config, await self._opened_by_eip()):
             await rest()
         self._sample_packets(self._clock())
         self._tell()
+
+    async def _opened_by_eip(self) -> Mapping[Address, float] | None:
+        """Return the new connections of each EIP a second; None: not known, or too few in all to matter."""
+        if not self._opened.matter(self._config):
+            return None
+        try:
+            return self._opened.rates(await self._sources.read_opened())
+        except ActuatorTransient as error:
+            log.warning("new connections not read: %s", error, extra={"reason": "counters_not_read"})
+            return None
 
     async def _vitals(self, at_s: float) -> Vitals:
         device = softirq = None
@@ -231,8 +246,11 @@ class AttackWatch:
 
     def _of_eip(self, address: Address) -> Standing:
         usual = self._eips.usual.get(address)
-        normal = Rate(usual.packets, usual.bits) if usual else Rate()
         rate = self._eips.rates.get(address, Rate())
+        normal = Rate()
+        if usual is not None:
+            counted = None if rate.connections is None else usual.connections
+            normal = Rate(usual.packets, usual.bits, counted)
         return self._standing(address, self._eips.tracks.get(address, Track()), rate, normal, self._look.of(address))
 
     def _standing(

@@ -117,6 +117,10 @@ class FilterDesk:
 
     # what others ask
 
+    def filtered_of(self, address: Address) -> Count:
+        """Return what was dropped of an address since the daemon started."""
+        return self.filtered.get(address, Count())
+
     @property
     def local(self) -> tuple[LocalFilter, ...]:
         """Return what the packet filter should hold."""

@@ -21,7 +21,8 @@ def presence_of(
     away = [p for p in config.prefixes if p not in decisions or decisions[p].level is Level.WITHDRAWN]
     sample = eips.meter.sample
     rates = Rates() if sample is None else sample.pop_rates
-    drain = control.orders.pop
+    drain, seen = control.orders.pop, control.attacks.view
+    worst = max((seen.pop.state, *(one.state for one in seen.eips.values())))
     return Presence(
         pop=config.pop.name,
         version=version,
@@ -45,6 +46,9 @@ def presence_of(
         calls=frozenset(str(p) for p, shed in spread.sheds.items() if shed.calls),
         sheds=frozenset(str(p) for p, shed in spread.sheds.items() if shed.sheds),
         pressed=frozenset(map(str, spread.pressed)),
+        attack=worst.name,
+        attacked=len(control.attacks.eips),
+        steps=spread.steps,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,7 +24,7 @@ from anycastd.config.near import did_you_mean
 from anycastd.model.address import Prefix
 from anycastd.model.attack import AttackState, AttackView
 from anycastd.model.decision import Level
-from anycastd.model.spread import NOT_SHED, Announce, Playbook, PlayMode, SpreadConfig
+from anycastd.model.spread import NOT_SHED, Announce, Playbook, PlayMode, SpreadConfig, SpreadFacts
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.model.traffic import Sample
@@ -214,7 +215,8 @@ class SpreadDesk:
         sheds = {p: shed_of(runs, control.config.prefixes[p].neighbors) for p, runs in of.items()}
         sheds = {prefix: shed for prefix, shed in sheds.items() if shed.words}
         standbys = {p: one for p, one in self.kept.standbys.items() if p in control.config.prefixes}
-        before, control.spread = control.spread, Spreading(sheds, standbys, frozenset(pressed))
+        steps = sum(len(run.taken) for runs in of.values() for _, run in runs)
+        before, control.spread = control.spread, Spreading(sheds, standbys, frozenset(pressed), steps)
         changed = before.sheds != sheds or {p: (s.stage, s.by) for p, s in before.standbys.items()} != {
             p: (s.stage, s.by) for p, s in standbys.items()
         }
@@ -252,6 +254,14 @@ class SpreadDesk:
             self._reported.raise_(Alarm.PLAYBOOK_WAITS, f"{name} {prefix}", f"{run.doing.value}: {run.detail}")
         if (more := len(waiting) - NAMED) > 0:
             self._reported.raise_(Alarm.PLAYBOOK_WAITS, "others", f"{more} more: anycastd attack playbook list")
+
+    def facts(self) -> SpreadFacts:
+        """Return what is in force, for the metrics."""
+        steps = dict.fromkeys(self.config.playbooks, 0)
+        for (name, _), run in self.kept.runs.items():
+            steps[name] = steps.get(name, 0) + len(run.taken)
+        doing = Counter((name, run.doing.value) for (name, _), run in self.kept.runs.items())
+        return SpreadFacts(steps, doing, Counter(one.stage.value for one in self.kept.standbys.values()))
 
     def listing(self) -> Mapping[str, Any]:
         """Return what there is and what it does, for people and the API."""

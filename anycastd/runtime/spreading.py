@@ -17,11 +17,15 @@ _LEVELS = {Stage.SILENT: Level.WITHDRAWN, Stage.LEAVING: Level.DEPREF, Stage.JOI
 
 @dataclass(frozen=True, slots=True)
 class Spreading:
-    """`sheds`: what steps do to each prefix; `standbys`: how far each is; `pressed`: prefixes under pressure."""
+    """`sheds`: what steps do to each prefix; `standbys`: how far each is; `pressed`: prefixes under pressure.
+
+    `steps`: how many are in force, of all playbooks for all prefixes.
+    """
 
     sheds: Mapping[Prefix, Shed] = field(default_factory=dict)
     standbys: Mapping[Prefix, Standby] = field(default_factory=dict)
     pressed: frozenset[Prefix] = frozenset()
+    steps: int = 0
 
     def standby(self, spec: PrefixSpec, level: Level) -> Order | None:
         """Return up to which level this POP is called on as a standby; None: it is none.

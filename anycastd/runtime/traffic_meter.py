@@ -19,7 +19,7 @@ from anycastd.actuators.nft.bites import rest
 from anycastd.api.ports import Shown
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
-from anycastd.model.nft import Counters
+from anycastd.model.nft import Count, Counters
 from anycastd.model.topology import EipConfig
 from anycastd.model.traffic import Batch, EipStanding, EipTraffic, Rates, Sample, Saved, Totals
 from anycastd.store.traffic import History, TrafficFile, TrafficNotSaved
@@ -69,6 +69,8 @@ class TrafficMeter:
         """The last reading made sense of."""
         self.cost_s = 0.0
         """The processor time of the daemon while it was taken."""
+        self.filtered: Callable[[Address], Count] = lambda _: Count()
+        """Says what blackholes and flow rules of the EIP dropped since the daemon started."""
         self.on_sample: Callable[[Sample], None] = lambda _: None
         self._asked = asyncio.Event()
         self._opening: asyncio.Future[Saved | None] | None = None
@@ -176,7 +178,9 @@ class TrafficMeter:
         if traffic is None or traffic.standing.id != standing.id:
             # allocated since the last reading
             fresh = EipTraffic(standing, 0, now_s, Totals(), Rates())
-            return traffic_of(address, fresh, within_s, connections=self._connections(address))
+            return traffic_of(
+                address, fresh, within_s, connections=self._connections(address), filtered=self.filtered(address)
+            )
         history, missing = History(), ""
         try:
             history = await self._on_disk(self._file.history, traffic.number, traffic.since_unix_s, within_s, now_s)
@@ -186,7 +190,8 @@ class TrafficMeter:
         # thousands of points: 10 ms of the loop
         return await asyncio.to_thread(
             traffic_of, address, traffic, within_s, points=history.points, times=history.times, frames=frames,
-            months=history.months, connections=self._connections(address), missing=missing,
+            months=history.months, connections=self._connections(address), filtered=self.filtered(address),
+            missing=missing,
         )  # fmt: skip
 
     async def asked(self, shown: Shown, query: Mapping[str, str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ ATTACKS: Mapping[AttackReason, Meaning] = {
         "More bits a second come in than is usual.", "`anycastd attack status`; is an uplink full?"
     ),
     AttackReason.CONNECTIONS_ABOVE_USUAL: Meaning(
-        "More new connections a second are opened at this POP than is usual.",
+        "More new connections a second are opened at this POP, or to the EIP, than is usual.",
         "A flood of SYN or of random sources: `anycastd attack status` says of which protocol.",
     ),
     AttackReason.PACKETS_ABOVE_LEVEL: Meaning("More packets a second than `level_packets`, whatever is usual."),

@@ -331,6 +331,16 @@ FILTER_BYTES = _counter("filter_dropped_bytes", "L3 bytes that it dropped in thi
 FILTERING: tuple[Spec, ...] = (FILTERS, FILTER_ENDS, FILTER_PACKETS, FILTER_BYTES)
 """Made by `telemetry.filters` when Prometheus asks."""
 
+PLAYBOOK_STEPS = _gauge("playbook_steps", "Steps of the playbook that are in force, over all prefixes.", "playbook")
+PLAYBOOK_PREFIXES = _gauge(
+    "playbook_prefixes", "Prefixes for which the playbook does something, by what.", "playbook", "doing",
+    values="docs/playbooks.md, how it runs",
+)  # fmt: skip
+STANDBYS = _gauge("standbys", "Prefixes that this POP is a standby for.", "stage", values="silent, joined, leaving")
+
+SPREADING: tuple[Spec, ...] = (PLAYBOOK_STEPS, PLAYBOOK_PREFIXES, STANDBYS)
+"""Made by `telemetry.spreading` when Prometheus asks."""
+
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Around the budget of 10 ms from a failure seen to the UPDATE; +Inf is added by the client."""
 

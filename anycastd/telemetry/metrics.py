@@ -23,6 +23,7 @@ from anycastd.model.filters import FilterFacts
 from anycastd.model.health import Health
 from anycastd.model.journal import JournalFacts
 from anycastd.model.probe import ProbeResult, Why
+from anycastd.model.spread import SpreadFacts
 from anycastd.model.status import FailoverTimer, Status
 from anycastd.model.topology import Config
 from anycastd.resources.refusal import Code
@@ -33,6 +34,7 @@ from anycastd.telemetry.filters import filter_families
 from anycastd.telemetry.fleet import fleet_families
 from anycastd.telemetry.journal import journal_families
 from anycastd.telemetry.probing import probing_families
+from anycastd.telemetry.spreading import spreading_families
 from anycastd.telemetry.tally import Spread, Tally
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 
@@ -77,6 +79,7 @@ class Metrics:
         self._traffic: Callable[[], TrafficFacts] = TrafficFacts
         self._journal: Callable[[], JournalFacts] = JournalFacts
         self._filters: Callable[[], Iterable[FilterFacts]] = tuple
+        self._spread: Callable[[], SpreadFacts] = SpreadFacts
         self._always_there()
 
     def _always_there(self) -> None:
@@ -108,6 +111,10 @@ class Metrics:
     def watch_filters(self, facts: Callable[[], Iterable[FilterFacts]]) -> None:
         """Have each scrape tell of what `facts` returns at that moment."""
         self._filters = facts
+
+    def watch_spread(self, facts: Callable[[], SpreadFacts]) -> None:
+        """Have each scrape tell of what `facts` returns at that moment."""
+        self._spread = facts
 
     def probe(self, result: ProbeResult) -> None:
         """Count one probe result: the hot path, so only a dictionary is touched."""
@@ -212,6 +219,7 @@ class Metrics:
             yield spread.family()
         yield from journal_families(self._journal())
         yield from filter_families(self._filters())
+        yield from spreading_families(self._spread())
         yield from bfd_families(status.bfd)
         yield from probing_families(status.probing)
 

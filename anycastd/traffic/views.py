@@ -30,6 +30,7 @@ Json = dict[str, Any]
 _SPAN = re.compile(r"([0-9]{1,9})\s*([smhd])", re.ASCII)
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BUSIEST = 20
+_NOTHING = Count()
 RECENT_S = 3600.0
 """Spans up to this are answered by single readings as far as they reach back, longer ones by 5-minute points."""
 
@@ -143,12 +144,13 @@ def traffic_of(
     frames: Iterable[Frame] = (),
     months: Iterable[MonthlyRate] = (),
     connections: int | None = None,
+    filtered: Count = _NOTHING,
     missing: str = "",
 ) -> Json:
     """Return `/v1/eips/{id}/traffic`: rates, totals, monthly 95th percentiles and the curve of the last `span_s`.
 
-    `frames` are of the span, and used up to RECENT_S. `connections` None: nobody counted them. `missing` says why
-    stored history is not part of it.
+    `frames` are of the span, and used up to RECENT_S. `connections` None: nobody counted them. `filtered`: dropped by
+    blackholes and flow rules. `missing` says why stored history is not part of it.
     """
     shown = list(frames) if span_s <= RECENT_S else []
     return {
@@ -158,6 +160,7 @@ def traffic_of(
         "span_s": span_s,
         "rates": _limited_rates(traffic),
         "totals": _totals(traffic.totals),
+        "filtered": _count(filtered),
         "connections": connections,
         "percentile_95": [_month(rate) for rate in months],
         "history_missing": missing,

@@ -159,7 +159,7 @@ def _state(made: World, address: str) -> str:
 def _seen_s(made: World, number: int) -> float:
     """Return the time from a flood's first packet to ATTACK of its EIP."""
     address, log = str(eip(number)), f"flood-{number}.log"
-    words = ("udp", address, "53", str(FLOOD_PPS), str(FLOOD_S), "spoofed")
+    words = ("small", address, "53", str(FLOOD_PPS), str(FLOOD_S), "spoofed")
     child = made.spawn(made.far, [sys.executable, str(FLOOD), *words], log)
     rows = Rows(made.directory / log)
     (begun,) = wait_until("the flood begins", 15, rows.new)

@@ -1,41 +1,52 @@
 """A bounded flood, from random sources or from one: attack_flood.py KIND ADDRESS PORT PPS SECONDS [spoofed].
 
-KIND is `udp` or `syn`; IPv4. Tells on standard output, as JSON lines, when it began (monotonic) and how many it sent.
-The namespace must let strange sources out. For the lab only; standard library only.
+KIND is one of containerlab/nodes/flood.py, which makes the packets; IPv4 and IPv6. Tells on standard output, as JSON
+lines, when it began (monotonic) and how many it sent. The namespace must let strange sources out. For the lab only;
+standard library only.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
-import struct
 import sys
 import time
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+from itertools import cycle, islice
+from pathlib import Path
 from random import Random
 
+PACKETS = Path(__file__).parents[2] / "containerlab" / "nodes" / "flood.py"
 BURST_S = 0.01
-UDP, TCP = 17, 6
+FRESH_PPS, DISTINCT = 5000, 4096
+"""A faster flood sends the same packets again and again: making one takes longer than to send it."""
+ANYWHERE = {4: ip_network("16.0.0.0/4"), 6: ip_network("2001:db8:ffff::/48")}
+"""Where made-up sources are: not those of `flood.py`, some of which are addresses of the bench."""
+ONE = {4: ip_network("10.9.0.0/30"), 6: ip_network("2001:db8:ffff::/126")}
 
 
-def packets(kind: str, to: str, port: int, *, spoofed: bool, count: int = 4096) -> list[bytes]:
-    """Return packets that are sent again and again: each from an address of its own, or all from one."""
-    luck, target, made = Random(port), socket.inet_aton(to), []
-    for number in range(count):
-        source = luck.randrange(0x01000000, 0xDF000000) if spoofed else 0x0A090002
-        ends = struct.pack(">I", source) + target
-        if kind == "udp":
-            rest = struct.pack(">HHHH", 1024 + number, port, 8, 0)
-        else:
-            rest = struct.pack(">HHIIBBHHH", 1024 + number, port, number, 0, 0x50, 2, 0xFFFF, 0, 0)
-        number_of = UDP if kind == "udp" else TCP
-        made.append(struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(rest), 0, 0, 64, number_of, 0) + ends + rest)
-    return made
+def packets(kind: str, to: str, port: int, *, spoofed: bool) -> Iterator[bytes]:
+    """Yield packets: each from an address of its own, or all from one."""
+    spec = importlib.util.spec_from_file_location("flood_packets", PACKETS)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    vars(made)["SOURCES"] = ANYWHERE if spoofed else ONE
+    luck, address = Random(port), ip_address(to)
+    while True:
+        yield made.packet(kind, address, port, luck)
 
 
 def flood(kind: str, to: str, port: int, pps: int, seconds: float, *, spoofed: bool) -> int:
     """Send so many a second for so long; return how many the kernel took."""
-    ready, sent, at = packets(kind, to, port, spoofed=spoofed), 0, 0
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+    fresh, sent, at = packets(kind, to, port, spoofed=spoofed), 0, 0
+    if pps > FRESH_PPS:
+        fresh = cycle(list(islice(fresh, DISTINCT)))
+    family = socket.AF_INET6 if ip_address(to).version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         begun_s = time.monotonic()
         print(json.dumps({"kind": "begun", "at_s": begun_s}), flush=True)
@@ -44,7 +55,7 @@ def flood(kind: str, to: str, port: int, pps: int, seconds: float, *, spoofed: b
             # what a busy machine could not send in time is not sent at once later
             for _ in range(min(due - at, int(pps * BURST_S * 3))):
                 try:
-                    raw.sendto(ready[sent % len(ready)], (to, 0))
+                    raw.sendto(next(fresh), (to, 0))
                     sent += 1
                 except OSError:
                     time.sleep(0.0005)

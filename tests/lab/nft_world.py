@@ -422,7 +422,8 @@ def mark_of(number: int, mode: str) -> int:
 def bound(address: Address, pool: int) -> list[NftChange]:
     """Return the elements of an EIP that uses a pool."""
     version = address.version
-    return [put("in", version, address), put("out", version, address), put("eip", version, address, pool)]
+    counted = [put(name, version, address) for name in ("in", "new", "out")]
+    return [*counted, put("eip", version, address, pool)]
 
 
 def pool(number: int, marks: int | Sequence[int]) -> list[NftChange]:

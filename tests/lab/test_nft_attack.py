@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from anycastd.actuators.nft.table import NftTable
+from anycastd.model.address import Address
 from anycastd.model.nft import DropElement, NftSet, NftSettings
 from tests.lab import nft_world as nw
 
@@ -61,6 +62,11 @@ def flood(world: nw.World, kind: str, to: object, packets: int = 2000) -> int:
     return int(json.loads(said.stdout)["sent"])
 
 
+async def opened(table: NftTable, to: Address) -> int:
+    """Return how many connections were opened to an EIP."""
+    return (await table.opened()).elements[NftSet(f"new{to.version}")][to].packets
+
+
 def entries(world: nw.World, *what: str) -> int:
     """Return how many entries of the POP's table hold all these words."""
     return sum(all(word in line for word in what) for line in world.connections("pop").splitlines())
@@ -74,6 +80,7 @@ async def test_what_begins_at_an_attacked_eip_takes_no_entry(
     await nw.apply(table, [*nw.pool(3, nw.PATH[1]), *nw.bound(to, 3)])
     before = await asyncio.to_thread(nw.connect, world, to)
     assert (await asyncio.to_thread(nw.talk, before)).startswith("r1 ")
+    assert await opened(table, to) == 1, "a connection is one, however many packets it has"
     await nw.apply(table, [nw.put("loose", version, to)])
     sent = await asyncio.to_thread(flood, world, kind, to)
     assert sent > 0
@@ -88,6 +95,8 @@ async def test_what_begins_at_an_attacked_eip_takes_no_entry(
     # and all that arrived went on, to be counted as ever
     counters = await table.counters()
     assert counters.elements[NftSet(f"in{version}")][to].packets >= sent
+    # each SYN is counted though none is tracked; a real connection once more when it is
+    assert await opened(table, to) >= sent + 3 if kind == "syn" else 3 <= await opened(table, to) < sent
     # without it each packet is an entry: the flood itself is one that fills tables
     await nw.apply(table, [DropElement(NftSet(f"loose{version}"), to)])
     assert (await asyncio.to_thread(nw.talk, after)).startswith("r1 ")

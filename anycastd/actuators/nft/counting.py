@@ -19,18 +19,32 @@ from anycastd.model.address import Address
 from anycastd.model.nft import Count, Counters, Key, NamedCounter, NftSet, PopCounter, PopTotals
 
 COUNTED = tuple(name for name, layout in LAYOUTS.items() if layout.counter)
+OPENED = (NftSet.NEW4, NftSet.NEW6)
+METERED = tuple(name for name in COUNTED if name not in OPENED)
+"""What every reading has: new connections are read only when there are many."""
 OBJECT_TABLE, OBJECT_NAME, OBJECT_TYPE, OBJECT_DATA = 1, 2, 3, 4
 OBJECT_COUNTER = 1
 Name = TypeVar("Name", NamedCounter, PopCounter)
 
 
 async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
-    """Read the counters of all elements and those with names, a bite at a time; ActuatorTransient if that fails."""
+    """Read the counters of what passed and was dropped, and those with names; ActuatorTransient if that fails."""
     at_s = time.monotonic()
-    elements: dict[NftSet, Mapping[Address, Count]] = {}
-    for name in COUNTED:
-        elements[name] = await read_set(thread, table, name, picture.keys(name))
+    elements = await _read_sets(thread, table, picture, METERED)
     return Counters(at_s, elements, await read_named(thread, table))
+
+
+async def read_opened(thread: KernelThread, table: str, picture: Picture) -> Counters:
+    """Read how many connections were opened to each EIP; ActuatorTransient if that fails."""
+    at_s = time.monotonic()
+    return Counters(at_s, await _read_sets(thread, table, picture, OPENED))
+
+
+async def _read_sets(
+    thread: KernelThread, table: str, picture: Picture, names: Sequence[NftSet]
+) -> dict[NftSet, Mapping[Address, Count]]:
+    """Read the counters of all elements of some sets, a bite at a time."""
+    return {name: await read_set(thread, table, name, picture.keys(name)) for name in names}
 
 
 async def read_named(thread: KernelThread, table: str) -> dict[NamedCounter, Count]:

@@ -77,7 +77,7 @@ def _layouts() -> dict[NftSet, Layout]:
             "free": Layout((address,)),
             "loose": Layout((address,)),
             "class": Layout((address,), (Field.CLASS,)),
-            **{name: Layout((address,), counter=True) for name in ("in", "out", "idle", "dark")},
+            **{name: Layout((address,), counter=True) for name in ("in", "new", "out", "idle", "dark")},
             **{name: Layout((address,), limit=True, counter=True) for name in ("limin", "limout")},
         }
         found |= {NftSet(name + version): layout for name, layout in here.items()}

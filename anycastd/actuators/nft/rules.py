@@ -38,6 +38,7 @@ BFD_PORTS, BFD_SOURCE_PORT = "{ 3784, 4784 }", 49152
 PRIORITY = 6
 """The highest that pfifo_fast, mq and prio sort into their first band (TC_PRIO_INTERACTIVE, linux/pkt_sched.h)."""
 NFPROTO = {4: "ipv4", 6: "ipv6"}
+BEGINS = "tcp flags & (fin | syn | rst | ack) == syn"
 
 Chains = dict[str, tuple[str, list[str]]]
 """Name to the chain's hook, empty for one that is only jumped to, and its rules."""
@@ -49,6 +50,7 @@ def chains(settings: NftSettings) -> Chains:
     for version in (4, 6):
         found[f"bucket{version}"] = ("", _bucket(version, settings.seed))
     found["pick"] = ("", _pick())
+    found["begun"] = ("", _begun())
     found["stateless"] = ("", _stateless())
     found["go"] = ("", _go())
     for version in (4, 6):
@@ -122,7 +124,7 @@ def _loose(version: int) -> list[str]:
     """
     to, back = f"{WORD[version]} daddr @loose{version} notrack", f"{WORD[version]} saddr @loose{version} notrack"
     return [
-        f"tcp flags & (fin | syn | rst | ack) == syn {to}",
+        f"{BEGINS} {to}",
         f"meta l4proto udp {to}",
         f"meta l4proto udp {back}",
         f"{ECHO[version]} {to}",
@@ -170,7 +172,7 @@ def _go() -> list[str]:
         "meta mark set 0",
         "jump pick",
         f"{NO_REGION} {NO_PATH}",
-        f"counter name {PopCounter.OPENED.value}",
+        "jump begun",
         "ct mark set meta mark",
         "goto routed",
     ]
@@ -182,8 +184,15 @@ def _stateless() -> list[str]:
         "jump pick",
         f"{NO_REGION} {NO_PATH}",
         f"meta mark @translated counter name {NamedCounter.UNTRACKED.value} drop",
+        # no connection is known: a flood of SYNs to an EIP that is not tracked is one of new connections all the same
+        f"{BEGINS} jump begun",
         "goto routed",
     ]
+
+
+def _begun() -> list[str]:
+    """Return the rules that count what begins, of the POP and of the EIP; other packets never come here."""
+    return [f"counter name {PopCounter.OPENED.value}", *(f"{WORD[v]} daddr @new{v}" for v in (4, 6))]
 
 
 def _pick() -> list[str]:

@@ -137,8 +137,12 @@ class NftTable:
         return await counting.read_filters(self._reader, self._table)
 
     async def counters(self) -> Counters:
-        """Read every counter; ActuatorTransient if that fails."""
+        """Read every counter but those of new connections; ActuatorTransient if that fails."""
         return await counting.read(self._reader, self._table, self._picture)
+
+    async def opened(self) -> Counters:
+        """Read how many connections were opened to each EIP; ActuatorTransient if that fails."""
+        return await counting.read_opened(self._reader, self._table, self._picture)
 
     async def counters_of(self, names: Sequence[NftSet], addresses: Sequence[Address]) -> Counters:
         """Read the counters of a few EIPs in some sets; ActuatorTransient if that fails."""

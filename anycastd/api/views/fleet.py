@@ -42,11 +42,29 @@ def pop(name: str, member: Member | None, presence: Presence | None, entry: Entr
         "eips": said.eips if said else None,
         "bound": said.bound if said else None,
         "applied_revision": said.revision if said else None,
+        **_spread(said),
         "alarms": said.alarms if said else None,
         "drain_phase": (said.drain or None) if said else None,
         "asn": member.asn if member else None,
         "prefixes": len(member.prefixes) if member else None,
         "drained": drained(entry) if entry else None,
+    }
+
+
+def _spread(said: Presence | None) -> Json:
+    """Return what it can carry, whether it is attacked, and what it does about its load."""
+    capacity_bps = said.capacity_bps if said else 0.0
+    load_bps = max(said.in_bps, said.out_bps) if said else 0.0
+    return {
+        "capacity_bps": capacity_bps or None,
+        "room_bps": max(capacity_bps - load_bps, 0.0) if capacity_bps else None,
+        "attack": (said.attack or None) if said else None,
+        "attacked_eips": said.attacked if said else None,
+        "steps": said.steps if said else None,
+        "standby": sorted(said.standby) if said else None,
+        "calls": sorted(said.calls) if said else None,
+        "sheds": sorted(said.sheds) if said else None,
+        "pressed": sorted(said.pressed) if said else None,
     }
 
 

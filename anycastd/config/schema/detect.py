@@ -38,7 +38,7 @@ class PopBoundsSection(Section):
 
 
 class EipBoundsSection(Section):
-    """What comes to one EIP at this POP; new connections are counted of the whole POP only.
+    """What comes to one EIP at this POP. Of an EIP that is not tracked only SYNs count as new connections.
 
     Below a floor nothing is unusual, above a level it is an attack whatever is usual.
     """
@@ -47,8 +47,14 @@ class EipBoundsSection(Section):
         default=EIP_BOUNDS.floor_packets, description="Packets a second that are nothing unusual."
     )
     floor_bits: RateField = Field(default=EIP_BOUNDS.floor_bits, description="Bits a second that are nothing unusual.")
+    floor_connections: _Count = Field(
+        default=EIP_BOUNDS.floor_connections, description="New connections a second that are nothing unusual."
+    )
     level_packets: _Count | None = Field(default=None, description="Packets a second that are always an attack.")
     level_bits: RateField | None = Field(default=None, description="Bits a second that are always an attack.")
+    level_connections: _Count | None = Field(
+        default=None, description="New connections a second that are always an attack."
+    )
 
 
 class DetectSection(Section):

@@ -72,11 +72,14 @@ def test_the_table_of_the_command(under: Status) -> None:
         "Gbit/s",
         "40",
         "Mbit/s",
+        "900",
+        "/s",
         "91",
         "%",
         "packets_above_usual",
     ]
     assert lines[2].startswith("203.0.113.7")
+    assert lines[2].split()[-4:] == ["-", "0", "%", "bits_above_usual"], "nobody counted its new connections"
     assert "to the POP, of 1962 sampled packets of 1228 bytes on average:" in lines
     assert "  from port  53 97 %" in lines
     assert lines[-1] == "  sources look random: nearly every packet has another"

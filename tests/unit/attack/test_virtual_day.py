@@ -14,11 +14,13 @@ from random import Random
 import pytest
 
 from anycastd.attack.eips import EipWatch
+from anycastd.attack.opened import OPENED, Opened
 from anycastd.attack.pop import PopCounts, PopWatch
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackState
 from anycastd.model.attack_config import Bounds, DetectConfig
 from anycastd.model.eip import EipId
+from anycastd.model.nft import Count, Counters
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 
 NORMAL, ELEVATED, ATTACK = AttackState
@@ -44,6 +46,7 @@ class Service:
     growth: float
     number: int
     counts: list[int] = field(default_factory=lambda: [0] * len(Totals._fields))
+    opened: int = 0
     noise: float = 1.0
 
     def pps(self, at_s: float, luck: Random) -> float:
@@ -101,27 +104,35 @@ class Day:
             at_s = luck.randrange(3600, DAY_S - 7200)
             yield Event(luck.randrange(many), at_s, at_s + 3600, luck.uniform(2.0, 2.8), 300.0, ramp_s=600)
 
-    def second(self, at_s: int, flood: dict[int, Totals] | None = None) -> None:
-        """Let a second pass."""
-        connections = 200.0 * self.luck.uniform(0.7, 1.4)
+    def second(self, at_s: int, flood: dict[int, Totals] | None = None, opened: dict[int, int] | None = None) -> None:
+        """Let a second pass, with so many more packets, and new connections, of some services."""
+        peaks = sum(one.peak_pps for one in self.services)
         for index, service in enumerate(self.services):
             pps = service.pps(at_s, self.luck)
+            connections = 200.0 * service.peak_pps / peaks * self.luck.uniform(0.7, 1.4) + (opened or {}).get(index, 0)
             for event in self.events:
                 if event.service == index and (times := event.factor(at_s)) != 1.0:
                     pps *= times
                     connections += event.connections
+            service.opened += int(connections)
+            self.pop[2] += int(connections)
             grown = [int(pps), int(pps * service.size), *([0] * (len(Totals._fields) - 2))]
             for place, more in enumerate((flood or {}).get(index, ())):
                 grown[place] += more
             service.counts = [had + more for had, more in zip(service.counts, grown, strict=True)]
             self.pop[0] += grown[0] + grown[4] + grown[8] + grown[10]
             self.pop[1] += grown[1] + grown[5] + grown[9] + grown[11]
-        self.pop[2] += int(connections)
 
     def totals(self, at_s: float) -> PopCounts:
         """Read the POP."""
         packets, octets, connections = self.pop
         return PopCounts(at_s, packets, octets, connections, 0)
+
+    def opened(self, at_s: float) -> Counters:
+        """Read the new connections of every EIP."""
+        found = {name: {one.address: Count(one.opened) for one in self.services if one.address.version == version}
+                 for name, version in zip(OPENED, (4, 6), strict=True)}  # fmt: skip
+        return Counters(at_s, found)
 
     def sample(self, at_s: float, span_s: float) -> Sample:
         """Read every EIP."""
@@ -137,19 +148,23 @@ class Watcher:
     def __init__(self, day: Day, config: DetectConfig = CONFIG) -> None:
         self.day, self.config, self.pop, self.eips = day, config, PopWatch(), EipWatch()
         self.alert_until_s = self.read_s = 0
+        self.opened = Opened()
         self.said: list[tuple[int, str, AttackState]] = []
 
     def look(self, at_s: int) -> None:
         """Look after a second."""
         before = self.pop.track.state
         self.pop.feed(self.day.totals(float(at_s)), (), self.config)
+        self.opened.note(self.pop.rate.connections)
         if self.pop.track.state is not before:
             self.said.append((at_s, "pop", self.pop.track.state))
         if self.pop.jumped:
             self.alert_until_s = at_s + 4
         if at_s - self.read_s >= READING_S or at_s < self.alert_until_s:
             was = {one: track.state for one, track in self.eips.tracks.items()}
-            self.eips.feed(self.day.sample(float(at_s), at_s - self.read_s), (), self.config)
+            matter = self.opened.matter(self.config)
+            rates = self.opened.rates(self.day.opened(float(at_s))) if matter else None
+            self.eips.feed(self.day.sample(float(at_s), at_s - self.read_s), (), self.config, rates)
             self.read_s = at_s
             for address in self.eips.changed:
                 track = self.eips.tracks.get(address)
@@ -180,7 +195,10 @@ FLOODS = {
     ),
     "large udp": Totals(in_packets=90_000, in_bytes=90_000 * 1400),
     "to what is not bound": Totals(unbound_packets=200_000, unbound_bytes=200_000 * 60),
+    "new connections": Totals(in_packets=9_000, in_bytes=9_000 * 60),
 }
+OPENED_BY = {"new connections": 9_000}
+"""Fewer packets than any floor says anything of."""
 
 
 @pytest.mark.slow
@@ -198,7 +216,7 @@ def test_a_flood_is_seen_within_three_seconds_at_any_hour(flood: str) -> None:
         assert watcher.said == []
         while (ATTACK not in {state for _, who, state in watcher.said if who == victim}) and at_s < begin_s + 30:
             at_s += 1
-            day.second(at_s, {quietest: FLOODS[flood]})
+            day.second(at_s, {quietest: FLOODS[flood]}, {quietest: OPENED_BY.get(flood, 0)})
             watcher.look(at_s)
         worst_s = max(worst_s, at_s - begin_s)
         for _ in range(400):

@@ -19,7 +19,8 @@ A4, A6 = ip_address("203.0.113.7"), ip_address("2001:db8:113::7")
 
 
 def test_a_bound_eip() -> None:
-    assert of_eip(eip(7, BINDING), 5) == {(NftSet.IN4, A4): None, (NftSet.OUT4, A4): None, (NftSet.EIP4, A4): 5}
+    counted = {(name, A4): None for name in (NftSet.IN4, NftSet.OUT4, NftSet.NEW4)}
+    assert of_eip(eip(7, BINDING), 5) == {**counted, (NftSet.EIP4, A4): 5}
 
 
 def test_an_eip_that_carries_nothing() -> None:
@@ -42,6 +43,7 @@ def test_everything_an_eip_can_have() -> None:
     )
     assert of_eip(full, BY_SOURCE | 9) == {
         (NftSet.IN6, A6): None,
+        (NftSet.NEW6, A6): None,
         (NftSet.OUT6, A6): None,
         (NftSet.LIMIT_IN6, A6): Limit(1_000_000, 100_000),
         (NftSet.LIMIT_OUT6, A6): Limit(12_500_000, 1_250_000),

@@ -61,6 +61,8 @@ class Pop:
         self.now_s, self.directory, self.config = 1000.0, directory, config
         self.eips, self.picker, self.reported = Eips(A, B), Picker(), Reported()
         self.arrived, self.unreadable, self.asked, self.latency_ms = Count(), False, 0, 5.0
+        self.opened: dict[Address, int] = {A: 0, B: 0}
+        self.opened_read = 0
         self.changes: list[tuple[str, AttackState, AttackState]] = []
         self.alone: list[list[Address]] = []
         self.views: list[tuple[float, AttackView]] = []
@@ -68,8 +70,9 @@ class Pop:
 
     def start(self) -> AttackWatch:
         sources = Sources(
-            self.totals, self.conntrack, Losses, lambda: self.latency_ms, self.ask, self.some, lambda: 0.001
-        )
+            self.totals, self.conntrack, Losses, lambda: self.latency_ms, self.ask, self.read_opened, self.some,
+            lambda: 0.001,
+        )  # fmt: skip
         told = Told(self.reported, self.changed, "fra")
         look = PacketLook(self.picker, lambda: [OURS])
         self.watch = AttackWatch(self.config, sources, told, look, str(self.directory), lambda: self.now_s)
@@ -79,7 +82,14 @@ class Pop:
     async def totals(self) -> PopTotals:
         if self.unreadable:
             raise ActuatorTransient("the socket is full")
-        return PopTotals(self.now_s, {PopCounter.ARRIVED4: self.arrived})
+        opened = Count(sum(self.opened.values()))
+        return PopTotals(self.now_s, {PopCounter.ARRIVED4: self.arrived, PopCounter.OPENED: opened})
+
+    async def read_opened(self) -> Counters:
+        if self.unreadable:
+            raise ActuatorTransient("the socket is full")
+        self.opened_read += 1
+        return Counters(self.now_s, {NftSet.NEW4: {one: Count(count) for one, count in self.opened.items()}})
 
     async def conntrack(self) -> ConntrackStats:
         raise ActuatorTransient("no such table")
@@ -171,6 +181,28 @@ async def test_who_most_packets_go_to_is_read_alone_and_is_seen_before_all_are_r
     assert pop.now_s - begun_s == 2.0
     assert pop.alone == [[A]] * 3
     assert pop.asked == 1
+
+
+async def test_new_connections_are_read_when_there_are_many_and_judged_of_each_eip(pop: Pop) -> None:
+    assert pop.opened_read == 0
+    few = Totals(in_packets=7_000, in_bytes=420_000)
+    for _ in range(5):
+        pop.opened[A] += 7_000
+        await pop.second(a=few, b=QUIET)
+    assert pop.opened_read > 1
+    standing = pop.watch.view.eips[A]
+    assert (standing.state, standing.reasons) == (ATTACK, (AttackReason.CONNECTIONS_ABOVE_USUAL,))
+    assert standing.rate.connections == 7_000.0
+    assert standing.usual.connections is not None
+    assert standing.usual.connections < 700.0
+    assert "new connections 7.00 k/s" in standing.detail
+    assert pop.watch.view.pop.state is NORMAL, "7,000 are nothing unusual for all EIPs together"
+    pop.unreadable = True
+    await pop.watch.look_at_eips()
+    assert pop.watch.view.eips[A].state is ATTACK
+    pop.unreadable = False
+    await pop.second(130, a=QUIET, b=QUIET)
+    assert pop.watch.view.eips == {}
 
 
 async def test_a_suspect_whose_traffic_is_as_usual_is_none(pop: Pop) -> None:

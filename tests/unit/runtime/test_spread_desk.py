@@ -134,6 +134,10 @@ async def test_steps_that_send_away_follow_when_the_standby_is_not_enough(tmp_pa
     assert (decision.drained[0].neighbor, decision.drained[0].level) == (B_SIDE, Level.WITHDRAWN)
     assert any(step.reason is Reason.SPREADING for step in decision.trail)
     assert fra.world.control.memories[A].penalty.plain == pytest.approx(500, rel=0.01), "a change has its price"
+    facts, told = fra.desk.facts(), fra.world.control.spread
+    assert (facts.steps, told.steps) == ({"spread": 2}, 2), "the standby called on, a neighbor left out"
+    assert sum(facts.doing.values()) == 1
+    assert pops.sites["sin"].desk.facts().standbys == {"joined": 1}
 
 
 async def test_without_room_elsewhere_nothing_is_sent_away_and_it_is_said(tmp_path: Path) -> None:

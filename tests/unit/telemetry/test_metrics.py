@@ -21,6 +21,7 @@ from anycastd.model.journal import EntryKind, JournalFacts, LostWhy
 from anycastd.model.nft import Count
 from anycastd.model.probe import Note, ProbeResult, Why
 from anycastd.model.probing import LATE_BOUNDS_S, EngineStats, ProbingFacts
+from anycastd.model.spread import SpreadFacts
 from anycastd.model.status import Alarm, AlarmView, FailoverTimer, Status
 from anycastd.telemetry.catalogue import BUCKETS_S, CATALOGUE, Kind
 from anycastd.telemetry.metrics import Metrics
@@ -72,6 +73,7 @@ def lively() -> Metrics:
     metrics.watch_filters(
         lambda: [FilterFacts("flow-1", FilterKind.FLOW, "203.0.113.10", 1_790_000_060.0, Count(7, 700))]
     )
+    metrics.watch_spread(lambda: SpreadFacts({"call": 2, "shed": 0}, {("call", "holding"): 2}, {"joined": 1}))
     metrics.watch_journal(lambda: JournalFacts({EntryKind.CHECK: 7}, {LostWhy.QUEUE_FULL: 2}, 4096, 3, 1))
     return metrics
 
@@ -94,6 +96,13 @@ def test_who_counts_and_who_is_heard_of_the_fleet() -> None:
     assert found["anycastd_observers", "established"] == 1.0
     assert found["anycastd_observer_updates_total", "rr1", "flooded"] == 3.0
     assert samples(Metrics(), build.serving())["anycastd_guard", "static"] == 1.0
+
+
+def test_steps_in_force_are_told_and_a_playbook_without_any_is_at_0() -> None:
+    found = samples(lively(), build.serving())
+    assert (found["anycastd_playbook_steps", "call"], found["anycastd_playbook_steps", "shed"]) == (2.0, 0.0)
+    assert found["anycastd_playbook_prefixes", "call", "holding"] == 2.0
+    assert found["anycastd_standbys", "joined"] == 1.0
 
 
 def test_what_is_exposed_is_what_the_catalogue_lists() -> None:
