@@ -147,7 +147,7 @@ NOT_SHED = Shed()
 
 @dataclass(frozen=True, slots=True)
 class SpreadFacts:
-    """What is in force: `steps` of each playbook; for how many prefixes each does what; prefixes by stage as a standby."""
+    """What is in force: `steps` of each playbook, for how many prefixes each does what, and standbys by their stage."""
 
     steps: Mapping[str, int] = field(default_factory=dict)
     doing: Mapping[tuple[str, str], int] = field(default_factory=dict)

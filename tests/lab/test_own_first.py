@@ -1,7 +1,8 @@
-"""BFD and BGP over a line that a flood has filled: with our class they go first in a real `prio`, without it they end.
+"""BFD and BGP over a line that a flood has filled: with our class they go first, without it they end.
 
-A client's flood to an EIP leaves the POP by the tunnel; the device below it lets through a hundredth of it. BFD (both
-families, through the tunnel) and BGP (beside it) go out by the same device to FRR, which says what came of them.
+A client's flood to an EIP leaves the POP by the tunnel; the device below it lets through a fiftieth of it, out of the
+queue that Linux gives every device (`pfifo_fast`). BFD (both families, through the tunnel) and BGP (beside it) go out by
+the same device to FRR, which says what came of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,13 +30,9 @@ PPS, AT_MOST_S = 400, 150
 """Of 1,028 bytes: 3.3 Mbit/s."""
 LINE = """
 qdisc add dev up-frr root handle 1: tbf rate 64kbit burst 2000 limit 3000000
-qdisc add dev up-frr parent 1:1 handle 2: prio
-qdisc add dev up-frr parent 2:1 handle 11: pfifo limit 500
-qdisc add dev up-frr parent 2:2 handle 12: pfifo limit 500
-qdisc add dev up-frr parent 2:3 handle 13: pfifo limit 500
+qdisc add dev up-frr parent 1:1 handle 2: pfifo_fast
 """
-"""The kernel's own choice of bands. A minute's worth waits in one that is full: longer than BFD or BGP would."""
-FIRST, SECOND = "11:", "12:"
+"""Two minutes' worth waits in a band that is full: longer than BFD or BGP would."""
 HEARD, KEPT = 40, 4
 """BFD packets and keepalives while it is full: of longer than either session may go without."""
 BGPD = """
@@ -105,10 +103,10 @@ class Line:
         found: dict[str, Any] = json.loads(self.stage.say(self.stage.frr, *words))[PEER]
         return found
 
-    def queue(self, handle: str) -> dict[str, int]:
-        """Return the counters of a band."""
+    def queue(self) -> dict[str, int]:
+        """Return the counters of the queue."""
         said = json.loads(self.stage.say(self.stage.pop, "tc", "-s", "-j", "qdisc", "show", "dev", "up-frr"))
-        found: dict[str, int] = next(one for one in said if one["handle"] == handle)
+        found: dict[str, int] = next(one for one in said if one["kind"] == "pfifo_fast")
         return found
 
 
@@ -146,22 +144,23 @@ def test_sessions_live_through_a_full_line_in_their_class_and_die_without_it(lin
     wait_until("all is up", 60, line.are_up)
     lost, made = line.lost(), line.bgp()["connectionsEstablished"]
     with flooded(line):
-        wait_until("the line is full", 60, lambda: line.queue(SECOND)["drops"] > 2 * PPS)
+        wait_until("the line is full", 60, lambda: line.queue()["drops"] > PPS)
         heard, kept = line.bfd("control-packet-input"), line.bgp()["messageStats"]["keepalivesRecv"]
         wait_until("BFD is heard on", 60, lambda: all(
             count > heard[peer] + HEARD for peer, count in line.bfd("control-packet-input").items()
         ))  # fmt: skip
         wait_until("and BGP", 60, lambda: line.bgp()["messageStats"]["keepalivesRecv"] >= kept + KEPT)
-        first, second = line.queue(FIRST), line.queue(SECOND)
-        print(f"\nmeasured: ours {first['packets']} sent, {first['drops']} dropped; flood {second['drops']} dropped")
+        queue, now = line.queue(), line.bfd("control-packet-input")
+        came = {peer: count - heard[peer] for peer, count in now.items()}
+        print(f"\nmeasured: {queue['drops']} of the flood dropped, {queue['qlen']} wait; FRR heard of BFD {came}")
         assert line.lost() == lost, "not one went down"
         assert line.bgp()["connectionsEstablished"] == made
-        assert first["drops"] == 0
-        assert first["packets"] > HEARD * len(TUNNEL)
-        assert second["qlen"] > 400, "it was full to the end"
+        assert queue["qlen"] > HEARD, "it was full to the end"
 
+        begun_s = time.monotonic()
         line.write(absorb=False)
         line.reload()
         wait_until(
             "without the class all of them end", 90, lambda: all(n > lost[one] for one, n in line.lost().items())
         )
+        print(f"measured: without the class all three were lost {time.monotonic() - begun_s:.1f} s after the reload")
