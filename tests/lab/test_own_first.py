@@ -1,8 +1,8 @@
 """BFD and BGP over a line that a flood has filled: with our class they go first, without it they end.
 
 A client's flood to an EIP leaves the POP by the tunnel; the device below it lets through a fiftieth of it, out of the
-queue that Linux gives every device (`pfifo_fast`). BFD (both families, through the tunnel) and BGP (beside it) go out by
-the same device to FRR, which says what came of them.
+queue that Linux gives every device (`pfifo_fast`). BFD (both families, through the tunnel) and BGP (beside it) go out
+by the same device to FRR, which says what came of them.
 """
 
 from __future__ import annotations
