@@ -91,6 +91,19 @@ def test_a_killed_exabgp_comes_back_and_a_killed_bfd_process_too(machine: Machin
     wait_until("ready again", 60, lambda: is_ready(machine))
 
 
+def test_a_drain_while_a_file_bakes_does_not_take_the_file_back(machine: Machine) -> None:
+    wait_until("ready", 60, lambda: is_ready(machine))
+    verb = "/opt/anycastd/bin/anycastd"
+    machine.run(verb, "reload", "--bake", "3s")
+    machine.run(verb, "drain", "pop", "--force", "--reason", "maintenance")
+    wait_until("depreferenced", 60, lambda: all(
+        len(path["path"].split()) > 1 for path in machine.stage.routes().values()
+    ))  # fmt: skip
+    wait_until("the verdict", 60, lambda: '"reload_kept"' in machine.journal())
+    assert "taken back" not in machine.journal()
+    machine.run(verb, "undrain", "pop")
+
+
 def test_a_stop_withdraws_and_exabgp_lives_on(machine: Machine) -> None:
     wait_until("ready", 60, lambda: is_ready(machine))
     speaker = machine.main_pid(SPEAKER)
