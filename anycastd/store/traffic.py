@@ -9,6 +9,7 @@ in one thread, the meter's own. A slot is written in one transaction; what the d
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator
@@ -319,10 +320,14 @@ def _state(text: str) -> MeterState:
         for name, counts in document["named"].items()
         if name in known
     }
+    times_s = [float(document[name]) for name in ("monotonic_s", "unix_s", "open_seconds")]
+    if not all(map(math.isfinite, times_s)):
+        message = f"a time is not finite: {times_s}"
+        raise ValueError(message)
     return MeterState(
-        Moment(document["boot"], float(document["monotonic_s"]), float(document["unix_s"])),
+        Moment(document["boot"], times_s[0], times_s[1]),
         int(document["open_slot"]),
-        float(document["open_seconds"]),
+        times_s[2],
         int(document["next_number"]),
         Totals(*document["pop"]),
         named,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,6 +124,8 @@ class Files:
         try:
             said: dict[str, Any] = json.loads(self.state.read_text(encoding="ascii"))
             eor_s = {str(key): float(value) for key, value in said["eor_s"].items()}
+            if not all(map(math.isfinite, eor_s.values())):
+                return State()
             return State(int(said["pid"]), int(said["start"]), str(said["config"]), eor_s)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return State()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -227,6 +228,17 @@ def test_a_state_that_cannot_be_read_is_said(path: Path, file: TrafficFile, docu
         database.execute("UPDATE traffic_state SET document = ?", (document,))
         database.commit()
     with pytest.raises(TrafficNotSaved, match=str(path)):
+        TrafficFile(path, history_s=DAYS_S).open()
+
+
+def test_a_state_whose_times_are_none_is_said(path: Path, file: TrafficFile) -> None:
+    file.write(batch(SEPTEMBER.start, 1))
+    with closing(sqlite3.connect(path)) as database:
+        (text,) = database.execute("SELECT document FROM traffic_state").fetchone()
+        never = json.dumps(json.loads(text) | {"open_seconds": float("nan")})
+        database.execute("UPDATE traffic_state SET document = ?", (never,))
+        database.commit()
+    with pytest.raises(TrafficNotSaved, match="a time is not finite"):
         TrafficFile(path, history_s=DAYS_S).open()
 
 
