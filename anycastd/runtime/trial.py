@@ -15,7 +15,7 @@ from anycastd.runtime.control import Control
 
 GONE_FOR_S = 2.0
 """So long a prefix may be given up until the file is taken back."""
-AT_ONCE = 500
+AT_ONCE = 250
 """Prefixes looked at before the loop is given back: 2 ms."""
 
 
