@@ -144,7 +144,7 @@ class Load:
     """A run in a process of its own, begun when this is made."""
 
     def __init__(self, seconds: int, nice: int) -> None:
-        argv = [str(PYTHON), "-m", "tests.lab.bfd_load", str(seconds), str(nice)]
+        argv = ["setpriv", "--pdeathsig", "TERM", str(PYTHON), "-m", "tests.lab.bfd_load", str(seconds), str(nice)]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
 
     def found(self) -> Found:

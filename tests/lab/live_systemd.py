@@ -100,8 +100,9 @@ def live_systemd() -> Iterator[Machine]:
         assert root is not None
         group = root / f"anycastd-{os.getpid()}"
         group.mkdir()
-        argv = ["nsenter", f"--net=/run/netns/{stage.pop}", "unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup",
-                "--fork", "--kill-child=KILL", str(SCRIPT), str(directory), str(ROOT)]  # fmt: skip
+        apart = ("--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child=KILL")
+        enter = ("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{stage.pop}", "unshare", *apart)
+        argv = [*enter, str(SCRIPT), str(directory), str(ROOT)]
         with (directory / "boot").open("wb") as log:
             outer = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
