@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_fleet as shapes
-from anycastd.api.openapi_parts import content
+from anycastd.api.openapi_parts import content, errors
 
 ANSWERS: tuple[type[BaseModel], ...] = (
     shapes.FleetShape, shapes.FleetPopsShape, shapes.FleetSnapshotShape, shapes.FleetChangedShape,
@@ -23,9 +22,8 @@ _WHEN = {
 
 
 def _operation(summary: str, model: type[BaseModel], *refused: int, flags: tuple[str, ...] = ()) -> dict[str, Any]:
-    made: dict[str, Any] = {"summary": summary, "responses": {"200": {"description": "OK", "content": content(model)}}}
-    for status in (409, *refused):
-        made["responses"][str(status)] = {"description": _WHEN[status], "content": content(schema.Error)}
+    responses = {"200": {"description": "OK", "content": content(model)}, **errors(_WHEN, 409, *refused)}
+    made: dict[str, Any] = {"summary": summary, "responses": responses}
     if flags:
         made["parameters"] = [{"name": flag, "in": "query", "schema": {"type": "boolean"}} for flag in flags]
     return made

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_journal as shapes
-from anycastd.api.openapi_parts import content
+from anycastd.api.openapi_parts import content, errors, parameter
 from anycastd.model.decision import Reason
 from anycastd.model.journal import EntryKind
 
@@ -27,32 +26,28 @@ _WHEN = {
 }
 
 
-def _parameter(name: str, shape: dict[str, Any], text: str, where: str = "query") -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "description": text, "schema": shape}
-
-
-_TEXT, _NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0}
-_SINCE = _parameter("since", _TEXT, "Only what is newer: `2h` (so long ago) or an ISO 8601 time.")
-_LIMIT = _parameter("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, "Entries of a page; default 100.")
-_TOKEN = _parameter("next_token", _TEXT, "Of the page before; what came meanwhile does not move the pages.")
-_TYPES = _parameter(
-    "types", _TEXT, f"Only these, with commas between them: {', '.join(kind.value for kind in EntryKind)}."
+_NUMBER = {"type": "integer", "minimum": 0}
+_SINCE = parameter("since", "query", "Only what is newer: `2h` (so long ago) or an ISO 8601 time.")
+_LIMIT = parameter(
+    "limit", "query", "Entries of a page; default 100.", {"type": "integer", "minimum": 1, "maximum": 1000}
+)
+_TOKEN = parameter("next_token", "query", "Of the page before; what came meanwhile does not move the pages.")
+_TYPES = parameter(
+    "types", "query", f"Only these, with commas between them: {', '.join(kind.value for kind in EntryKind)}."
 )
 
 
-def _get(summary: str, answer: dict[str, Any], parameters: list[dict[str, Any]], *errors: int) -> dict[str, Any]:
-    responses: dict[str, Any] = {"200": {"description": "OK", "content": answer}}
-    for status in (400, 403, *errors):
-        responses[str(status)] = {"description": _WHEN[status], "content": content(schema.Error)}
+def _get(summary: str, answer: dict[str, Any], parameters: list[dict[str, Any]], *refused: int) -> dict[str, Any]:
+    responses = {"200": {"description": "OK", "content": answer}, **errors(_WHEN, 400, 403, *refused)}
     return {"get": {"summary": summary, "parameters": parameters, "responses": responses}}
 
 
 def paths() -> dict[str, Any]:
     """Return the paths."""
-    reason = _parameter("reason", {"enum": [one.value for one in Reason]}, "Only with this reason or hold.")
-    prefix = _parameter("prefix", _TEXT, "Only of this prefix.")
+    reason = parameter("reason", "query", "Only with this reason or hold.", {"enum": [one.value for one in Reason]})
+    prefix = parameter("prefix", "query", "Only of this prefix.")
     stream = {"text/event-stream": {"schema": {"type": "string"}}}
-    resume = _parameter("Last-Event-ID", _NUMBER, "As `after`; a browser sends it when it connects again.", "header")
+    resume = parameter("Last-Event-ID", "header", "As `after`; a browser sends it when it connects again.", _NUMBER)
     return {
         "/v1/decisions": _get(
             "Decisions, the newest first.",
@@ -63,7 +58,7 @@ def paths() -> dict[str, Any]:
         "/v1/decisions/{number}": _get(
             "A decision with the facts, the memory and the rules that made it.",
             content(shapes.WholeDecision),
-            [_parameter("number", _NUMBER, "The number of its entry.", "path")],
+            [parameter("number", "path", "The number of its entry.", _NUMBER)],
             404,
             503,
         ),
@@ -72,8 +67,8 @@ def paths() -> dict[str, Any]:
             content(shapes.JournalEntries),
             [
                 _TYPES,
-                _parameter("subject", _TEXT, "Only of this prefix, check, tunnel, neighbor ..."),
-                _parameter("reason", _TEXT, "Only with this reason or hold."),
+                parameter("subject", "query", "Only of this prefix, check, tunnel, neighbor ..."),
+                parameter("reason", "query", "Only with this reason or hold."),
                 _SINCE,
                 _LIMIT,
                 _TOKEN,
@@ -84,7 +79,7 @@ def paths() -> dict[str, Any]:
             "Entries as they happen, as server-sent events: `event` the kind, `id` the number, `data` a JournalEntry; "
             "an event `gap` without an id says what this reader does not get (EventGap).",
             stream,
-            [_TYPES, _parameter("after", _NUMBER, "First what came after this number."), resume],
+            [_TYPES, parameter("after", "query", "First what came after this number.", _NUMBER), resume],
             503,
         ),
     }

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from anycastd.api import schema
 from anycastd.api import schema_playbooks as shapes
-from anycastd.api.openapi_parts import content
+from anycastd.api.openapi_parts import content, errors
 
 ANSWERS: tuple[type[BaseModel], ...] = (shapes.PlaybooksShape, shapes.PlayDoneShape)
 _WHEN = {
@@ -25,9 +24,8 @@ def _parameter(name: str, where: str, kind: str) -> dict[str, Any]:
 
 
 def _operation(summary: str, model: type[BaseModel], *refused: int) -> dict[str, Any]:
-    made: dict[str, Any] = {"summary": summary, "responses": {"200": {"description": "OK", "content": content(model)}}}
-    for status in (400, *refused):
-        made["responses"][str(status)] = {"description": _WHEN[status], "content": content(schema.Error)}
+    responses = {"200": {"description": "OK", "content": content(model)}, **errors(_WHEN, 400, *refused)}
+    made: dict[str, Any] = {"summary": summary, "responses": responses}
     return made
 
 
