@@ -150,7 +150,8 @@ class FleetLink:
     def configure(self, config: Config) -> None:
         """Take a new configuration, before the loop does."""
         self._configure(config)
-        self._dirty |= set(config.prefixes)
+        # only these: the loop still has decisions on what goes
+        self._dirty = set(config.prefixes)
         self.own = self.own.keep(config.prefixes)
         self.claims = {prefix: claim for prefix, claim in self.claims.items() if prefix in config.prefixes}
         self._parts, self._made, self._news = (), {}, True
