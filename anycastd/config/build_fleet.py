@@ -56,4 +56,5 @@ def fleet_of(root: Root, directory: str) -> FleetConfig | None:
         min_upstreams=section.min_upstreams,
         by_store=is_by_store(root),
         key_file=absolute(section.key_file, directory),
+        accepts_unsigned=section.accept_unsigned,
     )

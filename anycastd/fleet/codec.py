@@ -21,8 +21,10 @@ A name that two prefixes of one POP share is not said and not read. Layout of (a
     ECHO       boot               POP (12), epoch (16)
     VERSION    seq                part (12), nothing (16)
     CLAIM      name, high 32 bits name, low 25 bits; claim (2), intent (1)
+    MAC        signature          which half (1), signature (27)
 
-The seal finds what was stripped or added on the way; it proves nothing of who sent it.
+The seal finds what was stripped or added on the way; it proves nothing of who sent it. With a key of the fleet two more
+communities do (`signing.py`); the seal does not count them, so that who has no key reads the beacon as it was.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from ipaddress import ip_network
 from typing import TypeVar
 
 from anycastd.errors import PacketError
+from anycastd.fleet.signing import UNSIGNED, Signing, mac_of, refusal
 from anycastd.model.address import Prefix
 from anycastd.model.fleet import MAX_POP, Beacon, Claim, Epoch, FleetSpec, Part, Said
 
@@ -42,7 +45,7 @@ FORMAT = 1
 HEAD_PREFIXES = 64
 PART_PREFIXES = 190
 MAX_COMMUNITIES = 196
-"""BIRD sends no route with more than about 250 large communities on, and withdraws it instead (measured)."""
+"""Beside a signature. BIRD sends no route with more than about 250 on, and withdraws it instead (measured)."""
 PLACES = 256
 NAME_BITS = 57
 _LOW_BITS = 25
@@ -58,6 +61,10 @@ class BeaconError(PacketError):
     """A route that is no beacon part as this fleet writes them: stripped, changed, foreign, or of another release."""
 
 
+class NotSignedError(BeaconError):
+    """A beacon without the signature that this POP asks for, or with a wrong one."""
+
+
 class Kind(IntEnum):
     """What a community says."""
 
@@ -67,6 +74,7 @@ class Kind(IntEnum):
     ECHO = 4
     VERSION = 5
     CLAIM = 6
+    MAC = 7
 
 
 @lru_cache(maxsize=1 << 16)
@@ -118,8 +126,8 @@ def _part(beacon: Beacon, number: int, said: Mapping[int, Said]) -> Part:
     return Part(pop=beacon.pop, boot=beacon.boot, seq=beacon.seq, number=number, said=said)
 
 
-def route_of(spec: FleetSpec, part: Part) -> BeaconRoute:
-    """Return the route that carries a part. ValueError: `spec.base` has no room for it."""
+def route_of(spec: FleetSpec, part: Part, key: bytes = b"") -> BeaconRoute:
+    """Return the route that carries a part, signed if there is a key. ValueError: `spec.base` has no room for it."""
     pairs = [
         (part.boot, _word(Kind.BOOT, part.upstreams << 16 | part.epoch)),
         (part.seq, _word(Kind.SEQ, FORMAT << 24 | part.number << 12 | len(part.versions))),
@@ -128,6 +136,9 @@ def route_of(spec: FleetSpec, part: Part) -> BeaconRoute:
         *(_claimed(name, said) for name, said in part.said.items()),
     ]
     pairs.append(_seal(pairs, part.pop))
+    if key:
+        macs = mac_of(key, spec.asn, (part.pop, part.number), pairs)
+        pairs += ((high, _word(Kind.MAC, low)) for high, low in macs)
     return place_of(spec, part.pop, part.number), tuple(f"{spec.asn}:{a}:{b}" for a, b in pairs)
 
 
@@ -150,13 +161,16 @@ def said_by(spec: FleetSpec, prefix: Prefix) -> Pair:
     return offset % PLACES, offset // PLACES
 
 
-def read(spec: FleetSpec, prefix: Prefix, communities: Collection[str]) -> Part:
+def read(spec: FleetSpec, prefix: Prefix, communities: Collection[str], signing: Signing = UNSIGNED) -> Part:
     """Return the part that a route carries; BeaconError says why it is none, and nothing else is raised."""
     pop, number = said_by(spec, prefix)
     by_kind: dict[Kind, list[Pair]] = {kind: [] for kind in Kind}
-    pairs = [_pair(spec, community) for community in communities]
-    for a, b in pairs:
+    every = [_pair(spec, community) for community in communities]
+    for a, b in every:
         by_kind[_kind(b)].append((a, b & (1 << 28) - 1))
+    pairs = [pair for pair in every if pair[1] >> 28 != Kind.MAC]
+    if why := refusal(signing, spec.asn, (pop, number), pairs, by_kind[Kind.MAC]):
+        raise NotSignedError(why)
     seal, boot, seq = (_only(by_kind[kind], kind) for kind in (Kind.SEAL, Kind.BOOT, Kind.SEQ))
     rest = [pair for pair in pairs if pair[1] >> 28 != Kind.SEAL]
     if seal[1] & 0xFFFF != len(rest) or (seal[0], _word(Kind.SEAL, seal[1])) != _seal(rest, seal[1] >> 16):

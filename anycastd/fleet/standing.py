@@ -93,7 +93,11 @@ class View:
         track = self._seen.tracks[pop]
         said, at_seq, current = _said(self._holding(pop, parts, name_of(prefix)), parts[0])
         if said is None:
-            return Standing(NotCounted.NOT_CARRIED if track.lacks_since_s is None else NotCounted.INCOMPLETE)
+            lacks_s = 0.0 if track.lacks_since_s is None else self._now_s - track.lacks_since_s
+            was = self._was(pop, parts, name_of(prefix)) if lacks_s < self._spec.stale_s else None
+            if was is None and track.lacks_since_s is None:
+                return Standing(NotCounted.NOT_CARRIED)
+            return Standing(NotCounted.INCOMPLETE, was, was is not None and was.claim is not Claim.GONE)
         if not current:
             # its newer claim is on the way: till then the old one still tells that it was there
             fresh = track.lacks_since_s is not None and self._now_s < track.lacks_since_s + self._spec.stale_s
@@ -102,6 +106,21 @@ class View:
         if why is None and not self._echoed(track, prefix, at_seq):
             why = NotCounted.NOT_ECHOED
         return Standing(why, said, said.claim is not Claim.GONE)
+
+    def _was(self, pop: int, parts: Mapping[int, Part], name: int) -> Said | None:
+        """Return what a POP said of a prefix in a part that is there no more, while its others are on the way.
+
+        When it has more prefixes, or fewer, they move from part to part.
+        """
+        versions, head_seq = parts[0].versions, parts[0].seq
+        settled = all(number in parts and parts[number].seq == seq for number, seq in versions.items())
+        if settled and all(part.seq <= head_seq for part in parts.values()):
+            return None
+        before = self._seen.before(pop, parts[0].boot, self._now_s - self._spec.stale_s)
+        # a part that the new head does not name any more, and that was not withdrawn yet
+        before += [part for number, part in parts.items() if number and number not in versions]
+        found = max((part for part in before if name in part.said), key=lambda part: part.seq, default=None)
+        return None if found is None else found.said[name]
 
     def _holding(self, pop: int, parts: Mapping[int, Part], name: int) -> list[tuple[Part, Said]]:
         """Return the parts that speak of a name: at once the right one, if each has a range of names of its own."""
@@ -166,6 +185,9 @@ class View:
                 yield Fault(FleetFault.OWN_NUMBER_TAKEN, spec.pops[pop], detail)
             elif track.twice_until_s > now_s:
                 yield Fault(FleetFault.POP_TWICE, spec.pops.get(pop, str(pop)), "two POPs send beacons with its number")
+            if track.replayed_until_s > now_s:
+                detail = "a beacon came again that it said long ago: it changes nothing"
+                yield Fault(FleetFault.BEACON_REPLAYED, spec.pops.get(pop, str(pop)), detail)
         for prefix in sorted(self._shared, key=str):
             yield Fault(FleetFault.NAME_SHARED, str(prefix), "its name in beacons is that of another prefix")
 
@@ -176,7 +198,8 @@ class View:
         times += [
             track.lacks_since_s + spec.stale_s for track in seen.tracks.values() if track.lacks_since_s is not None
         ]
-        times += [track.twice_until_s for track in seen.tracks.values()]
+        times += [at_s for track in seen.tracks.values() for at_s in (track.twice_until_s, track.replayed_until_s)]
+        times += [at_s + spec.stale_s for one in seen.channels.values() for _, at_s in one.before.values()]
         times += [seen.sure_from_s(spec), seen.started_s + spec.boot_s]
         return min((at_s for at_s in times if at_s > self._now_s), default=None)
 
@@ -252,4 +275,5 @@ def tells_news(before: Seen, after: Seen, spec: FleetSpec, pop: int, now_s: floa
 def _gist(track: Track, parts: Mapping[int, Part]) -> tuple[object, ...]:
     head, newest = parts.get(0), track.echoes[-1].seq if track.echoes else 0
     told = head is not None and (head.upstreams > 0, head.seq >= newest)
-    return track.echoes, track.twice_until_s, track.lacks_since_s, told
+    versions = {} if head is None else head.versions
+    return track.echoes, track.twice_until_s, track.lacks_since_s, told, versions

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from hmac import compare_digest
 from ipaddress import ip_network
 
-from anycastd.fleet.codec import PLACES, BeaconError, place_of, read, route_of
+from anycastd.fleet.codec import PLACES, BeaconError, NotSignedError, place_of, read, route_of
+from anycastd.fleet.signing import UNSIGNED, Signing
 from anycastd.model.fleet import FleetSpec, Part
 
 STORE = "store"
@@ -39,19 +40,19 @@ def text_of(spec: FleetSpec, part: Part, key: bytes = b"") -> str:
     return f"{text} {MAC}{_mac(text, key)}" if key else text
 
 
-def part_in(spec: FleetSpec, pop: int, number: int, text: str, key: bytes = b"") -> Part:
+def part_in(spec: FleetSpec, pop: int, number: int, text: str, signing: Signing = UNSIGNED) -> Part:
     """Return the part that a text of this POP and number is; BeaconError says why it is none.
 
-    With a `key` a text that is not signed with it is none. Without one a signature is not looked at, so that the POPs
-    of a fleet may be given the key one after another.
+    With a key a text that is not signed with it is none, unless those that are not signed at all are accepted. Without
+    one a signature is not looked at, so that the POPs of a fleet may be given the key one after another.
     """
     if not 0 <= number < BASE.num_addresses // PLACES or len(text) > MAX_TEXT:
         message = f"part {number} of {len(text)} characters is none of a beacon"
         raise BeaconError(message)
-    said, _, mac = text.partition(f" {MAC}")
-    if key and not compare_digest(mac.encode(), _mac(said, key).encode()):
-        message = "it is not signed with this fleet's key"
-        raise BeaconError(message)
+    said, is_signed, mac = text.partition(f" {MAC}")
+    is_right = bool(signing.key) and compare_digest(mac.encode(), _mac(said, signing.key).encode())
+    if why := signing.refusal(bool(is_signed), is_right):
+        raise NotSignedError(why)
     return read(spec, place_of(spec, pop, number), said.split(" "))
 
 

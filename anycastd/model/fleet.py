@@ -101,6 +101,7 @@ class FleetFault(StrEnum):
     """What is wrong with what is heard: the operator must look at it. The POPs concerned are not counted."""
 
     BEACON_UNREADABLE = "beacon_unreadable"
+    BEACON_REPLAYED = "beacon_replayed"
     UNKNOWN_POP = "unknown_pop"
     POP_TWICE = "pop_twice"
     OWN_NUMBER_TAKEN = "own_number_taken"

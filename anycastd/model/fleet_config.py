@@ -29,7 +29,8 @@ class FleetConfig:
     `beacon_gap_s`: the least time between two beacons. `blind_s`: how long no observer may be up before a withdrawn
     prefix returns. `boot_s`: how long a start waits for checks before it fails open. `min_upstreams`: to how many
     established upstreams a prefix must be acknowledged to be called NORMAL. `by_store`: beacons go through the fleet's
-    store too, beside the observers or in their place; `key_file` holds the secret that they are signed with there.
+    store too, beside the observers or in their place; `key_file` holds the secret that they are signed with, there and
+    to observers, and `accepts_unsigned` says whether those of others that are not are believed all the same.
     """
 
     own: FleetPop
@@ -43,3 +44,4 @@ class FleetConfig:
     min_upstreams: int = 1
     by_store: bool = False
     key_file: str | None = None
+    accepts_unsigned: bool = False

@@ -64,6 +64,7 @@ class Alarm(StrEnum):
     OBSERVERS_BLIND = "observers_blind"
     BEACON_UNREADABLE = "beacon_unreadable"
     BEACON_REFUSED = "beacon_refused"
+    BEACON_REPLAYED = "beacon_replayed"
     POP_TWICE = "pop_twice"
     OWN_NUMBER_TAKEN = "own_number_taken"
     UNKNOWN_POP = "unknown_pop"

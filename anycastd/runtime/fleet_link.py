@@ -15,7 +15,7 @@ from typing import Protocol
 
 from anycastd.actuators.exabgp.hearing import Hearing
 from anycastd.fleet import seen as s
-from anycastd.fleet.codec import BeaconError, names_of, parts_of, read, route_of
+from anycastd.fleet.codec import BeaconError, NotSignedError, names_of, parts_of, route_of
 from anycastd.fleet.domains import one_of_each
 from anycastd.fleet.own import Own
 from anycastd.fleet.standing import View, beacon_of, tells_news
@@ -34,6 +34,7 @@ from anycastd.runtime.alarms import Reported
 from anycastd.runtime.announcer import Announcer
 from anycastd.runtime.boot_number import keep_boot, next_boot
 from anycastd.runtime.fleet_report import Refusal, alarms, observer_of, report
+from anycastd.runtime.fleet_trust import ForeignError, part_of, signing_or_none
 from anycastd.runtime.schedule import Wake
 
 BOOT = "boot.json"
@@ -72,28 +73,6 @@ def spec_of(config: Config, fleet: FleetConfig, base: Prefix) -> FleetSpec:
         boot_s=fleet.boot_s,
         min_upstreams=fleet.min_upstreams,
     )
-
-
-def refusal(config: Config, fleet: FleetConfig, heard: Heard) -> str:
-    """Return why a beacon cannot be of the POP whose address it has; empty if it can.
-
-    A path with an AS that is not ours (but for the observer's own, a route server that is not transparent), or a
-    reflector's word that it had it from another router than that POP's. A reflector that does not say from whom it had
-    it (RFC 4456 section 8) announces it itself.
-    """
-    observer = config.neighbors[heard.observer]
-    ours = {config.pop.asn, observer.local_asn}
-    path = [asn for asn in heard.as_path if asn != observer.asn or asn in ours]
-    if any(asn not in ours for asn in path):
-        return f"announced by AS {next(asn for asn in reversed(heard.as_path) if asn not in ours)}, not by ours"
-    number = int(heard.prefix.network_address) % 256
-    pop = next((one for one in fleet.pops.values() if one.number == number), None)
-    wanted = None if pop is None else pop.router_id
-    if pop is None or wanted is None or heard.originator == str(wanted) or observer.is_ebgp:
-        return ""
-    if not heard.originator:
-        return f"the observer announces it itself, and {pop.name} is {wanted}"
-    return f"the reflector had it from {heard.originator}, and {pop.name} is {wanted}"
 
 
 class FleetLink:
@@ -162,7 +141,7 @@ class FleetLink:
         self.act()
 
     def _configure(self, config: Config) -> None:
-        self._config, self._fleet = config, config.fleet
+        self._config, self._fleet, self.signing = config, config.fleet, signing_or_none(config.fleet)
         observers = {name: one for name, one in config.neighbors.items() if one.is_observer}
         self._specs = specs_of(config, config.fleet) if config.fleet is not None and observers else {}
         fleet = config.fleet
@@ -318,21 +297,17 @@ class FleetLink:
         number, what = int(heard.prefix.network_address) % 256, (heard.prefix, heard.observer)
         self.refused.pop(what, None)
         found: Part | BeaconError | None = None
-        if heard.large_communities is not None and (why := refusal(self._config, self._fleet_or_raise(), heard)):
-            self.refused[what] = Refusal(spec.pops.get(number, str(number)), heard.observer, why)
-            found = BeaconError(why)
-        elif heard.large_communities is not None:
-            try:
-                found = read(spec, heard.prefix, heard.large_communities)
-            except BeaconError as error:
-                found = error
+        if heard.large_communities is not None:
+            found = part_of(self._config, self._fleet_or_raise(), spec, heard, self.signing)
+        if isinstance(found, ForeignError | NotSignedError):
+            self.refused[what] = Refusal(spec.pops.get(number, str(number)), heard.observer, str(found))
         self.take(spec, channel, heard.prefix, found)
 
     def take(self, spec: FleetSpec, channel: str, prefix: Prefix, found: Part | BeaconError | None) -> None:
         """Take what a channel says at the place of a part: one, or why it is none, or (None) that it is gone."""
         before, number = self.seen, int(prefix.network_address) % 256
         if found is None:
-            self.seen = s.lost(before, spec, channel, prefix)
+            self.seen = s.lost(before, spec, channel, prefix, self._clock())
         elif isinstance(found, BeaconError):
             self.seen = s.unreadable(before, spec, channel, prefix, found)
         else:
@@ -468,7 +443,7 @@ class FleetLink:
                 key = (version, part.number)
                 known = self._made.get(key)
                 if known is None or known[0] is not part:
-                    known = (part, beacon_routes(self._config, [route_of(spec, part)]))
+                    known = (part, beacon_routes(self._config, [route_of(spec, part, self.signing.key)]))
                 made[key] = known
                 for name, routes in known[1].items():
                     found.setdefault(name, {}).update(routes)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anycastd.fleet.codec import BeaconError, place_of
-from anycastd.fleet.stored import BASE, MAX_KEY_BYTES, STORE, part_in, text_of
+from anycastd.fleet.signing import Signing
+from anycastd.fleet.stored import BASE, STORE, part_in, text_of
 from anycastd.model.fleet import FleetSpec, Part
 from anycastd.model.status import Alarm
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.fleet_link import FleetLink
+from anycastd.runtime.fleet_trust import FleetKeyError, signing_of
 from anycastd.store.port import StoreUnavailable
 from anycastd.telemetry.logs import log_event
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("anycastd")
 
 AGAIN_S = 0.2
-MAX_FILE_BYTES = 4096
 OFF_S = 1.0
 MOST_PARTS = BASE.num_addresses // 256
 
@@ -41,8 +40,8 @@ class StoreChannel:
         self._news = asyncio.Event()
         self._written: dict[int, Part] = {}
         self._is_up = False
-        self._key: bytes | None = None
-        """The fleet's; empty: there is none; None: it was not read."""
+        self._signing: Signing | None = None
+        """None: the fleet's key was not read yet."""
         link.on_said = self._news.set
 
     async def write(self) -> None:
@@ -50,9 +49,9 @@ class StoreChannel:
         while True:
             await self._news.wait()
             self._news.clear()
-            if (spec := self._link.stored) is None or self._key is None:
+            if (spec := self._link.stored) is None or self._signing is None:
                 continue
-            key = self._key
+            key = self._signing.key
             parts = {part.number: part for part in self._link.parts}
             # of many prefixes a heartbeat changes the head only
             texts = {number: text_of(spec, part, key) for number, part in parts.items()
@@ -86,9 +85,10 @@ class StoreChannel:
             await asyncio.sleep(AGAIN_S)
 
     async def _follow(self, spec: FleetSpec) -> None:
-        fleet = self._link.config.fleet
-        path = None if fleet is None else fleet.key_file
-        self._key = b"" if path is None else await asyncio.to_thread(read_key, path)
+        try:
+            self._signing = await asyncio.to_thread(signing_of, self._link.config.fleet)
+        except FleetKeyError as error:
+            raise StoreUnavailable(str(error)) from error
         # written before anything can come back
         self._write_all()
         async with aclosing(self._keys.follow(spec.heartbeat_s)) as told:
@@ -135,7 +135,7 @@ class StoreChannel:
     def _hear(self, spec: FleetSpec, pop: int, number: int, text: str) -> None:
         found: Part | BeaconError
         try:
-            found = part_in(spec, pop, number, text, self._key or b"")
+            found = part_in(spec, pop, number, text, self._signing or self._link.signing)
         except BeaconError as error:
             found = error
         self._link.take(spec, STORE, place_of(spec, pop, number), found)
@@ -144,22 +144,3 @@ class StoreChannel:
 def _number(key: str) -> int:
     """Return the number of a part as its key has it; one that no part has for any other key."""
     return int(key) if key.isascii() and key.isdigit() and len(key) <= 4 else MOST_PARTS
-
-
-def read_key(path: str) -> bytes:
-    """Return the fleet's key; StoreUnavailable if it cannot be read, or others could read it as well."""
-    try:
-        file = Path(path)
-        if file.stat().st_mode & 0o137:
-            message = f"{path} can be used by others; chmod 600 it, or 640 with the daemon's group"
-            raise StoreUnavailable(message)
-        with file.open("rb") as content:
-            key = content.read(MAX_FILE_BYTES).strip()
-    except OSError as error:
-        message = f"{path} cannot be read: {error}"
-        raise StoreUnavailable(message) from error
-    if not key:
-        message = f"{path} is empty"
-        raise StoreUnavailable(message)
-    # of a longer one everything counts
-    return blake2b(key, digest_size=MAX_KEY_BYTES).digest()

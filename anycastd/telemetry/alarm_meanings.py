@@ -195,9 +195,16 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "Let large communities pass on the observer; the detail says by whom it came and what is wrong.",
     ),
     Alarm.BEACON_REFUSED: Meaning(
-        "A beacon cannot be of the POP whose address it has: a foreign AS announced it, or a reflector had it from "
-        "another router than `fleet.pops.NAME.router_id`. It is not believed.",
-        "Find who announces it (the detail names the AS or router); filter the beacon networks where routes enter.",
+        "A beacon cannot be of the POP whose address it has: a foreign AS announced it, a reflector had it from "
+        "another router than `fleet.pops.NAME.router_id`, or it is not signed with the fleet's key (`fleet.key_file`). "
+        "It is not believed.",
+        "Find who announces it (the detail names the AS or router); filter the beacon networks where routes enter. "
+        "While a key is given to one POP after another: `fleet.accept_unsigned: true`.",
+    ),
+    Alarm.BEACON_REPLAYED: Meaning(
+        "A beacon came again that its POP said long ago (six heartbeats or more): somebody kept it, or a store was "
+        "brought back from an older snapshot. It changes nothing: what was heard since stays.",
+        "Find who announces it: the observers' logs. An observer that was cut off from the POP for long may, once.",
     ),
     Alarm.POP_TWICE: Meaning(
         "Two POPs send beacons with one number: neither is counted.", "Give each POP its own number, in all files."

@@ -312,6 +312,10 @@ FAULTS: Mapping[FleetFault, Meaning] = {
         "A beacon cannot be read: its communities were stripped, added to or changed. The POP is not counted.",
         "Let large communities pass on the observer; all POPs need releases that understand each other.",
     ),
+    FleetFault.BEACON_REPLAYED: Meaning(
+        "A beacon came again that its POP said long ago. It changes nothing: what was heard since stays.",
+        "Find who announces it; an observer that was long cut off from the POP may too, or a store that was restored.",
+    ),
     FleetFault.UNKNOWN_POP: Meaning(
         "A beacon of a POP that the configuration does not name.", "Add it to `fleet`, on every POP."
     ),

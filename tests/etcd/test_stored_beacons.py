@@ -16,8 +16,7 @@ from anycastd.model.fleet_view import Guard
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.model.topology import PrefixTimers
-from anycastd.runtime.fleet_stored import read_key
-from anycastd.store.port import StoreUnavailable
+from anycastd.runtime.fleet_trust import FleetKeyError, read_key
 from tests.etcd.stored_fleet import StoredFleet, run
 from tests.unit.runtime.fleet_world import RR
 from tests.unit.runtime.world import A
@@ -289,11 +288,11 @@ def test_a_key_that_others_could_read_is_not_used(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("secret of the fleet")
     path.chmod(0o644)
-    with pytest.raises(StoreUnavailable, match="can be used by others"):
+    with pytest.raises(FleetKeyError, match="can be used by others"):
         read_key(str(path))
     path.chmod(0o600)
     assert len(read_key(str(path))) == MAX_KEY_BYTES
     for text, why in (("", "is empty"), (None, "cannot be read")):
         path.write_text(text) if text is not None else path.unlink()
-        with pytest.raises(StoreUnavailable, match=why):
+        with pytest.raises(FleetKeyError, match=why):
             read_key(str(path))

@@ -140,10 +140,15 @@ def _over_tunnels(found: Findings, neighbor: NeighborSection) -> bool:
 
 
 def key(found: Findings) -> None:
-    """A key signs what goes through the store."""
+    """A key signs what goes to observers and through the store, and is asked of others in the end."""
     fleet = found.root.fleet
-    if fleet is not None and fleet.key_file is not None and not is_by_store(found.root) and found.whole("store"):
-        found.warn(("fleet", "key_file"), "is of no use: beacons do not go through a store")
+    if fleet is None or not fleet.accept_unsigned:
+        return
+    if fleet.key_file is None:
+        found.warn(("fleet", "accept_unsigned"), "is of no use without key_file: no signature is looked at")
+    else:
+        what = "beacons without a signature are believed: take it out when every POP has the key"
+        found.warn(("fleet", "accept_unsigned"), what)
 
 
 def named_files(found: Findings, directory: str, stat: Stat) -> None:

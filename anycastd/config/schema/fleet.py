@@ -71,6 +71,11 @@ class FleetSection(Section):
     )
     key_file: FileName | None = Field(
         default=None,
-        description="File with a secret of the fleet, the same on all POPs; mode 0600 or 0640. Beacons in the store "
-        "are signed with it, and others not believed.",
+        description="File with a secret of the fleet, the same on all POPs; mode 0600 or 0640. Beacons are signed with "
+        "it, to observers and in the store, and others not believed.",
+    )
+    accept_unsigned: Flag = Field(
+        default=False,
+        description="Whether beacons without a signature are believed all the same: while the POPs are given the key "
+        "one after another. A wrong signature never is.",
     )

@@ -376,7 +376,7 @@ class Run:
             return
         before, parts, news = node.seen, list[Part](), bool(gone)
         for prefix in gone:
-            node.seen = lost(node.seen, node.spec, name, prefix)
+            node.seen = lost(node.seen, node.spec, name, prefix, self.now_s)
         for prefix, communities in routes:
             try:
                 parts.append(_read(_spec(1, self.plan.pops), prefix, communities))

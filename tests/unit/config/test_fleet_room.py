@@ -76,7 +76,7 @@ def test_what_the_file_may_hold_the_codec_can_say(
 
 
 @pytest.mark.parametrize(("text", "mode", "said"), [
-    ("x" * 40, 0o600, ["is of no use: beacons do not go through a store"]),
+    ("x" * 40, 0o600, []),
     ("x" * 40, 0o644, ["can be used by others, or written by its group (mode 0644)"]),
     ("short", 0o600, ["holds 5 bytes; at least 16 are wanted"]),
     (None, 0, ["cannot be looked at: no such file or directory"]),
@@ -90,4 +90,24 @@ def test_the_key_of_a_fleet(text: str | None, mode: int, said: list[str], tmp_pa
     file.write_text(alone.replace("beacon_network4", "key_file: fleet-key, beacon_network4"))
     examined = examine(str(file))
     found = [line for line in map(str, (*examined.problems, *examined.warnings)) if "fleet.key_file" in line]
-    assert [any(words in line for line in found) for words in said] == [True], found
+    assert len(found) == len(said), found
+    assert all(words in found[0] for words in said), found
+
+
+@pytest.mark.parametrize(("written", "said"), [
+    ("key_file: fleet-key, accept_unsigned: true", "take it out when every POP has the key"),
+    ("accept_unsigned: true", "is of no use without key_file"),
+    ("key_file: fleet-key", ""),
+])  # fmt: skip
+def test_that_unsigned_beacons_are_accepted_is_said(written: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "fleet-key").touch(0o600)
+    (tmp_path / "fleet-key").write_text("x" * 40)
+    file = tmp_path / "anycastd.yaml"
+    file.write_text((GOOD / "alone.yaml").read_text().replace("beacon_network4", f"{written}, beacon_network4"))
+    examined = examine(str(file))
+    found = [str(line) for line in examined.warnings if "fleet.accept_unsigned" in str(line)]
+    assert (not examined.problems, len(found)) == (True, bool(said))
+    assert said in "".join(found)
+    config = load(str(file))
+    assert config.fleet is not None
+    assert (config.fleet.key_file is not None, config.fleet.accepts_unsigned) == ("key_file" in written, bool(said))

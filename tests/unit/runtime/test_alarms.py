@@ -226,6 +226,7 @@ def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
         Alarm.OBSERVERS_BLIND,
         Alarm.BEACON_UNREADABLE,
         Alarm.BEACON_REFUSED,
+        Alarm.BEACON_REPLAYED,
         Alarm.POP_TWICE,
         Alarm.OWN_NUMBER_TAKEN,
         Alarm.UNKNOWN_POP,
