@@ -135,9 +135,9 @@ class World:
         wait_until(f"{name} listens", 10, lambda: any(row["kind"] == "listening" for row in program.rows.new()))
         return program
 
-    def sink(self, address: str = ROUTER, asn: int = ROUTER_ASN) -> Program:
-        """Start a router: a raw listener that stamps what it is sent."""
-        return self._program("sink", [str(SINK_PROGRAM), address, str(asn), "--hold", "60"])
+    def sink(self, address: str = ROUTER, asn: int = ROUTER_ASN, *options: str) -> Program:
+        """Start a router: a raw listener that stamps what it is sent; `options` are more of its own."""
+        return self._program("sink", [str(SINK_PROGRAM), address, str(asn), "--hold", "60", *options])
 
     def backend(self) -> Program:
         """Start the servers: one program on every address of the far side."""

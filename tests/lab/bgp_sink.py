@@ -1,18 +1,21 @@
 """A raw BGP listener that stamps every route, withdrawal and End-of-RIB with CLOCK_MONOTONIC; prints JSON lines.
 
 Run as a program: `bgp_sink.py ADDRESS ASN [--hold 9] [--restart 120] [--md5 FILE --from ADDRESS]`. With `--flood N` it
-says N routes of its own on each session, as fast as they are taken; with `--garbage` then an UPDATE that is none.
+says N routes of its own on each session, as fast as they are taken; with `--garbage` then an UPDATE that is none. With
+`--orders` each line of its standard input, `{"to": PEER, "update": HEX}`, is an UPDATE that it says to that peer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import select
 import socket
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 MARKER = b"\xff" * 16
@@ -201,6 +204,26 @@ class Session:
                 self.say("withdraw", prefix=prefix)
 
 
+class Orders:
+    """What the test has us say."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def fileno(self) -> int:
+        """Return the descriptor that they come by."""
+        return 0
+
+    def follow(self, sessions: Iterable[Session]) -> None:
+        """Say what was ordered."""
+        *lines, self.rest = (self.rest + os.read(0, 1 << 20)).split(b"\n")
+        for order in map(json.loads, lines):
+            for session in sessions:
+                if session.is_up and session.peer == order["to"]:
+                    session.sock.sendall(message(UPDATE, bytes.fromhex(order["update"])))
+                    session.say("said")
+
+
 def protect(listener: socket.socket, peer: str, password: bytes) -> None:
     """Set the MD5 key of a peer on a listening socket (RFC 2385)."""
     if ip_address(peer).version == 4:
@@ -225,12 +248,16 @@ def serve(options: argparse.Namespace) -> None:
     listener.listen()
     print(json.dumps({"t": time.monotonic(), "kind": "listening", "peer": ""}))
     sessions: dict[int, Session] = {}
+    orders = Orders() if options.orders else None
     alive_s = time.monotonic()
     while True:
         sys.stdout.flush()
-        ready, _, _ = select.select([listener, *[s.sock for s in sessions.values()]], [], [], 0.5)
+        heard: list[socket.socket | Orders] = [listener, *[s.sock for s in sessions.values()]]
+        ready, _, _ = select.select([*heard, orders] if orders else heard, [], [], 0.5)
         for sock in ready:
-            if sock is listener:
+            if isinstance(sock, Orders):
+                sock.follow(sessions.values())
+            elif sock is listener:
                 new, (peer, *_) = listener.accept()
                 new.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sessions[new.fileno()] = Session(new, peer, options)
@@ -257,6 +284,7 @@ def main() -> None:
     parser.add_argument("--ttl-security", action="store_true")
     parser.add_argument("--flood", type=int, default=0)
     parser.add_argument("--garbage", action="store_true")
+    parser.add_argument("--orders", action="store_true")
     serve(parser.parse_args())
 
 

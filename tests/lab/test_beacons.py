@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from threading import Event, Thread
 
 import pytest
 
@@ -21,6 +25,12 @@ from tests.wait import wait_until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
 SETTLE_S = 0.5
+CONFIRMED_S = 0.5
+"""How much longer than `settle` it may take until a POP has left, on the word of others by a real reflector."""
+HANDS = 12
+"""Who hands it on, one after another: daemon, bridge, ExaBGP, reflector, ExaBGP, bridge, the other daemon, and back;
+then ExaBGP and the transit. Each may be late by as much as our own timer was."""
+TRIES = 3
 
 
 @pytest.fixture(scope="session")
@@ -43,24 +53,76 @@ def test_a_single_sick_pop_is_out_by_the_word_of_the_others(seen: SeenLab, by: s
     for other in REFLECTORS:
         if other != by:
             seen.shut(other)
-    seen.wait_seen(frozenset({by}))
+    keep = len(seen.undo)
+    for number in range(TRIES):
+        seen.wait_seen(frozenset({by}))
+        left = leave_alone(seen, by)
+        if left.settled_s <= left.allowed_s:
+            break
+        print(f"try {number}: {left}")
+        while len(seen.undo) > keep:
+            seen.undo.pop()()
+    assert left.settled_s <= left.allowed_s, left
+
+
+@dataclass(frozen=True)
+class Left:
+    """How long a sick POP took from DEPREF to its withdrawal, by the transit's own log, the slowest of its prefixes;
+    and how late the test's own timer came meanwhile, at the worst."""
+
+    settled_s: float
+    late_s: float
+
+    @property
+    def allowed_s(self) -> float:
+        """Return how long it may take: what the issue says, and what the machine took from each that hands it on."""
+        return SETTLE_S + CONFIRMED_S + HANDS * self.late_s
+
+
+def leave_alone(seen: SeenLab, by: str) -> Left:
+    """Make fra alone sick, and see that it leaves, and that nothing else moves."""
     options = ("--every-ms", "50", "--timeout-ms", "400")
     services = [SERVICE[prefix] for prefix in BOTH]
-    with running(seen.lab, [("c-fra", options, services)]) as (client,):
+    with running(seen.lab, [("c-fra", options, services)]) as (client,), watching_time() as late:
         at_s = seen.cut_tunnels("fra")
         seen.wait_levels({"fra": 0, "sin": 1, "iad": 1})
+        late_s = max(late)
         client.more(10)
     gaps_s = [longest_gap_s(of, of[0].sent_s, of[-1].sent_s) for of in per_service(client.rows, services)]
     print(f"by {by}: client of fra without an answer for {max(gaps_s):.3f} s, then served by another POP")
+    settled = []
     for prefix in BOTH:
         told = seen.told(SITES["fra"], prefix, at_s)
         assert [gone for _, gone in told] == [False, True], "depreferenced, then withdrawn, nothing else"
         seen_s, settled_s = told[0][0] - at_s, told[1][0] - told[0][0]
-        print(f"{prefix} by {by}: depreferenced {seen_s:.3f} s after the cut, withdrawn {settled_s:.3f} s later")
+        print(f"{prefix} by {by}: depreferenced {seen_s:.3f} s after the cut, withdrawn {settled_s:.3f} s later, "
+              f"our timer late by {late_s:.3f} s")  # fmt: skip
         assert settled_s >= SETTLE_S
+        settled.append(settled_s)
         for pop in ("sin", "iad"):
             assert seen.told(SITES[pop], prefix, at_s) == [], "nothing moved elsewhere"
     assert all(one.ok for one in client.rows[-4:]), "its clients are served by another POP"
+    return Left(max(settled), late_s)
+
+
+@contextmanager
+def watching_time(each_s: float = 0.005) -> Iterator[list[float]]:
+    """Note how late a timer of ours comes, while the block runs: the control of how busy the machine is."""
+    late, ended = [0.0], Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            begun_s = time.monotonic()
+            ended.wait(each_s)
+            late.append(time.monotonic() - begun_s - each_s)
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield late
+    finally:
+        ended.set()
+        thread.join()
 
 
 def per_service(rows: Sequence[Answer], services: Sequence[str]) -> list[list[Answer]]:
@@ -116,6 +178,50 @@ def test_all_tunnels_of_all_pops_cut_fifty_times(seen: SeenLab) -> None:
     rounds(seen, 50, Random(os.environ.get("ANYCASTD_SEED", "50")))
 
 
+UNDERLAYS = ("eth1", "eth2")
+"""Of the region's gateway: what it answers to any POP leaves by one of them."""
+FULL = ("root", "tbf", "rate", "200kbit", "burst", "4kb", "latency", "2s")
+LOAD = ("--every-ms", "10", "10.100.0.1=1000000*1000", "10.101.0.1=1000000*1000")
+"""Four times what gets through, to both underlays: 200 packets a second."""
+
+
+def congest(seen: SeenLab) -> float:
+    """Fill both links of the region: a queue of two seconds, of which half is thrown away. Return since when."""
+    loads = []
+
+    def do() -> None:
+        for device in UNDERLAYS:
+            seen.lab.exec("eu-gw", "tc", "qdisc", "replace", "dev", device, *FULL, check=True)
+        load = ("python3", "-S", "/lab/datagrams.py", *LOAD)
+        loads.append(seen.lab.popen("eu-gw", *load, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    def undo() -> None:
+        for load in loads:
+            load.terminate()
+            load.wait(20)
+        for device in UNDERLAYS:
+            seen.lab.exec("eu-gw", "tc", "qdisc", "del", "dev", device, "root")
+
+    return seen.hurt(do, undo)
+
+
+def test_a_backbone_that_is_full_makes_every_pop_sick_at_once_and_nothing_dark(seen: SeenLab) -> None:
+    """The links of August 2025 (congestion-2025.yaml), the other half of it: nobody's checks are answered in time."""
+    begun_s = congest(seen)
+    wait_until("every POP is down and has decided to stay or to leave", 60, seen.has_decided)
+    for prefix in BOTH:
+        assert seen.dark_s(prefix, begun_s) == 0.0
+        assert not seen.is_dark(prefix)
+    stayed = {pop for (pop, _), length in seen.levels().items() if length == DEPREFERENCED}
+    assert stayed, "who is left is depreferenced"
+    print(f"full: {sorted(stayed)} stay; all is sick {time.time() - begun_s:.1f} s after it began")
+    seen.heal()
+    seen.wait_seen()
+    for prefix in BOTH:
+        assert seen.dark_s(prefix, begun_s) == 0.0
+
+
+DEPREFERENCED = 4
 BEACON_OF_SIN, BEACON_OF_IAD = "10.255.255.2/32", "10.255.255.3/32"
 FORGE = (
     "conf t",
