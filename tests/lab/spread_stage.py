@@ -1,8 +1,8 @@
 """Two POPs, each behind a transit of its own (FRR and BIRD, which are neighbors), and an etcd.
 
-t1 (FRR, AS 64496) -- fra          Who sends at t1 or t2 is carried by what their kernels were told by BGP. The rest,
- |                                 tunnels, backend and etcd, is of `etcd_stage`.
-t2 (BIRD, AS 64497) -- sin
+t1 (FRR, AS 64496) -- fra == t3    Who sends at t1 or t2 is carried by what their kernels were told by BGP. The rest,
+ |                                 tunnels, backend and etcd, is of `etcd_stage`. t3 (BIRD, AS 64498) carries nothing:
+t2 (BIRD, AS 64497) -- sin         it has two sessions with fra, `t3`, and `spare`, which is a standby.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from tests.lab.etcd_stage import BACKEND, Pop, Stage, etcd_stage, run, tunnel
 from tests.wait import wait_until
 
-PREFIX, EIP, PORT = "203.0.113.0/24", "203.0.113.10", 9000
+PREFIX, PREFIX6, EIP, PORT = "203.0.113.0/24", "2001:db8:113::/48", "203.0.113.10", 9000
 SENDER = """
 import socket, sys, time
 bps, sock, packet = float(sys.argv[1]), socket.socket(socket.AF_INET, socket.SOCK_DGRAM), b"x" * 972
@@ -48,6 +48,10 @@ router bgp 64496
  address-family ipv4 unicast
   neighbor 10.91.1.2 activate
   neighbor 10.91.12.2 activate
+ exit-address-family
+ address-family ipv6 unicast
+  neighbor 10.91.1.2 activate
+ exit-address-family
 """
 BIRD = """
 router id 10.91.2.1;
@@ -61,18 +65,37 @@ template bgp session {{
 protocol bgp sin from session {{
   neighbor 10.91.2.2 as 64500; debug {{ routes }};
   ipv4 {{ import all; export none; }};
+  ipv6 {{ import all; export none; }};
 }}
 protocol bgp t1 from session {{ neighbor 10.91.12.1 as 64496; ipv4 {{ import all; export all; }}; }}
 """
+BIRD3 = """
+router id 10.91.3.1;
+protocol device { }
+template bgp session {
+  strict bind;
+  hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;
+  ipv4 { import all; export none; };
+  ipv6 { import all; export none; };
+}
+protocol bgp t3 from session { local 10.91.3.1 as 64498; neighbor 10.91.3.2 as 64500; }
+protocol bgp spare from session { local 10.91.3.3 as 64498; neighbor 10.91.3.4 as 64500; }
+"""
+BOTH = "families: [ipv4-unicast, ipv6-unicast], export: {{next_hop6: '2001:db8:91:{number}::2'}}"
+TO_T3 = (
+    "t3: {{address: 10.91.3.1, asn: 64498, local_address: 10.91.3.2, {both}}}, "
+    "spare: {{address: 10.91.3.3, asn: 64498, local_address: 10.91.3.4, {both}, announce: standby}}"
+)
 CONFIG = """
 pop: {{name: {name}, asn: 64500, router_id: {address}}}
-neighbors: {{{transit}: {{address: {theirs}, asn: {asn}, local_address: {ours}}}}}
+neighbors: {{{transit}: {{address: {theirs}, asn: {asn}, local_address: {ours}{more}}}{others}}}
 checks: {{ping: {{icmp: {{interval: 200ms, timeout: 500ms, rise: 2, fall: 5}}}}}}
 regions:
   eu:
-    tunnels: {{t1: {{device: tun0, local: {near}, far_end: {far}, checks: [ping]}}}}
+    tunnels:
+      t1: {{device: tun0, local: {near}, local6: "{near6}", far_end: {far}, far_end6: "{far6}", checks: [ping]}}
     backends: {{web: {{address: {backend}, checks: [ping]}}}}
-prefixes: {{{prefix}: {{announce: {announce}}}}}
+prefixes: {{{prefix}: {{announce: {announce}}}, "{prefix6}": {{timers: {{half_life: 1s}}}}}}
 fleet: {{pops: {{fra: {{number: 1}}, sin: {{number: 2}}}}}}
 eips: {{{eip}: {{bind: [{{backend: eu/web}}]}}}}
 timers: {{settle: 0s, return_after: 1s}}
@@ -93,15 +116,26 @@ STORE = (
 )
 CALL = """
 name: call
+prefixes: [203.0.113.0/24]
 when: [{load_above: 45%, for: 2s}]
 calm: 3s
 steps: [{more_announcers: {}, verify_after: [4s, 8s, 12s, 20s, 30s, 45s]}]
 """
 LONGER = """
 name: longer
+prefixes: [203.0.113.0/24]
 when: [{load_above: 95%, for: 5m}]
 calm: 2m
 steps: [{prepend: {times: 1}, verify_after: [3s]}]
+"""
+NARROW = """
+name: narrow
+prefixes: ["2001:db8:113::/48"]
+when: [{load_above: 95%, for: 5m}]
+calm: 2s
+steps:
+  - {selective_neighbors: {neighbors: [t3]}, verify_after: [1s]}
+  - {communities: {add: ["64496:3021"], neighbors: [t1]}, verify_after: [1s]}
 """
 COUNTERS = """
 add table inet seen
@@ -157,12 +191,26 @@ class SpreadStage:
         own = [one for one in paths if one["peer"]["peerId"] == "10.91.1.2"]
         return [int(asn) for asn in own[0]["aspath"]["string"].split()] if own else []
 
+    def frr6(self) -> tuple[str, str]:
+        """Return the AS path and the communities that t1 has of the IPv6 prefix; empty: nothing."""
+        said = self._in("t1", "vtysh", "--vty_socket", str(self.stage.directory / "frr"), "-c",
+                        f"show bgp ipv6 unicast {PREFIX6} json")  # fmt: skip
+        paths = json.loads(said).get("paths", []) if said.startswith("{") else []
+        return (paths[0]["aspath"]["string"], paths[0].get("community", {}).get("string", "")) if paths else ("", "")
+
     def bird(self) -> list[int]:
         """Return the AS path that t2 has from sin; empty: nothing."""
         control = str(self.stage.directory / "bird.ctl")
-        said = self._in("t2", "birdc", "-s", control, "show", "route", "protocol", "sin", "all")
+        said = self._in("t2", "birdc", "-s", control, "show", "route", PREFIX, "protocol", "sin", "all")
         path = next((line.split(":", 1)[1] for line in said.splitlines() if "BGP.as_path" in line), "")
         return [int(asn) for asn in path.split()]
+
+    def bird3(self, protocol: str, prefix: str) -> tuple[list[int], str]:
+        """Return the AS path and the communities that t3 has of a prefix by one of its sessions; empty: nothing."""
+        control = str(self.stage.directory / "bird3.ctl")
+        said = self._in("t3", "birdc", "-s", control, "show", "route", prefix, "protocol", protocol, "all")
+        found = dict(line.strip().split(": ", 1) for line in said.splitlines() if ": " in line)
+        return [int(asn) for asn in found.get("BGP.as_path", "").split()], found.get("BGP.community", "")
 
     def told(self) -> list[str]:
         """Return what t2 logged of the prefix from sin: added, updated, removed, in this order."""
@@ -200,10 +248,14 @@ class SpreadStage:
             process.wait(10)
 
 
-def _link(one: str, two: str, name: str, ours: str, theirs: str) -> None:
-    run("ip", "-n", one, "link", "add", f"to-{name}", "type", "veth", "peer", "name", "tr0", "netns", two)
-    run("ip", "-n", one, "-batch", "-", text=f"addr add {ours}/30 dev to-{name}\nlink set to-{name} up\n")
-    run("ip", "-n", two, "-batch", "-", text=f"addr add {theirs}/30 dev tr0\nlink set tr0 up\n")
+def _link(one: str, two: str, name: str, ours: str, theirs: str, *, device: str = "tr0", number: int = 0) -> None:
+    """Join two namespaces; with a number by IPv6 too."""
+    run("ip", "-n", one, "link", "add", f"to-{name}", "type", "veth", "peer", "name", device, "netns", two)
+    for where, link, address, last in ((one, f"to-{name}", ours, 1), (two, device, theirs, 2)):
+        lines = [f"addr add {address}/29 dev {link}", f"link set {link} up"]
+        if number:
+            lines.append(f"addr add 2001:db8:91:{number}::{last}/64 dev {link} nodad")
+        run("ip", "-n", where, "-batch", "-", text="\n".join(lines) + "\n")
 
 
 def _make(made: SpreadStage) -> None:
@@ -212,10 +264,17 @@ def _make(made: SpreadStage) -> None:
         run("ip", "netns", "add", name)
         made.stage.netns.append(name)
         run("ip", "-n", name, "link", "set", "lo", "up")
-    t1, t2 = made.routers["t1"], made.routers["t2"]
-    _link(t1, made.fra.netns, "fra", "10.91.1.1", "10.91.1.2")
-    _link(t2, made.sin.netns, "sin", "10.91.2.1", "10.91.2.2")
+    t1, t2, t3 = (made.routers[name] for name in ("t1", "t2", "t3"))
+    _link(t1, made.fra.netns, "fra", "10.91.1.1", "10.91.1.2", number=1)
+    _link(t2, made.sin.netns, "sin", "10.91.2.1", "10.91.2.2", number=2)
     _link(t1, t2, "t2", "10.91.12.1", "10.91.12.2")
+    _link(t3, made.fra.netns, "fra", "10.91.3.1", "10.91.3.2", device="tr1", number=3)
+    # BIRD has one session with each address
+    run("ip", "-n", t3, "addr", "add", "10.91.3.3/29", "dev", "to-fra")
+    run("ip", "-n", made.fra.netns, "addr", "add", "10.91.3.4/29", "dev", "tr1")
+    for number, pop in enumerate((made.fra, made.sin), start=1):
+        run("ip", "-n", made.stage.hub, "addr", "add", f"fd78:{number}::1/64", "dev", f"tun-{pop.name}", "nodad")
+        run("ip", "-n", pop.netns, "addr", "add", f"fd78:{number}::2/64", "dev", "tun0", "nodad")
     for name in (t1, t2, made.fra.netns, made.sin.netns):
         run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
     for pop, device in ((made.fra, "tr0"), (made.sin, "tr0")):
@@ -235,16 +294,21 @@ def _make(made: SpreadStage) -> None:
     wait_until("zebra listens", 20, (sockets / "zserv.api").exists)
     made.spawn("t1", "/usr/lib/frr/bgpd", *shared, "-f", str(sockets / "bgpd.conf"), "-i", str(sockets / "bgpd.pid"))
     made.spawn("t2", "bird", "-f", "-c", str(directory / "bird.conf"), "-s", str(directory / "bird.ctl"))
+    (directory / "bird3.conf").write_text(BIRD3, encoding="ascii")
+    made.spawn("t3", "bird", "-f", "-c", str(directory / "bird3.conf"), "-s", str(directory / "bird3.ctl"))
 
 
 def _configure(made: SpreadStage, pop: Pop, transit: str, asn: int, number: int, playbooks: tuple[str, ...]) -> None:
-    for name, text in (("call", CALL), ("longer", LONGER)):
+    for name, text in (("call", CALL), ("longer", LONGER), ("narrow", NARROW)):
         (pop.directory / f"{name}.yaml").write_text(text, encoding="utf-8")
     store = STORE.format(url=made.stage.endpoints[0])
+    is_fra, both = pop.name == "fra", BOTH.format(number=3)
     text = CONFIG.format(
         name=pop.name, address=pop.address, transit=transit, asn=asn, theirs=f"10.91.{number}.1",
         ours=f"10.91.{number}.2", near=tunnel(pop.address), far=tunnel(pop.hub), backend=BACKEND, prefix=PREFIX,
-        eip=EIP, announce="always" if pop.name == "fra" else "standby", directory=pop.directory, store=store,
+        eip=EIP, announce="always" if is_fra else "standby", directory=pop.directory, store=store, prefix6=PREFIX6,
+        near6=f"fd78:{number}::2", far6=f"fd78:{number}::1", more=f", {BOTH.format(number=number)}",
+        others=f", {TO_T3.format(both=both)}" if is_fra else "",
         playbooks=", ".join(f"{name}.yaml" for name in playbooks),
     )  # fmt: skip
     Path(pop.config).write_text(text, encoding="utf-8")
@@ -255,11 +319,11 @@ def spread_stage() -> Iterator[SpreadStage]:
     """Make it all and wait until fra announces; leave nothing behind."""
     with etcd_stage(("fra", "sin"), members=1) as stage:
         prefix = stage.hub.removesuffix("-hub")
-        made = SpreadStage(stage, {"t1": f"{prefix}-t1", "t2": f"{prefix}-t2"})
+        made = SpreadStage(stage, {name: f"{prefix}-{name}" for name in ("t1", "t2", "t3")})
         try:
             stage.start_members()
             _make(made)
-            _configure(made, made.fra, "t1", 64496, 1, ("call", "longer"))
+            _configure(made, made.fra, "t1", 64496, 1, ("call", "longer", "narrow"))
             _configure(made, made.sin, "t2", 64497, 2, ())
             for pop in stage.pops.values():
                 pop.begin()

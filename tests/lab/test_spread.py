@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.spread_stage import PREFIX, SpreadStage, spread_stage
+from tests.lab.spread_stage import PREFIX, PREFIX6, SpreadStage, spread_stage
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(170)]
@@ -48,6 +48,8 @@ def test_a_standby_joins_the_load_moves_and_all_returns_in_stages(stage: SpreadS
     wait_until("all of it comes to fra", 30, lambda: min(stage.came(stage.fra).values()) > BEFORE)
     wait_until("t2 (BIRD) has the prefix from sin", 60, lambda: stage.bird() == [64500])
     wait_until("the load has moved", 60, partial(has_moved, stage))
+    wait_until("the standby neighbor has it", 30, lambda: stage.bird3("spare", PREFIX)[0] == [64500])
+    assert stage.bird3("spare", PREFIX6) == ([], ""), "nobody calls for this one"
     wait_until("the step was looked at", 90, lambda: runs(stage, "call")[0]["outcome"] == "effect_seen")
     assert stage.came(stage.sin)["t1"] == 0, "what is nearest to fra stays there"
 
@@ -65,11 +67,14 @@ def test_a_standby_joins_the_load_moves_and_all_returns_in_stages(stage: SpreadS
     stage.fra.cli("attack", "playbook", "stop", "longer")
     wait_until("t1 (FRR) has the path as before", 30, lambda: stage.frr() == [64500])
 
+    narrow(stage)
     assert stage.told() == ["added"], (
         "sin has said one thing so far: it stayed while it was needed, also over the crash"
     )
     stage.calm()
     wait_until("t2 (BIRD) has nothing from sin any more", 90, lambda: stage.bird() == [])
+    wait_until("the standby neighbor has nothing either", 60, lambda: stage.bird3("spare", PREFIX)[0] == [])
+    assert stage.bird3("t3", PREFIX)[0] == [64500], "the other one always had it"
     assert stage.told()[0] == "added"
     assert stage.told()[-1] == "removed"
     assert len(stage.told()) == 3, "announced, depreferenced, withdrawn: each once"
@@ -79,6 +84,24 @@ def test_a_standby_joins_the_load_moves_and_all_returns_in_stages(stage: SpreadS
     assert runs(stage, "call") == []
     assert stage.frr() == [64500]
     wait_until("its journal tells of the step", 20, lambda: "effect_seen" in stage.fra.cli(*EVENTS))
+
+
+def narrow(stage: SpreadStage) -> None:
+    """Have two steps of a playbook taken for the IPv6 prefix, each at one of two neighbors, and taken back."""
+    plain = ([64500], "")
+    for prefix in (PREFIX, PREFIX6):
+        wait_until(f"t3 (BIRD) has {prefix}", 30, lambda prefix=prefix: stage.bird3("t3", prefix) == plain)  # type: ignore[misc]
+    wait_until("t1 (FRR) has it too", 30, lambda: stage.frr6() == ("64500", ""))
+    stage.fra.cli("attack", "playbook", "run", "narrow")
+    wait_until("less at t3", 30, lambda: len(stage.bird3("t3", PREFIX6)[0]) > 1)
+    assert stage.frr6() == ("64500", "")
+    stage.fra.cli("attack", "playbook", "run", "narrow")
+    wait_until("a community at t1", 30, lambda: stage.frr6() == ("64500", "64496:3021"))
+    assert len(stage.bird3("t3", PREFIX6)[0]) > 1, "steps add up"
+    assert stage.bird3("t3", PREFIX) == plain, "the other prefix is as it was"
+    stage.fra.cli("attack", "playbook", "stop", "narrow")
+    wait_until("both are taken back", 60, lambda: (stage.bird3("t3", PREFIX6), stage.frr6()) == (plain, ("64500", "")))
+    wait_until("nothing is in force", 30, lambda: runs(stage, "narrow") == [])
 
 
 def changes(stage: SpreadStage) -> list[dict[str, Any]]:

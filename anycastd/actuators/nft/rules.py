@@ -33,6 +33,7 @@ INNER_FROM = {4: "@th,160,32", 6: "@th,128,128"}
 INNER_PORTS = {4: "@th,240,16 . @th,224,16 . @th,136,8", 6: "@th,400,16 . @th,384,16 . @th,112,8"}
 WORD = {4: "ip", 6: "ip6"}
 BGP_PORT = 179
+ND = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
 BFD_PORTS, BFD_SOURCE_PORT = "{ 3784, 4784 }", 49152
 """RFC 5881 section 4, RFC 5883 section 5."""
 PRIORITY = 6
@@ -142,6 +143,8 @@ def _own_out(settings: NftSettings) -> list[str]:
         f"tcp dport {BGP_PORT} goto first",
         f"tcp sport {BGP_PORT} goto first",
         f"udp dport {BFD_PORTS} goto first",
+        # without the neighbor's address none of these leaves; the kernel gives its questions no class
+        f"{ND} goto first",
     ]
 
 
