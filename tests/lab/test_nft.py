@@ -48,7 +48,7 @@ EVERYTHING: list[NftChange] = [
         change
         for version, address, backend in ((4, A4, "10.0.0.1"), (6, A6, "fd00::1"))
         for change in (
-            *(nw.put(name, version, address) for name in ("in", "out", "idle", "dark", "pong", "free", "loose")),
+            *(nw.put(name, version, address) for name in ("in", "new", "out", "idle", "dark", "pong", "free", "loose")),
             *(nw.limited(address, 125_000, 65_536, way) for way in ("in", "out")),
             nw.put("eip", version, address, 5),
             PutElement(NftSet(f"nat{version}"), nw.PATH[1], ip_address(backend)),
