@@ -81,7 +81,7 @@ def test_the_life_of_an_eip() -> None:
     assert bench.view().status is S.UNBIND
     bench.plane.put(eip(1, BOTH), 2.0)
     assert (bench.view().status, bench.view().reason) == (S.BINDING, R.PREFERRED)
-    assert bench.settle() == ["+translated", "+translated", "+nat4", "+nat4", "+pool", "+eip4", "-idle4"]
+    assert bench.settle() == ["+translated", "+translated", "+nat4", "+nat4", "+pool", "+new4", "+eip4", "-idle4"]
     assert bench.view().status is S.BIND
     bench.plane.put(eip(1), 3.0)
     assert bench.view().status is S.UNBINDING
@@ -140,9 +140,9 @@ def test_eips_with_the_same_binding_share_a_pool_and_its_elements() -> None:
     bench.plane.put(eip(1, several), 1.0)
     bench.settle()
     bench.plane.put(eip(2, several), 1.0)
-    assert bench.settle() == ["+in4", "+out4", "+eip4"]
+    assert bench.settle() == ["+in4", "+out4", "+new4", "+eip4"]
     bench.plane.put(eip(1), 1.0)
-    assert bench.settle() == ["+idle4", "-eip4"]
+    assert bench.settle() == ["+idle4", "-eip4", "-new4"]
     bench.plane.drop(TWO, 1.0)
     assert bench.settle().count("-slot") == 64
     assert not bench.there[NftSet.NAT4]
@@ -415,7 +415,7 @@ def test_a_prefix_that_left_the_file_is_carried_for_its_linger_time() -> None:
     bench.plane.configure(replace(CONFIG, prefixes=less), view_of({}), 1000.0)
     bench.plane.wake(1300.0)
     assert bench.plane.next_s() is None
-    assert set(bench.settle()) == {"+idle4", "-own4", "-eip4", "-pool", "-nat4", "-translated"}
+    assert set(bench.settle()) == {"+idle4", "-own4", "-eip4", "-new4", "-pool", "-nat4", "-translated"}
     assert bench.plane.take_flushes() == (FlushConnections(0, 0, ONE),)
 
 
