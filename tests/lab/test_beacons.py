@@ -31,6 +31,7 @@ HANDS = 12
 """Who hands it on, one after another: daemon, bridge, ExaBGP, reflector, ExaBGP, bridge, the other daemon, and back;
 then ExaBGP and the transit. Each may be late by as much as our own timer was."""
 TRIES = 3
+QUIET_S = 1.5
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +84,7 @@ def leave_alone(seen: SeenLab, by: str) -> Left:
     """Make fra alone sick, and see that it leaves, and that nothing else moves."""
     options = ("--every-ms", "50", "--timeout-ms", "400")
     services = [SERVICE[prefix] for prefix in BOTH]
+    wait_until("the transits are quiet", 30, partial(are_quiet, seen))
     with running(seen.lab, [("c-fra", options, services)]) as (client,), watching_time() as late:
         at_s = seen.cut_tunnels("fra")
         seen.wait_levels({"fra": 0, "sin": 1, "iad": 1})
@@ -103,6 +105,12 @@ def leave_alone(seen: SeenLab, by: str) -> Left:
             assert seen.told(SITES[pop], prefix, at_s) == [], "nothing moved elsewhere"
     assert all(one.ok for one in client.rows[-4:]), "its clients are served by another POP"
     return Left(max(settled), late_s)
+
+
+def are_quiet(seen: SeenLab) -> bool:
+    """Return whether no transit has heard of a prefix for a while: a session that came up is sent everything twice."""
+    since_s = time.time() - QUIET_S
+    return not any(seen.told(site, prefix, since_s) for site in SITES.values() for prefix in BOTH)
 
 
 @contextmanager
