@@ -43,8 +43,8 @@ def test_a_silently_cut_tunnel_is_left_and_connections_of_all_modes_go_on(stage:
         rows = load.kept.of(address).all_ok()
         assert set(rows.by()) == {"eu/b1"}
         slowest_ms.append(max(one.took_ms for one in rows.rows))
-    # of many connections one may have had nothing to say just then
-    assert sum(one > 100 for one in slowest_ms) > len(eips) // 2, f"the cut was not felt: {slowest_ms}"
+    # the other family may have taken the other tunnel before
+    assert sum(one > 100 for one in slowest_ms) >= len(eips) // 2, f"the cut was not felt: {slowest_ms}"
     measured.add(row(load, eips[1], "EIP: tunnel cut silently", "its packets to the twin, connections go on", moved_ms))
     assert load.gap_ms(eips[1]) < BUSY * 1500
 
