@@ -58,7 +58,7 @@ def chains(settings: NftSettings) -> Chains:
         # one that began before the POP answered goes on to its backend
         found[f"bound{version}"] = ("", [f"{_pong(version)} ct mark & {REGION} == 0 accept", "goto go"])
         found[f"filter{version}"] = ("", filters.lines(settings.filters, version))
-        found[f"in{version}"] = ("", _in(version))
+        found[f"in{version}"] = ("", _in(version, is_filtered=bool(found[f"filter{version}"][1])))
         found[f"nat{version}"] = ("", _nat(version))
         found[f"out{version}"] = ("", _out(version))
     found["mss"] = ("", _mss(settings))
@@ -71,23 +71,23 @@ def _hooks(settings: NftSettings) -> Chains:
     outer = ", ".join(str(port) for port in sorted(settings.outer_udp_ports))
     return {
         "untrack": ("type filter hook prerouting priority raw;", _untrack(outer)),
-        "untrack_out": (
-            "type filter hook output priority raw;",
-            [*([f"udp dport {{ {outer} }} notrack"] if outer else []), f"udp dport {BFD_PORTS} notrack"],
-        ),
-        "own_out": ("type filter hook output priority mangle;", _own_out(settings)),
+        "own_out": ("type filter hook output priority raw;", _own_out(settings, outer)),
         "pre": ("type filter hook prerouting priority mangle;", [f"{_to_own(v)} goto in{v}" for v in (4, 6)]),
         "to_backend": ("type nat hook prerouting priority dstnat;", [f"{_to_own(v)} goto nat{v}" for v in (4, 6)]),
         "hide_client": (
             "type nat hook postrouting priority srcnat;",
             [f"snat {WORD[v]} to meta mark map @hide{v}" for v in (4, 6)],
         ),
-        "clamp": ("type filter hook forward priority mangle;", ["tcp flags & (syn | rst) == syn goto mss"]),
         "leave": (
             # behind the translations: the source is the EIP again
             "type filter hook postrouting priority 150;",
-            # vxlan routes its outer packet by the inner one's mark
-            [f"meta mark & {REGION} != 0 meta mark set 0", *(f"{_from_own(v)} goto out{v}" for v in (4, 6))],
+            [
+                # here, and not where packets are forwarded: a hook costs each of them as much as several rules
+                "tcp flags & (syn | rst) == syn jump mss",
+                # vxlan routes its outer packet by the inner one's mark
+                f"meta mark & {REGION} != 0 meta mark set 0",
+                *(f"{_from_own(v)} goto out{v}" for v in (4, 6)),
+            ],
         ),
     }
 
@@ -133,12 +133,18 @@ def _loose(version: int) -> list[str]:
     ]
 
 
-def _own_out(settings: NftSettings) -> list[str]:
-    """Return the rules for what this machine sends itself: our checks, BGP and BFD go first."""
+def _own_out(settings: NftSettings, outer: str) -> list[str]:
+    """Return the rules for what this machine sends itself: our checks, BGP and BFD go first.
+
+    The tunnels' own packets, of which there is one for each that is forwarded, are done with at once.
+    """
+    lines = [f"udp dport {{ {outer} }} notrack accept"] if outer else []
+    lines.append(f"udp dport {BFD_PORTS} notrack")
     if not settings.own_first:
-        return []
+        return lines
     sources = {v: ", ".join(str(one) for one in settings.own_sources if one.version == v) for v in (4, 6)}
     return [
+        *lines,
         *(f"{WORD[v]} saddr {{ {listed} }} goto first" for v, listed in sources.items() if listed),
         f"tcp dport {BGP_PORT} goto first",
         f"tcp sport {BGP_PORT} goto first",
@@ -153,11 +159,11 @@ def _first(settings: NftSettings) -> list[str]:
     return [f"meta priority set 0:{PRIORITY:x}", *marks]
 
 
-def _in(version: int) -> list[str]:
+def _in(version: int, *, is_filtered: bool) -> list[str]:
     to = f"{WORD[version]} daddr"
     return [
         f"counter name {PopCounter(f'arrived{version}').value}",
-        f"jump filter{version}",
+        *([f"jump filter{version}"] if is_filtered else []),
         f"{to} @idle{version} drop",
         f"{to} @dark{version} drop",
         f"{to} @limin{version} counter name {PopCounter.LIMITED.value} drop",

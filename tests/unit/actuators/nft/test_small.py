@@ -167,7 +167,7 @@ SETTINGS = NftSettings(mss4=1300, mss6=1200, seed=0xABC, outer_udp_ports=(4789, 
     [
         ("untrack", "udp dport { 4789, 51820 } fib daddr type local notrack accept"),
         ("untrack", "ip6 saddr @free6 notrack"),
-        ("untrack_out", "udp dport { 4789, 51820 } notrack"),
+        ("own_out", "udp dport { 4789, 51820 } notrack accept"),
         ("pre", "ip daddr @own4 goto in4"),
         ("in6", "ip6 daddr @limin6 counter name limited drop"),
         ("in4", "counter name unbound4 drop"),
