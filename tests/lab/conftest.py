@@ -20,20 +20,21 @@ NEEDED = {"ip": "iproute2", "nft": "nftables", "vtysh": "frr", "birdc": "bird2",
 
 
 OF_THE_WORLD = {"world_lab", "pair_lab", "measured"}
-FROM_BIT = 12
-"""Of the checksum of a file's name: from this bit on it made thirds of about the same time when it was chosen."""
+EVEN_BIT = 15
+"""Of the checksum of a file's name: the bit by which both halves took the same time when it was chosen."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use a lab of everybody, before `-m` chooses: all others can run beside them.
 
-    The others, whatever files there are, are marked `third0` to `third2` by file: they take three processes.
+    Of the others every second file, whatever files there are, is marked `even`: they take two processes.
     """
     for item in items:
         if isinstance(item, pytest.Function) and OF_THE_WORLD & set(item.fixturenames):
             item.add_marker("world")
-        item.add_marker(f"third{(zlib.crc32(item.path.name.encode()) >> FROM_BIT) % 3}")
+        if zlib.crc32(item.path.name.encode()) >> EVEN_BIT & 1:
+            item.add_marker("even")
 
 
 @pytest.fixture(scope="session", autouse=True)

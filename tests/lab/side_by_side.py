@@ -1,10 +1,10 @@
-"""The lab and slow tests side by side: those of the running world, three thirds of those with namespaces of their own,
-and in two processes those without any.
+"""The lab and slow tests in four processes at once: those of the running world, two halves of those with namespaces of
+their own, and those without any.
 
 python -m tests.lab.side_by_side [FILE...]
 
 The world's tests are seen as they run; what the others said is printed whole when all have ended. They mostly wait, so
-that two processors do for all. Who waits for time goes first where several want a processor.
+that two processors do for four. Who waits for time goes first where several want a processor.
 
 A test that fails here fails on a machine busy with the others. One or two of them are run once more with the machine
 to themselves, and named: whoever passes only then is too impatient somewhere, and is to be mended. More than two, or a
@@ -32,23 +32,20 @@ TESTS_FAILED = 1
 """What pytest exits with if it ran to its end and some test failed."""
 AGAIN_AT_MOST = 2
 WANTED = "(lab or slow) and not soak"
-COMPUTING = "not lab"
-ON_BOTH = ("-n", "2", "--dist", "worksteal")
-"""What computes would be the last to end if it had one processor."""
 PR_SET_PDEATHSIG = 1
 AUTOGROUP = Path("/proc/self/autogroup")
-NICE = (0, 5, 5, 5, 19)
+NICE = (0, 5, 5, 19)
 """What needs a processor most waits for nothing else: it takes what the others leave."""
 
 
 def pytest_words(which: str, kept_in: Path, *files: str) -> list[str]:
-    """Return the command line of one of them; of all files unless some are named."""
-    cache = ("-o", f"cache_dir={kept_in / which.replace(' ', '-')}", *(ON_BOTH if which == COMPUTING else ()))
+    """Return the command line of one of the four; of all files unless some are named."""
+    cache = ("-o", f"cache_dir={kept_in / which.replace(' ', '-')}")
     return [sys.executable, "-m", "pytest", "-m", f"{WANTED} and {which}", *COMMON, *cache, *(files or ("tests",))]
 
 
 def failed(kept_in: Path) -> list[str]:
-    """Return the node ids of what failed in any of them."""
+    """Return the node ids of what failed in any of the four."""
     found = [json.loads(one.read_text()) for one in sorted(kept_in.glob("*/v/cache/lastfailed"))]
     return [node for one in found for node in one]
 
@@ -112,8 +109,7 @@ def run(shown: Sequence[str], *kept: Sequence[str]) -> int:
     return 128 + told[0] if told else max(abs(code) for code in codes)
 
 
-THIRDS = tuple(f"lab and not world and third{number}" for number in range(3))
-PARTS = ("world", *THIRDS, COMPUTING)
+PARTS = ("world", "lab and not world and even", "lab and not world and not even", "not lab")
 
 if __name__ == "__main__":
     with TemporaryDirectory(prefix="anycastd-lab-") as where:

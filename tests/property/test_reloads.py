@@ -77,5 +77,5 @@ class Anything(RuleBasedStateMachine):
 
 
 TestReloads = Anything.TestCase
-TestReloads.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestReloads.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 pytestmark = pytest.mark.slow

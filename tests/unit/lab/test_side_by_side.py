@@ -61,9 +61,8 @@ def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> N
 def test_every_test_is_in_just_one_of_the_parts() -> None:
     """Whatever marks a test has: the world's are lab tests."""
     kinds = ((True, True), (True, False), (False, False))
-    for (is_lab, is_world), third in product(kinds, range(3)):
-        thirds = {f"third{number}": number == third for number in range(3)}
-        marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world, **thirds}
+    for (is_lab, is_world), is_even in product(kinds, (True, False)):
+        marks = {"lab": is_lab, "slow": True, "soak": False, "world": is_world, "even": is_even}
         words = [words[words.index("-m", 2) + 1] for words in (pytest_words(part, Path("kept")) for part in PARTS)]
         assert sum(eval(one, {}, marks) for one in words) == 1, marks
 
