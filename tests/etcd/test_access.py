@@ -102,7 +102,8 @@ async def test_a_user_has_a_password_and_a_token_that_is_renewed(guarded: Guarde
     password = tmp_path / "password"
     password.write_text(f"{PASSWORD}\n")
     password.chmod(0o600)
-    config = guarded.config(user="fra", password_file=str(password))
+    # a password takes a member a good part of a second where it has little of a processor
+    config = guarded.config(user="fra", password_file=str(password), attempt_s=3.0, commit_within_s=15.0)
     async with pop_store(config, "fra", tmp_path) as pop:
         first = await pop.store.snapshot("/")
         heard: list[Snapshot] = []

@@ -314,7 +314,8 @@ def test_under_its_unit_it_has_real_time_scheduling_locked_memory_and_no_other_r
               "multiplier": 3, "auth": None, "resume": None}  # fmt: skip
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(30)
-        caller.connect(str(at / "bfd.sock"))
+        # bound a moment before it listens
+        wait_until("it takes us", 20, lambda: caller.connect_ex(str(at / "bfd.sock")) == 0)
         caller.sendall(json.dumps({"sessions": [wanted], "alone_s": None}).encode() + b"\n")
         hellos: list[dict[str, Any]] = []
         state: dict[str, Any] = {}
