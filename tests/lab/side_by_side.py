@@ -34,7 +34,7 @@ AGAIN_AT_MOST = 2
 WANTED = "(lab or slow) and not soak"
 PR_SET_PDEATHSIG = 1
 AUTOGROUP = Path("/proc/self/autogroup")
-NICE = (0, 5, 5, 10)
+NICE = (0, 5, 5, 19)
 """What needs a processor most waits for nothing else: it takes what the others leave."""
 
 
