@@ -89,9 +89,9 @@ def test_who_fails_beside_the_others_gets_one_more_try_and_is_named(
     [
         (1, {}),
         (2, {"world": "a.py::test_a"}),
-        (1, {"world": "a.py::a", "lab": "a.py::b", "slow": "a.py::c"}),
+        (1, {part: f"a.py::{part}" for part in "abcde"}),
     ],
-    ids=("nothing known", "interrupted", "three of them"),
+    ids=("nothing known", "interrupted", "five of them"),
 )
 def test_all_else_stays_a_failure(tmp_path: Path, code: int, nodes: dict[str, str]) -> None:
     where = kept(tmp_path, **nodes)
