@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,8 @@ async def test_a_user_has_a_password_and_a_token_that_is_renewed(guarded: Guarde
     password.write_text(f"{PASSWORD}\n")
     password.chmod(0o600)
     # a password takes a member a good part of a second where it has little of a processor
-    config = guarded.config(user="fra", password_file=str(password), attempt_s=3.0, commit_within_s=15.0)
+    patient: dict[str, Any] = {"user": "fra", "password_file": str(password), "attempt_s": 3.0, "commit_within_s": 15.0}
+    config = guarded.config(**patient)
     async with pop_store(config, "fra", tmp_path) as pop:
         first = await pop.store.snapshot("/")
         heard: list[Snapshot] = []
@@ -133,7 +135,7 @@ async def test_a_user_has_a_password_and_a_token_that_is_renewed(guarded: Guarde
     password.chmod(0o644)
     assert "chmod 600" in await refused(config, tmp_path / "open")
     assert "store.user and store.password_file" in await refused(guarded.config(), tmp_path / "nobody")
-    elsewhere = guarded.config(user="fra", password_file=str(password), prefix="/elsewhere")
+    elsewhere = guarded.config(**patient, prefix="/elsewhere")
     password.chmod(0o600)
     password.write_text(PASSWORD)
     assert "permission denied" in await refused(elsewhere, tmp_path / "elsewhere")
