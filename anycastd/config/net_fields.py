@@ -12,7 +12,7 @@ from typing import Annotated
 from anycastd.config.eip_values import port_map_text, rate_text, read_backend, read_port_map, read_rate
 from anycastd.config.fields import ValueType, choice, text_of, whole
 from anycastd.config.shown import shown
-from anycastd.model.address import Address, BackendId, Family, Prefix, known
+from anycastd.model.address import Address, BackendId, Family, Prefix, known, known_address
 from anycastd.model.eip import PortMap
 
 _ASDOT = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\Z")
@@ -32,7 +32,7 @@ def _read_address(value: object) -> Address:
         message = f"{shown(text)}: addresses with a zone (%device) are not supported"
         raise ValueError(message)
     try:
-        address = ip_address(text)
+        address = known_address(text)
     except ValueError:
         message = f"{shown(text)} is not an address"
         raise ValueError(message) from None

@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
-from anycastd.model.address import Address, BackendId
+from anycastd.model.address import Address, BackendId, known_address
 from anycastd.model.eip import (
     Affinity,
     Bandwidth,
@@ -122,7 +121,7 @@ def _eip_in(body: Json) -> Eip:
     binding = body.get("binding")
     return Eip(
         id=EipId(body["id"]),
-        address=IPv6Address(address) if ":" in address else IPv4Address(address),
+        address=known_address(address),
         binding=None if binding is None else _binding_in(binding),
         bandwidth=Bandwidth()
         if limits is None
@@ -200,7 +199,7 @@ def decode_task(text: str) -> Task:
 
 def _task_in(body: Json) -> Task:
     address = body["address"]
-    body |= {"address": IPv6Address(address) if ":" in address else IPv4Address(address)}
+    body |= {"address": known_address(address)}
     return Task(**body | {"id": TaskId(body["id"]), "state": TaskState(body["state"])})
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import Any
 
-from anycastd.model.address import Address, Prefix
+from anycastd.model.address import Address, KnownIPv4Address, KnownIPv6Address, Prefix, known_address
 from anycastd.model.eip import Eip, EipId
 
 Place = tuple[int, int]
@@ -21,7 +21,7 @@ def place_of(address: Address) -> Place:
 
 def address_at(place: Place) -> Address:
     """Return the address at a place."""
-    return IPv4Address(place[1]) if place[0] == 4 else IPv6Address(place[1])
+    return KnownIPv4Address(place[1]) if place[0] == 4 else KnownIPv6Address(place[1])
 
 
 class Records:
@@ -158,7 +158,7 @@ class _Run(Sequence[bool]):
 def parsed(text: str) -> Address | None:
     """Return the address that a text is, or None. Zones (`fe80::1%eth0`) are no EIPs."""
     try:
-        address: Address = IPv6Address(text) if ":" in text else IPv4Address(text)
+        address = known_address(text)
     except ValueError:
         return None
     return None if isinstance(address, IPv6Address) and address.scope_id else address

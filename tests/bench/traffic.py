@@ -10,10 +10,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from pathlib import Path
 
-from anycastd.model.address import Address
+from anycastd.model.address import Address, KnownIPv4Address
 from anycastd.model.eip import EipId
 from anycastd.model.nft import Count, Counters, NftSet
 from anycastd.model.traffic import SLOT_S, EipStanding
@@ -44,7 +43,7 @@ def _bites_ms(steps: Iterator[object]) -> list[float]:
 
 def run() -> list[Figure]:
     """Return the figures of the meter, of a write and of a scrape."""
-    addresses: list[Address] = [IPv4Address(0x0A000000 + number) for number in range(EIPS)]
+    addresses: list[Address] = [KnownIPv4Address(0x0A000000 + number) for number in range(EIPS)]
     eips = {address: EipStanding(EipId(str(address)), 10**8, 10**8) for address in addresses}
     begun_s = 1_790_000_100.0 // SLOT_S * SLOT_S
     before = gc.get_threshold()

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import Any
 
 from anycastd.actuators.nft.layout import LAYOUTS, Field
-from anycastd.model.address import Prefix
+from anycastd.model.address import KnownIPv4Address, KnownIPv6Address, Prefix
 from anycastd.model.nft import Count, Key, Limit, NftSet, Value
 from anycastd.model.shaping import MAJOR
 
@@ -24,6 +24,7 @@ CLASS_MAJOR = MAJOR << 16
 CLASS_MAPS = frozenset({NftSet.CLASS4, NftSet.CLASS6})
 HOST_ORDER = frozenset({Field.MARK, Field.CLASS})
 ADDRESSES: dict[Field, type[IPv4Address] | type[IPv6Address]] = {Field.IPV4: IPv4Address, Field.IPV6: IPv6Address}
+_MADE = {Field.IPV4: KnownIPv4Address, Field.IPV6: KnownIPv6Address}
 
 _ADDRESS4, _ADDRESS6 = (Field.IPV4,), (Field.IPV6,)
 
@@ -36,7 +37,7 @@ def encode_key(name: NftSet, key: Key) -> bytes:
     """Return a key's bytes; a prefix is its first address and its length. UnfitError if the set cannot hold it."""
     layout = LAYOUTS[name]
     if layout.key in (_ADDRESS4, _ADDRESS6) and not layout.interval:
-        if type(key) is not ADDRESSES[layout.key[0]]:
+        if not isinstance(key, ADDRESSES[layout.key[0]]):
             raise _unfit(name, key)
         return key.packed
     if layout.interval:
@@ -130,8 +131,8 @@ def _unpack(fields: tuple[Field, ...], raw: bytes) -> list[Any]:
     for field in fields:
         piece = raw[at : at + field.width]
         at += field.padded
-        if field in ADDRESSES:
-            parts.append(ADDRESSES[field](piece))
+        if field in _MADE:
+            parts.append(_MADE[field](piece))
         else:
             parts.append(int.from_bytes(piece, sys.byteorder if field in HOST_ORDER else "big"))
     return parts
