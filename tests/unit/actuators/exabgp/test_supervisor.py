@@ -8,8 +8,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from anycastd.actuators.exabgp.events import Adopted, Exited, SpeakerEvent
+from anycastd.actuators.exabgp.process import is_ours
 from anycastd.actuators.exabgp.supervisor import Supervisor
 from anycastd.model.topology import BgpConfig, Launch, Pop
+from tests.wait import wait_until
 
 SLEEPER = "import time; time.sleep(60)"
 
@@ -37,6 +39,8 @@ async def test_one_that_is_met_while_the_file_is_checked_is_seen_to_end(tmp_path
     quick = Quick(bgp, pop, told.append, lambda: changes.put_nowait(None))
     words = [sys.executable, "-c", SLEEPER, "exabgp", "server", str(quick.files.conf)]
     child = await asyncio.create_subprocess_exec(*words)
+    # a process that has just been made has no words for a moment: exec(2) closes files before it shows them
+    wait_until("its words are seen", 10.0, lambda: is_ours(child.pid, quick.files.conf))
     quick.child = child.pid
     quick.supervise()
     async with asyncio.timeout(10):
