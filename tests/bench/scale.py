@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from anycastd.cli.client import UnixConnection
 from tests.bench.configs import Document, document, one_each, region, server, toggled
 from tests.bench.figures import Figure, percentile
 from tests.bench.footprint import pids_of, use_of
@@ -64,11 +63,7 @@ def _wait(seconds: float) -> None:
 
 def _scrape(made: World) -> tuple[dict[float, int], float]:
     """Return the starts so far by how late they were (s), cumulative, and the latest of all."""
-    asked = UnixConnection(str(made.directory / "run" / "api.sock"), 30.0)
-    asked.request("GET", "/metrics")
-    text = asked.getresponse().read().decode()
-    asked.close()
-    counts = {}
+    text, counts = made.scrape(), {}
     for line in text.splitlines():
         if line.startswith(LATE):
             bound, _, count = line[len(LATE) + 1 :].partition('"} ')

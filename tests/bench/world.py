@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anycastd.cli.client import AskError, ask
+from anycastd.cli.client import AskError, UnixConnection, ask
 from tests.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -175,6 +175,14 @@ class World:
             return ask(str(self.directory / "run" / "api.sock"), target)
         except AskError:
             return None
+
+    def scrape(self) -> str:
+        """Return the daemon's metrics."""
+        asked = UnixConnection(str(self.directory / "run" / "api.sock"), 30.0)
+        asked.request("GET", "/metrics")
+        text = asked.getresponse().read().decode()
+        asked.close()
+        return text
 
     def end_daemon(self, child: subprocess.Popen[bytes]) -> None:
         """Tell the daemon to leave, and wait until ExaBGP has gone too."""
