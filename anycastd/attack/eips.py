@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from anycastd.attack.assess import ALONE, CALM, EASE, Track, is_limited, judge, step
+from anycastd.attack.pop import Risen
 from anycastd.attack.usual import Pace, Usual
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackReason, AttackState, Rate
@@ -123,20 +124,27 @@ class EipWatch:
         at_s: float,
         hurts: Collection[AttackReason],
         config: DetectConfig,
+        risen: Risen | None = None,
     ) -> bool:
         """Judge one by a reading of its own, between those of all; return whether it is above.
 
-        `lasted_s`: for how long, if it is. Nothing is learnt by it, and nothing gets milder: that is for the others.
+        `lasted_s`: for how long, if it is. `risen`: before that the POP's rates rose so. If that was this EIP, and as
+        much, it was so in that interval too, and began in the middle of it on average.
+        Nothing is learnt by it, and nothing gets milder: that is for the others.
         """
         usual = self.usual.get(address) or Usual()
         pains = [one for one in hurts if one not in ALONE]
         if is_limited(rate, limited_packets, config.eip):
             pains.append(AttackReason.DROPPED_BY_LIMIT)
         normal = Rate(usual.packets, usual.bits, usual.connections)
-        now = judge(rate, normal, config.eip, config, pains, known=usual.is_known(config))
+        known = usual.is_known(config)
+        now = judge(rate, normal, config.eip, config, pains, known=known)
         before = self.tracks.get(address, Track())
         if now.state is AttackState.NORMAL:
             return False
+        if risen is not None:
+            then = judge(_least(rate, risen.rate), normal, config.eip, config, pains, known=known)
+            lasted_s += risen.span_s / 2.0 if then.state >= now.state else 0.0
         after = step(replace(before, attack_for_s=0.0, elevated_for_s=0.0), now, now.state, at_s, lasted_s, config)
         if after.state >= before.state:
             self.tracks[address], self.rates[address] = after, rate
@@ -172,3 +180,8 @@ class EipWatch:
             self.rates.pop(address, None)
         else:
             self.tracks[address], self.rates[address] = after, rate
+
+
+def _least(one: Rate, other: Rate) -> Rate:
+    connections = None if one.connections is None else min(one.connections, other.connections or 0.0)
+    return Rate(min(one.packets, other.packets), min(one.bits, other.bits), connections)

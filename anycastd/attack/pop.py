@@ -28,29 +28,44 @@ class PopCounts:
     dropped_packets: int
 
 
+@dataclass(frozen=True, slots=True)
+class Risen:
+    """By how much the POP's rates rose with the reading that ended an interval of `span_s`."""
+
+    rate: Rate
+    span_s: float
+
+
 @dataclass(slots=True)
 class _Recent:
     """The mean of the last few readings of one rate, and how far they are from it."""
 
     mean: float | None = None
     deviation: float = 0.0
+    risen: float = 0.0
+    """How far the last reading was above the mean; of the last two, as a rise may have begun in the one before."""
+    _before: float = 0.0
 
     def jumps(self, value: float, floor: float) -> bool:
         """Return whether a value is far above; takes it in."""
         mean = value if self.mean is None else self.mean
         over = value - mean
         jumped = over > max(JUMP_DEVIATIONS * self.deviation, JUMP_OF_FLOOR * floor)
-        self.mean = mean + RECENT * over
+        self.risen = value - min(mean, mean if self.mean is None else self._before)
+        self._before, self.mean = mean, mean + RECENT * over
         self.deviation += RECENT * (abs(over) - self.deviation)
         return jumped
 
 
 class PopWatch:
-    """Fed with counters. `jumped`: the last reading was far above those before it, whatever is usual."""
+    """Fed with counters. `jumped`: the last reading was far above those before it, whatever is usual; `risen`: by how
+    much.
+    """
 
     def __init__(self, usual: Usual | None = None) -> None:
         self.usual = usual or Usual()
         self.track, self.rate, self.jumped = Track(), Rate(), False
+        self.risen = Risen(Rate(), 0.0)
         self._before: PopCounts | None = None
         self._packets, self._bits, self._connections = _Recent(), _Recent(), _Recent()
 
@@ -75,6 +90,8 @@ class PopWatch:
             self._connections.jumps(rate.connections or 0.0, floors.floor_connections),
         )
         self.jumped = any(jumps)
+        of_each = (self._packets.risen, self._bits.risen, self._connections.risen)
+        self.risen = Risen(Rate(*of_each), span_s)
         return self._judge(counts.at_s, span_s, hurts, config)
 
     def _judge(self, at_s: float, span_s: float, hurts: Collection[AttackReason], config: DetectConfig) -> bool:

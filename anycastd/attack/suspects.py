@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from anycastd.attack.eips import EipWatch
 from anycastd.attack.opened import opened_of
+from anycastd.attack.pop import Risen
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackReason, Rate
 from anycastd.model.attack_config import DetectConfig
@@ -27,10 +28,10 @@ Seen = tuple[int, int, int, int, int]
 
 
 class Suspects:
-    """Of one alert, which began at `since_s` (monotonic)."""
+    """Of one alert, which began at `since_s` (monotonic), when the POP's rates had risen so."""
 
-    def __init__(self, since_s: float) -> None:
-        self._since_s = since_s
+    def __init__(self, since_s: float, risen: Risen | None = None) -> None:
+        self._since_s, self._risen = since_s, risen
         self._before: dict[Address, tuple[float, Seen]] = {}
         self._calm_until_s: dict[Address, float] = {}
 
@@ -57,9 +58,15 @@ class Suspects:
             packets, octets, limited, dropped, opened = grown
             connections = None if opened_of(counters, address) is None else opened / span_s
             rate = Rate(packets / span_s, octets * 8.0 / span_s, connections, dropped / span_s)
-            lasted_s = at_s - self._calm_until_s.get(address, self._since_s)
-            if not watch.suspect(address, rate, limited / span_s, lasted_s, at_s, hurts, config):
+            calm_until_s = self._calm_until_s.get(address)
+            lasted_s = at_s - (self._since_s if calm_until_s is None else calm_until_s)
+            risen = self._risen if calm_until_s is None else None
+            if not watch.suspect(address, rate, limited / span_s, lasted_s, at_s, hurts, config, risen):
                 self._calm_until_s[address] = at_s
+
+    def calm_until(self, address: Address, at_s: float) -> None:
+        """Take in that one was as usual until then, if nothing is known of it yet."""
+        self._calm_until_s.setdefault(address, at_s)
 
 
 def _arrived(counters: Counters, address: Address) -> Seen:

@@ -14,7 +14,8 @@ from anycastd.attack.suspects import ARRIVING
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackState, Standing
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.attack_watch import AttackWatch, Sources, Told
+from anycastd.runtime.attack_alert import Sources
+from anycastd.runtime.attack_watch import AttackWatch, Told
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.packet_look import PacketLook

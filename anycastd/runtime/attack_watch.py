@@ -8,60 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from anycastd.actuators.dataplane.losses import Losses
 from anycastd.actuators.nft.bites import rest
-from anycastd.attack.allowance import Allowance
 from anycastd.attack.assess import Track
 from anycastd.attack.eips import EipWatch
 from anycastd.attack.hurts import Hurts, Vitals
 from anycastd.attack.opened import Opened
 from anycastd.attack.pop import PopCounts, PopWatch
-from anycastd.attack.suspects import Suspects
 from anycastd.attack.words import detail
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.attack import AttackReason, AttackState, AttackView, Rate, Shape, Standing
 from anycastd.model.attack_config import AttackConfig
 from anycastd.model.conntrack import ConntrackStats
-from anycastd.model.nft import Count, Counters, PopCounter, PopTotals
+from anycastd.model.nft import Count, PopCounter, PopTotals
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import Sample
 from anycastd.runtime import memory_file, usual_file
 from anycastd.runtime.alarms import Reported
+from anycastd.runtime.attack_alert import Alert, Sources
 from anycastd.runtime.packet_look import PacketLook
 
 FILE = "usual.json"
 SAVE_EACH_S = 300.0
-ALERT_S = 4.0
-"""How long it is looked for who it is about after the POP's totals jumped."""
-ALERT_PACE = 0.5
-"""Of the interval, meanwhile."""
 NAMED = 20
 """EIPs with an alarm of their own; the others are one."""
 
 Listener = Callable[[AttackView, float], None]
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Sources:
-    """Where numbers come from: what awaits the kernel raises ActuatorTransient, `losses` blocks and raises OSError."""
-
-    totals: Callable[[], Awaitable[PopTotals]]
-    conntrack: Callable[[], Awaitable[ConntrackStats]]
-    losses: Callable[[], Losses]
-    latency_ms: Callable[[], float | None]
-    read_eips: Callable[[], None]
-    """Has every EIP read soon; the reading comes by `AttackWatch.take`."""
-    read_opened: Callable[[], Awaitable[Counters]]
-    """Reads how many connections were opened to each EIP."""
-    read_some: Callable[[Sequence[Address]], Awaitable[Counters]]
-    """Reads a few EIPs alone."""
-    reading_cost_s: Callable[[], float]
 
 
 @dataclass(slots=True)
@@ -93,9 +70,8 @@ class AttackWatch:
             log.warning("what is usual is learnt anew: %s", complaint, extra={"reason": "state_not_saved"})
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
         self._hurts, self._pains = Hurts(), tuple[AttackReason, ...]()
-        self._allowance, self._alert_until_s, self._saved_s = Allowance(), 0.0, clock()
+        self._alert, self._saved_s = Alert(sources, look.suspects, clock), clock()
         self._opened = Opened()
-        self._suspects: Suspects | None = None
         self._sample: Sample | None = None
         self._come, self._ordered = asyncio.Event(), dict[Address | None, tuple[AttackState, float]]()
         self._said: dict[Address | None, tuple[AttackState, tuple[AttackReason, ...]]] = {}
@@ -126,9 +102,11 @@ class AttackWatch:
     async def run(self) -> None:
         """Look, for ever."""
         while True:
+            begun_s = self._clock()
             await self.look()
-            quick = ALERT_PACE if self._clock() < self._alert_until_s else 1.0
-            due_s = self._clock() + quick * self._config.interval_s
+            span_s = self._alert.pace(self._clock()) * self._config.interval_s
+            # what a look takes is of its interval; a machine that is behind gets a rest all the same
+            due_s = max(begun_s + span_s, self._clock() + span_s / 4)
             while (left_s := due_s - self._clock()) > 0.0:
                 try:
                     await asyncio.wait_for(self._come.wait(), left_s)
@@ -151,31 +129,12 @@ class AttackWatch:
         self._pop.feed(_counts(totals), self._pains, self._config)
         self._opened.note(self._pop.rate.connections)
         now_s = self._clock()
-        if self._pop.jumped:
-            self._alert_until_s = now_s + ALERT_S
+        self._alert.note(self._pop, totals.at_s, now_s)
         self._sample_packets(now_s)
-        if now_s < self._alert_until_s:
-            await self._look_for_who(totals.at_s)
-        else:
-            self._suspects = None
+        await self._alert.look(self._pop, self._eips, self._pains, self._config)
         self._tell()
         if now_s - self._saved_s >= SAVE_EACH_S:
             await self.save()
-
-    async def _look_for_who(self, at_s: float) -> None:
-        """Read those alone that most packets go to; all, once and if it may be, in case they are many."""
-        if self._suspects is None:
-            self._suspects = Suspects(at_s)
-            if self._allowance.take(self._clock(), self._sources.reading_cost_s()):
-                self._sources.read_eips()
-        if not (addresses := self._look.suspects()):
-            return
-        try:
-            counters = await self._sources.read_some(addresses)
-        except ActuatorTransient as error:
-            log.warning("counters not read: %s", error, extra={"reason": "counters_not_read"})
-            return
-        self._suspects.feed(counters, addresses, self._eips, self._pains, self._config)
 
     async def look_at_eips(self) -> None:
         """Judge every EIP by the last reading of theirs."""
@@ -211,13 +170,13 @@ class AttackWatch:
 
     def _sample_packets(self, now_s: float) -> None:
         eips = {address: self._eips.rates[address].packets for address in self._eips.tracks}
-        wide = now_s < self._alert_until_s
+        wide = self._alert.is_on(now_s)
         pop = self._pop.rate.packets if wide or not self._pop.track.is_plain else None
         self._look.look(pop, eips, self._config.samples_per_s, now_s, wide=wide)
 
     def _forget_all(self) -> None:
         self._pop, self._eips, self._pains = PopWatch(self._pop.usual), EipWatch(self._eips.usual), ()
-        self._alert_until_s, self._suspects = 0.0, None
+        self._alert.end()
         self._sample_packets(self._clock())
         self._tell()
 

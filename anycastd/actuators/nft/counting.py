@@ -36,8 +36,10 @@ async def read(thread: KernelThread, table: str, picture: Picture) -> Counters:
 
 async def read_opened(thread: KernelThread, table: str, picture: Picture) -> Counters:
     """Read how many connections were opened to each EIP; ActuatorTransient if that fails."""
-    at_s = time.monotonic()
-    return Counters(at_s, await _read_sets(thread, table, picture, OPENED))
+    begun_s: list[float] = []
+    # when the thread comes to it: behind another job the rates would be of another span
+    await thread.ask(lambda _: begun_s.append(time.monotonic()))
+    return Counters(begun_s[0], await _read_sets(thread, table, picture, OPENED))
 
 
 async def _read_sets(
@@ -49,13 +51,12 @@ async def _read_sets(
 
 async def read_named(thread: KernelThread, table: str) -> dict[NamedCounter, Count]:
     """Read the counters of drops that belong to no EIP."""
-    return _of(await _named(thread, table), NamedCounter)
+    return _of((await _named(thread, table))[1], NamedCounter)
 
 
 async def read_totals(thread: KernelThread, table: str) -> PopTotals:
     """Read the POP's totals; ActuatorTransient if that fails."""
-    at_s = time.monotonic()
-    named = await _named(thread, table)
+    at_s, named = await _named(thread, table)
     dropped = sum(count.packets for count in _of(named, NamedCounter).values())
     filtered = sum(count.packets for name, count in named.items() if name.startswith(COUNTER))
     return PopTotals(at_s, _of(named, PopCounter), dropped + filtered)
@@ -63,11 +64,19 @@ async def read_totals(thread: KernelThread, table: str) -> PopTotals:
 
 async def read_filters(thread: KernelThread, table: str) -> dict[str, Count]:
     """Read the counters of blackholes and flow rules by their names, those of rules that have ended too."""
-    return {name: count for name, count in (await _named(thread, table)).items() if name.startswith(COUNTER)}
+    named = (await _named(thread, table))[1]
+    return {name: count for name, count in named.items() if name.startswith(COUNTER)}
 
 
-async def _named(thread: KernelThread, table: str) -> dict[str, Count]:
-    return _counts(await thread.ask(lambda channel: channel.dump(lambda sequence: _named_request(table, sequence))))
+async def _named(thread: KernelThread, table: str) -> tuple[float, dict[str, Count]]:
+    """Return what the counters say, and when they were read."""
+
+    def ask(channel: Channel) -> tuple[float, list[bytes]]:
+        # not when it was asked for: behind another job the rates would be of another span
+        return time.monotonic(), channel.dump(lambda sequence: _named_request(table, sequence))
+
+    at_s, datagrams = await thread.ask(ask)
+    return at_s, _counts(datagrams)
 
 
 def _of(named: Mapping[str, Count], names: type[Name]) -> dict[Name, Count]:
@@ -78,19 +87,19 @@ async def read_some(
     thread: KernelThread, table: str, names: Sequence[NftSet], addresses: Sequence[Address]
 ) -> Counters:
     """Read the counters of a few EIPs in some sets: as quick as they are few; ActuatorTransient if that fails."""
-    at_s = time.monotonic()
 
-    def ask(channel: Channel) -> dict[NftSet, list[bytes]]:
-        found = {}
+    def ask(channel: Channel) -> tuple[float, dict[NftSet, list[bytes]]]:
+        at_s, found = time.monotonic(), {}
         for name in names:
             version = 6 if LAYOUTS[name].key == (Field.IPV6,) else 4
             keys = [codec.encode_key(name, one) for one in addresses if one.version == version]
             if keys:
                 found[name] = channel.get(table, name, keys)
-        return found
+        return at_s, found
 
     elements: dict[NftSet, dict[Address, Count]] = {}
-    for name, datagrams in (await thread.ask(ask)).items():
+    at_s, answers = await thread.ask(ask)
+    for name, datagrams in answers.items():
         reader, here = wire.ElementReader(), elements.setdefault(name, {})
         for data in datagrams:
             for rows in reader.counters(data):

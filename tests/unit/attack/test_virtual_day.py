@@ -15,9 +15,10 @@ import pytest
 
 from anycastd.attack.eips import EipWatch
 from anycastd.attack.opened import OPENED, Opened
-from anycastd.attack.pop import PopCounts, PopWatch
+from anycastd.attack.openers import Openers, may_be_some
+from anycastd.attack.pop import PopCounts, PopWatch, Risen
 from anycastd.model.address import Address
-from anycastd.model.attack import AttackState
+from anycastd.model.attack import AttackState, Rate
 from anycastd.model.attack_config import Bounds, DetectConfig
 from anycastd.model.eip import EipId
 from anycastd.model.nft import Count, Counters
@@ -91,6 +92,7 @@ class Day:
         ]  # fmt: skip
         self.events = list(self._natural())
         self.pop = [0, 0, 0]
+        self._second_before = [0] * len(self.services)
         self._shown: dict[Address, EipTraffic] = {}
 
     def _natural(self) -> Iterator[Event]:
@@ -100,6 +102,10 @@ class Day:
             at_s = luck.randrange(3600, DAY_S - 3600)
             # a fifth of the clients comes back within seconds: packets double, connections jump
             yield Event(luck.randrange(many), at_s, at_s + luck.randrange(5, 30), 2.0, luck.uniform(500.0, 4000.0))
+        for _ in range(12):
+            at_s = luck.randrange(3600, DAY_S - 3600)
+            # or all of them at once: above the floor, for a second
+            yield Event(luck.randrange(many), at_s, at_s + 1, 1.2, luck.uniform(4000.0, 9000.0))
         for _ in range(3):
             at_s = luck.randrange(3600, DAY_S - 7200)
             yield Event(luck.randrange(many), at_s, at_s + 3600, luck.uniform(2.0, 2.8), 300.0, ramp_s=600)
@@ -107,6 +113,7 @@ class Day:
     def second(self, at_s: int, flood: dict[int, Totals] | None = None, opened: dict[int, int] | None = None) -> None:
         """Let a second pass, with so many more packets, and new connections, of some services."""
         peaks = sum(one.peak_pps for one in self.services)
+        self._second_before = [one.opened for one in self.services]
         for index, service in enumerate(self.services):
             pps = service.pps(at_s, self.luck)
             connections = 200.0 * service.peak_pps / peaks * self.luck.uniform(0.7, 1.4) + (opened or {}).get(index, 0)
@@ -129,8 +136,14 @@ class Day:
         return PopCounts(at_s, packets, octets, connections, 0)
 
     def opened(self, at_s: float) -> Counters:
-        """Read the new connections of every EIP."""
-        found = {name: {one.address: Count(one.opened) for one in self.services if one.address.version == version}
+        """Read the new connections of every EIP, in the middle of the last second too."""
+        back = 1.0 - at_s % 1.0 if at_s % 1.0 else 0.0
+        counts = [
+            int(one.opened - back * (one.opened - was))
+            for one, was in zip(self.services, self._second_before, strict=True)
+        ]
+        found = {name: {one.address: Count(count) for one, count in zip(self.services, counts, strict=True)
+                        if one.address.version == version}
                  for name, version in zip(OPENED, (4, 6), strict=True)}  # fmt: skip
         return Counters(at_s, found)
 
@@ -143,34 +156,58 @@ class Day:
 
 
 class Watcher:
-    """Looks as `runtime/attack_watch.py` does: the POP each second, EIPs each fifth or when the POP jumps."""
+    """Looks as `runtime/attack_watch.py` does: the POP each second, EIPs each fifth or when the POP jumps.
+
+    Then new connections each half second as well.
+    """
 
     def __init__(self, day: Day, config: DetectConfig = CONFIG) -> None:
         self.day, self.config, self.pop, self.eips = day, config, PopWatch(), EipWatch()
         self.alert_until_s = self.read_s = 0
-        self.opened = Opened()
+        self.opened, self.openers = Opened(), Openers(0.0, Risen(Rate(), 0.0))
         self.said: list[tuple[int, str, AttackState]] = []
 
     def look(self, at_s: int) -> None:
         """Look after a second."""
+        if at_s <= self.alert_until_s:
+            self._look_for_openers(at_s - 0.5)
         before = self.pop.track.state
         self.pop.feed(self.day.totals(float(at_s)), (), self.config)
         self.opened.note(self.pop.rate.connections)
         if self.pop.track.state is not before:
             self.said.append((at_s, "pop", self.pop.track.state))
         if self.pop.jumped:
+            if at_s > self.alert_until_s:
+                self.openers = Openers(float(at_s), self.pop.risen)
             self.alert_until_s = at_s + 4
-        if at_s - self.read_s >= READING_S or at_s < self.alert_until_s:
-            was = {one: track.state for one, track in self.eips.tracks.items()}
-            matter = self.opened.matter(self.config)
-            rates = self.opened.rates(self.day.opened(float(at_s))) if matter else None
+        if at_s <= self.alert_until_s:
+            self._look_for_openers(float(at_s))
+        is_due = at_s - self.read_s >= READING_S
+        if is_due or at_s < self.alert_until_s:
+            was = self._states()
+            # those that a sample of packets names are read in an alert: here all are, but for their new connections
+            rates = None
+            if is_due and self.opened.matter(self.config):
+                rates = self.opened.rates(self.day.opened(float(at_s)))
             self.eips.feed(self.day.sample(float(at_s), at_s - self.read_s), (), self.config, rates)
             self.read_s = at_s
-            for address in self.eips.changed:
-                track = self.eips.tracks.get(address)
-                state = track.state if track else NORMAL
-                if state is not was.get(address, NORMAL):
-                    self.said.append((at_s, str(address), state))
+            self._say(at_s, was)
+
+    def _look_for_openers(self, at_s: float) -> None:
+        if may_be_some(self.pop.rate.connections, self.config):
+            was = self._states()
+            for _ in self.openers.steps(self.day.opened(at_s), self.eips, (), self.config):
+                pass
+            self._say(math.ceil(at_s), was)
+
+    def _states(self) -> dict[Address, AttackState]:
+        return {one: track.state for one, track in self.eips.tracks.items()}
+
+    def _say(self, at_s: int, was: dict[Address, AttackState]) -> None:
+        now = self._states()
+        for address in was.keys() | now.keys():
+            if (state := now.get(address, NORMAL)) is not was.get(address, NORMAL):
+                self.said.append((at_s, str(address), state))
 
 
 @pytest.mark.slow
