@@ -18,10 +18,11 @@ class NotInTimeError(AssertionError):
     """What was waited for did not become so before the deadline."""
 
 
-def wait_until(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
-    """Return the first truthy value of `so()`, asked every 20 ms; raise NotInTimeError after `deadline_s` seconds.
+def wait_until(what: str, deadline_s: float, so: Callable[[], T | None], every_s: float = POLL_S) -> T:
+    """Return the first truthy value of `so()`; raise NotInTimeError after `deadline_s` seconds.
 
-    A deadline below AT_LEAST_S is raised to it.
+    It is asked every 20 ms, or `every_s`, but no more than half of the time: a question may be a dozen programs, whose
+    processor others wait for. A deadline below AT_LEAST_S is raised to it.
 
     An AssertionError raised by `so` counts as "not yet" and is shown if the deadline passes.
     """
@@ -29,6 +30,7 @@ def wait_until(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
     end_s = time.monotonic() + deadline_s
     last: object = None
     while True:
+        asked_s = time.monotonic()
         try:
             value = so()
         except AssertionError as error:
@@ -37,7 +39,8 @@ def wait_until(what: str, deadline_s: float, so: Callable[[], T | None]) -> T:
             last = value
         if value:
             return value
-        if time.monotonic() > end_s:
+        now_s = time.monotonic()
+        if now_s > end_s:
             message = f"not within {deadline_s} s: {what} (last seen: {last!r})"
             raise NotInTimeError(message)
-        time.sleep(POLL_S)
+        time.sleep(max(every_s, now_s - asked_s))

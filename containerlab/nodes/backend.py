@@ -27,6 +27,9 @@ CONTROL = Path("/run/backend.sock")
 MODES = ("normal", "refuse", "silent", "error500", "brownout", "slow:MS")
 IDLE_S = 120.0
 MAX_SLOW_MS = 60_000
+BACKLOG = 4096
+"""Connections that wait for us to take them: asyncio's 100 are full after an eighth of a second without a processor;
+of what comes then the kernel drops the first packet, which the client sends again after a second, and after three."""
 
 
 def is_mode(text: str) -> bool:
@@ -52,8 +55,8 @@ class Backend:
     async def listen(self) -> None:
         """Open the listener, unless it is open."""
         if self._listener is None:
-            sock = socket.create_server(("::", self.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
-            self._listener = await asyncio.start_server(self._connection, sock=sock)
+            sock = socket.create_server(("::", self.port), family=socket.AF_INET6, dualstack_ipv6=True)
+            self._listener = await asyncio.start_server(self._connection, sock=sock, backlog=BACKLOG)
 
     async def change(self, mode: str) -> None:
         """Take a new mode; connections of the old one are reset when the listener closes or silence ends."""

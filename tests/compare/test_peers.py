@@ -260,14 +260,14 @@ def test_a_flapping_server_is_not_suppressed_by_a_router_that_damps(kind: type[A
         if isinstance(who, Ours):
             who.timers = {}
         who.start(made)
-        wait_until("announced", 40, lambda: router.path_of(PREFIX) == 1)
+        wait_until("announced", 40, lambda: router.look(PREFIX).path[PREFIX] == 1)
         damped: set[str] = set()
 
         def wait(seconds: float) -> None:
             end_s = time.monotonic() + seconds
 
             def over() -> bool:
-                damped.update(router.damped())
+                damped.update(router.look().damped)
                 return time.monotonic() > end_s
 
             wait_until("the time is over", seconds + 10, over)

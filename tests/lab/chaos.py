@@ -20,6 +20,7 @@ from tests.lab.topology_facts import (
     cut_tunnel,
     heal_tunnels,
     make_backend,
+    start_backend,
 )
 from tests.wait import wait_until
 
@@ -160,13 +161,6 @@ def lines(world: Fleet) -> Iterator[Fault]:
         yield Fault(subject, f"{subject} cut", partial(lab.cut, pop, "eth1"), partial(lab.heal, pop, "eth1"))
 
 
-def serve_again(world: Fleet, node: str) -> None:
-    """Start a backend's server again."""
-    region, name = node.split("-")
-    command = f"python3 -S /lab/backend.py serve {region} {name} < /dev/null > /dev/null 2>&1 &"
-    world.lab.exec(node, "sh", "-c", command, check=True)
-
-
 def backends(world: Fleet) -> Iterator[Fault]:
     """Backends that refuse, hang, fail, are slow, are dead or out of reach."""
     lab = world.lab
@@ -175,7 +169,7 @@ def backends(world: Fleet) -> Iterator[Fault]:
         for mode in ("refuse", "silent", "error500", "slow:2000"):
             yield Fault(node, f"{node} {mode}", partial(make_backend, lab, node, mode), well, broken, lasts=True)
         kill = partial(signalled, world, node, "^python3 -S /lab/backend.py serve", signal.SIGKILL)
-        yield Fault(node, f"{node} killed", kill, partial(serve_again, world, node), broken, lasts=True)
+        yield Fault(node, f"{node} killed", kill, partial(start_backend, lab, node), broken, lasts=True)
         port = (f"{node[:2]}-gw", BACKEND_PORT[node])
         yield Fault(node, f"{node} cut off", partial(lab.cut, *port), partial(lab.heal, *port), broken, lasts=True)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from anycastd.lab.running import Lab
-from tests.lab.eip_stage import BACKEND_OF, listed
+from tests.lab.eip_stage import BACKEND_OF
 from tests.lab.fleet import ABSENT, BACKENDS, DEPREF, NORMAL, Fleet
 from tests.lab.topology_facts import (
     PREFIX_A4,
@@ -88,12 +90,11 @@ def wrong(world: Fleet, broken: Broken) -> dict[str, object]:
     }
     for site in world.sites:
         found |= {f"{site.transit} holds also": extra for extra in [foreign(world.lab, site.pop)] if extra}
-        for region in REGIONS:
-            alive = broken.alive(site.pop, region)
-            for prefix in (PREFIX_A4, PREFIX_A6) if alive else ():
-                device = world.path_device(site.pop, prefix, region)
-                if device not in alive:
-                    found[f"{site.pop} to {region}, {prefix}"] = (device, sorted(alive))
+        alive = {region: broken.alive(site.pop, region) for region in REGIONS}
+        keys = [(prefix, region) for region in REGIONS if alive[region] for prefix in (PREFIX_A4, PREFIX_A6)]
+        for (prefix, region), device in world.path_devices(site.pop, *keys).items():
+            if device not in alive[region]:
+                found[f"{site.pop} to {region}, {prefix}"] = (device, sorted(alive[region]))
         found |= wrong_elements(world.lab, site.pop, broken)
         found |= wrong_answers(world, site.pop, broken)
     return found
@@ -102,20 +103,20 @@ def wrong(world: Fleet, broken: Broken) -> dict[str, object]:
 def foreign(lab: Lab, pop: str) -> list[str]:
     """Return the prefixes that a router has from its POP and that it must not have."""
     site = SITES[pop]
-    have: set[str] = set()
-    for version in (4, 6):
-        if site.router == "bird":
-            said = lab.exec(site.transit, "birdc", "show", "route", "protocol", f"{pop}{version}", check=True).stdout
-        else:
-            show = f"show bgp ipv{version} unicast neighbors {site.pop_address(version)} received-routes"
-            said = lab.exec(site.transit, "vtysh", "-c", show, check=True).stdout
-        have |= set(re.findall(r"(?<![\d.:])((?:\d+\.){3}\d+/\d+|[0-9a-f:]*::/\d+)", said))
+    if site.router == "bird":
+        said = [
+            lab.exec(site.transit, "birdc", "show", "route", "protocol", f"{pop}{v}", check=True).stdout for v in (4, 6)
+        ]
+    else:
+        shown = [f"show bgp ipv{v} unicast neighbors {site.pop_address(v)} received-routes" for v in (4, 6)]
+        said = [lab.exec(site.transit, "vtysh", *(word for line in shown for word in ("-c", line)), check=True).stdout]
+    have = set(re.findall(r"(?<![\d.:])((?:\d+\.){3}\d+/\d+|[0-9a-f:]*::/\d+)", "\n".join(said)))
     return sorted(have - set(PREFIXES))
 
 
 def wrong_elements(lab: Lab, pop: str, broken: Broken) -> dict[str, object]:
     """Compare where a POP's packet filter leads each EIP of the file with where it must lead."""
-    dumps = {name: listed(lab, pop, "map", name) for name in ("eip4", "eip6", "pool", "slot", "nat4", "nat6")}
+    dumps = maps_of(lab, pop)
     single, address = dict(dumps["pool"]), dict(dumps["nat4"] + dumps["nat6"])
     found: dict[str, object] = {}
     for prefix in PREFIXES:
@@ -131,6 +132,13 @@ def wrong_elements(lab: Lab, pop: str, broken: Broken) -> dict[str, object]:
         if led != must:
             found[f"{pop} leads {SERVICE[prefix]} to"] = (sorted(led), sorted(must))
     return found
+
+
+def maps_of(lab: Lab, pop: str) -> dict[str, list[Any]]:
+    """Return the elements of every map of a POP's table, all from one dump."""
+    said = json.loads(lab.exec(pop, "nft", "-j", "list", "table", "inet", "anycastd").stdout or '{"nftables": []}')
+    found = {item["map"]["name"]: item["map"].get("elem", []) for item in said["nftables"] if "map" in item}
+    return {name: found.get(name, []) for name in ("eip4", "eip6", "pool", "slot", "nat4", "nat6")}
 
 
 def region_of(mark: int) -> str:

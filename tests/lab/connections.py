@@ -52,10 +52,11 @@ def insert(world: nw.World, count: int) -> tuple[dict[Address, int], dict[int, i
     Every tenth has no path and counts nowhere.
     """
     by_eip, by_mark, requests = Counter[Address](), Counter[int](), list[bytes]()
+    first = {4: ip_address("10.0.0.0"), 6: ip_address("2001:db8:c::1:0")}
+    eips = {version: [ip_network(nw.OWN[version])[number] for number in range(EIPS)] for version in first}
     for number in range(count):
         version = 6 if number % 2 else 4
-        client = ip_address("10.0.0.0" if version == 4 else "2001:db8:c::1:0") + number
-        eip = ip_network(nw.OWN[version])[number % EIPS]
+        client, eip = first[version] + number, eips[version][number % EIPS]
         mark = 0 if number % 10 == 9 else (1 + number % 4) << 24 | 7 + number % 5
         requests.append(entry(client, eip, 1024 + number % 60000, TCP if number % 3 else UDP, mark))
         if mark:

@@ -21,13 +21,17 @@ from tests.lab.topology_facts import (
     UNDERLAY_DEVICE,
     Answer,
     Site,
+    Way,
     ask,
     cut_tunnel,
+    direct,
     from_pop,
     heal_tunnels,
     longest_gap_s,
     make_backend,
     route_log,
+    version_of,
+    ways_to,
 )
 from tests.wait import wait_until
 
@@ -35,6 +39,16 @@ NORMAL, DEPREF, ABSENT = "normal", "depref", "absent"
 BACKENDS = ("eu-b1", "eu-b2", "us-b1", "us-b2")
 Table = dict[tuple[str, str], str]
 """(POP, prefix) -> NORMAL, DEPREF or ABSENT, as the transit router beside the POP has it."""
+
+
+def state_of(way: Way | None) -> str:
+    """Word what a router has of a prefix from its POP; a stale path is a lie, and said so."""
+    if way is None:
+        return ABSENT
+    stale = " stale" if way.is_stale else ""
+    if "65535:0" in way.communities:
+        return f"gshut{stale}"
+    return {1: NORMAL, 4: DEPREF}.get(len(way.as_path), f"path {way.as_path}") + stale
 
 
 @dataclass
@@ -47,20 +61,17 @@ class Fleet:
 
     def table(self) -> Table:
         """Ask every router for every prefix."""
-        keys = [(site, prefix) for site in self.sites for prefix in PREFIXES]
         with ThreadPoolExecutor(4) as pool:
-            states = pool.map(lambda key: self.state(*key), keys)
-        return {(site.pop, prefix): state for (site, prefix), state in zip(keys, states, strict=True)}
+            held = pool.map(lambda site: ways_to(self.lab, site), self.sites)
+            return {
+                (site.pop, prefix): state_of(direct(ways, site, prefix))
+                for site, by_prefix in zip(self.sites, held, strict=True)
+                for prefix, ways in by_prefix.items()
+            }
 
     def state(self, site: Site, prefix: str) -> str:
-        """Ask one router what it has of a prefix from its POP; a stale path is a lie, and said so."""
-        way = from_pop(self.lab, site, prefix)
-        if way is None:
-            return ABSENT
-        stale = " stale" if way.is_stale else ""
-        if "65535:0" in way.communities:
-            return f"gshut{stale}"
-        return {1: NORMAL, 4: DEPREF}.get(len(way.as_path), f"path {way.as_path}") + stale
+        """Ask one router what it has of a prefix from its POP."""
+        return state_of(from_pop(self.lab, site, prefix))
 
     def expect(self, changed: Mapping[tuple[str, str], str], deadline_s: float = 15.0) -> None:
         """Wait until every router has what is named here, and NORMAL of everything else."""
@@ -87,9 +98,8 @@ class Fleet:
 
         def quiet() -> bool:
             since_s = time.time() - quiet_s
-            keys = [(site, prefix) for site in self.sites for prefix in PREFIXES]
             with ThreadPoolExecutor(4) as pool:
-                return not any(pool.map(lambda key: self.told(key[0], key[1], since_s), keys))
+                return not any(pool.map(lambda site: self.told(site, PREFIXES, since_s), self.sites))
 
         wait_until("the routers are quiet", deadline_s, quiet)
 
@@ -132,20 +142,30 @@ class Fleet:
 
     def path_device(self, pop: str, prefix: str, region: str = "eu") -> str | None:
         """Ask a POP's kernel which device carries packets into a region now."""
-        family, mark = "-6" if ":" in prefix else "-4", f"{REGIONS[region] << 24:#x}"
-        said = self.lab.exec(pop, "ip", family, "route", "get", SERVICE[prefix], "mark", mark).stdout
-        found = re.search(r" dev (\S+)", said)
-        return found[1] if found else None
+        return self.path_devices(pop, (prefix, region))[prefix, region]
+
+    def path_devices(self, pop: str, *wanted: tuple[str, str]) -> dict[tuple[str, str], str | None]:
+        """Ask it for several (prefix, region) at once."""
+        lines = [
+            f"echo == ; ip -{version_of(prefix)} route get {SERVICE[prefix]} mark {REGIONS[region] << 24:#x}"
+            for prefix, region in wanted
+        ]
+        said = self.lab.exec(pop, "sh", "-c", "\n".join(lines)).stdout.split("==\n")[1:]
+        found = [re.search(r" dev (\S+)", one) for one in said]
+        return {key: one[1] if one else None for key, one in zip(wanted, found, strict=True)}
 
     def region(self, pop: str, prefix: str) -> str:
         """Return the region that answers the client beside a POP now, `none` if nobody does."""
         (answer,) = ask(self.lab, SITES[pop].client, SERVICE[prefix])
         return (answer.region or "none") if answer.ok else "none"
 
-    def told(self, site: Site, prefix: str, since_s: float) -> tuple[float, ...]:
-        """Return when the router logged something of a prefix from its POP: milliseconds after `since_s` (wall)."""
+    def told(self, site: Site, prefix: str | Sequence[str], since_s: float) -> tuple[float, ...]:
+        """Return when the router logged something of a prefix (or of several) from its POP.
+
+        In milliseconds after `since_s` (wall).
+        """
         stamps = []
-        for line in route_log(self.lab, site, prefix):
+        for line in route_log(self.lab, site, *((prefix,) if isinstance(prefix, str) else prefix)):
             stamp = datetime.strptime(line[:23].replace("/", "-"), "%Y-%m-%d %H:%M:%S.%f").astimezone()
             stamps.append((stamp.timestamp() - since_s) * 1000.0)
         return tuple(ms for ms in stamps if ms >= 0)

@@ -23,10 +23,11 @@ from tests.lab.topology_facts import (
     UNDERLAY_DEVICE,
     Site,
     cut_tunnel,
-    from_pop,
+    direct,
     heal_tunnels,
     route_log,
     ways,
+    ways_to,
 )
 from tests.wait import wait_until
 
@@ -68,8 +69,8 @@ class SeenLab:
         """Return, for each POP and prefix, the length of the path that its transit has from it; 0 = none."""
         found = {}
         for site in SITES.values():
-            for prefix in BOTH:
-                way = from_pop(self.lab, site, prefix)
+            for prefix, held in ways_to(self.lab, site, BOTH).items():
+                way = direct(held, site, prefix)
                 found[site.pop, prefix] = 0 if way is None else len(way.as_path)
         return found
 

@@ -33,6 +33,8 @@ CALM, HASTY = "192.0.2.0/24", "44.0.0.0/24"
 CHECK = {"http": {"interval": "200ms", "timeout": "500ms", "rise": 1, "fall": 1}}
 NORMAL, DEPREF = 1, 4
 FLAPS_S, PHASE_S = 60.0, 1.0
+EVERY_S = 0.25
+"""What it suppresses stays so for minutes."""
 ALL = (LEAVES, STAYS, CALM, HASTY)
 SUPPRESS = 2000
 """The penalty from which FRR suppresses a route: 1000 for a withdrawal, 500 for other attributes, 0 for a return."""
@@ -53,6 +55,15 @@ router bgp {asn}
 """
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What it has at a moment: what it suppresses, each path's length (0: none), each figure of merit."""
+
+    damped: dict[str, Any]
+    path: dict[str, int]
+    penalty: dict[str, int]
+
+
 @dataclass
 class Router:
     """A real bgpd that damps."""
@@ -60,31 +71,39 @@ class Router:
     made: World
     directory: Path
 
-    def ask(self, command: str) -> dict[str, Any]:
-        """Ask it something, by vtysh."""
-        said: dict[str, Any] = json.loads(self.made.read("vtysh", "--vty_socket", str(self.directory), "-c", command))
-        return said
+    def ask(self, *commands: str) -> list[dict[str, Any]]:
+        """Ask it something, or several things at once, by vtysh."""
+        words = [word for command in commands for word in ("-c", command)]
+        said, found = self.made.read("vtysh", "--vty_socket", str(self.directory), *words).lstrip(), []
+        while said:
+            answer, end = json.JSONDecoder().raw_decode(said)
+            found.append(answer)
+            said = said[end:].lstrip()
+        assert len(found) == len(commands), (commands, found)
+        return found
 
-    def path_of(self, prefix: str) -> int:
-        """Return the length of the AS path that it uses for a prefix; 0 if it has none."""
-        paths = self.ask(f"show bgp ipv4 unicast {prefix} json").get("paths", [])
-        best = [path for path in paths if path.get("bestpath", {}).get("overall")]
-        return int(best[0]["aspath"]["length"]) if best else 0
-
-    def damped(self) -> dict[str, Any]:
-        """Return the routes that it suppresses."""
-        routes: dict[str, Any] = self.ask("show bgp ipv4 unicast dampening dampened-paths json").get("routes", {})
-        return routes
+    def look(self, *prefixes: str) -> Seen:
+        """Look at what it suppresses and at prefixes with one vtysh: it costs more than what it is asked."""
+        shown = [f"show bgp ipv4 unicast {prefix} json" for prefix in prefixes]
+        damped, *answers = self.ask("show bgp ipv4 unicast dampening dampened-paths json", *shown)
+        every = {prefix: said.get("paths", []) for prefix, said in zip(prefixes, answers, strict=True)}
+        best = {
+            prefix: [path for path in paths if path.get("bestpath", {}).get("overall")]
+            for prefix, paths in every.items()
+        }
+        return Seen(
+            damped.get("routes", {}),
+            {prefix: int(paths[0]["aspath"]["length"]) if paths else 0 for prefix, paths in best.items()},
+            {
+                prefix: max((int(path.get("dampeningPenalty", 0)) for path in paths), default=0)
+                for prefix, paths in every.items()
+            },
+        )
 
     def flaps(self) -> dict[str, int]:
         """Return how often each prefix flapped in its eyes; a prefix that never did is not there."""
-        routes = self.ask("show bgp ipv4 unicast dampening flap-statistics json").get("routes", {})
+        routes = self.ask("show bgp ipv4 unicast dampening flap-statistics json")[0].get("routes", {})
         return {prefix: int(paths[0]["bdiFlap"]) for prefix, paths in routes.items()}
-
-    def penalty(self, prefix: str) -> int:
-        """Return its own figure of merit for a prefix."""
-        paths = self.ask(f"show bgp ipv4 unicast {prefix} json").get("paths", [])
-        return max((int(path.get("dampeningPenalty", 0)) for path in paths), default=0)
 
     def heard(self, prefix: str) -> list[str]:
         """Return what it logged of UPDATEs about a prefix."""
@@ -141,7 +160,7 @@ def standing(dampening: str, timers: dict[str, str]) -> Iterator[tuple[Router, P
         made.write_config(config(timers))
         with damping(made, dampening) as router:
             daemon = made.daemon()
-            wait_until("everything announced", 30, lambda: {router.path_of(one) for one in ALL} == {NORMAL})
+            wait_until("everything announced", 30, lambda: set(router.look(*ALL).path.values()) == {NORMAL})
             yield router, backend
             made.end_daemon(daemon)
 
@@ -153,18 +172,18 @@ class Watch:
     router: Router
     highest: dict[str, int] = field(default_factory=dict)
 
-    def until(self, what: str, deadline_s: float, over: Callable[[], bool]) -> None:
-        """Wait until it is over; fail at once if something is suppressed."""
-        damped: dict[str, Any] = {}
+    def until(self, what: str, deadline_s: float, over: Callable[[Seen], bool]) -> Seen:
+        """Wait until it is over; fail at once if something is suppressed. Return what was seen last."""
 
-        def undamped_and_over() -> bool:
-            damped.update(self.router.damped())
-            for prefix in ALL:
-                self.highest[prefix] = max(self.highest.get(prefix, 0), self.router.penalty(prefix))
-            return bool(damped) or over()
+        def undamped_and_over() -> Seen | None:
+            seen = self.router.look(*ALL)
+            for prefix, penalty in seen.penalty.items():
+                self.highest[prefix] = max(self.highest.get(prefix, 0), penalty)
+            return seen if seen.damped or over(seen) else None
 
-        wait_until(what, deadline_s, undamped_and_over)
-        assert not damped, f"suppressed: {damped}"
+        seen = wait_until(what, deadline_s, undamped_and_over, EVERY_S)
+        assert not seen.damped, f"suppressed: {seen.damped}"
+        return seen
 
 
 def play(dampening: str, scale: float, fails_s: float, back_within_s: float) -> None:
@@ -174,17 +193,17 @@ def play(dampening: str, scale: float, fails_s: float, back_within_s: float) -> 
         watch, begun_s = Watch(router), time.monotonic()
         backend.tell(toggle=[server(1)], phase_s=PHASE_S)
         backend.tell(set=[server(0)], good=False)
-        watch.until("withdrawn", 10, lambda: router.path_of(LEAVES) == 0)
-        assert router.path_of(STAYS) == DEPREF
-        watch.until("the failure lasts", fails_s + 5, lambda: time.monotonic() - begun_s >= fails_s)
+        seen = watch.until("withdrawn", 10, lambda seen: seen.path[LEAVES] == 0)
+        assert seen.path[STAYS] == DEPREF
+        watch.until("the failure lasts", fails_s + 5, lambda _: time.monotonic() - begun_s >= fails_s)
         backend.tell(set=[server(0)], good=True)
-        watch.until("back", 10, lambda: router.path_of(LEAVES) == DEPREF)
-        watch.until("a minute of flaps", FLAPS_S + 10, lambda: time.monotonic() - begun_s >= FLAPS_S)
+        watch.until("back", 10, lambda seen: seen.path[LEAVES] == DEPREF)
+        seen = watch.until("a minute of flaps", FLAPS_S + 10, lambda _: time.monotonic() - begun_s >= FLAPS_S)
         changes = {prefix: len(router.heard(prefix)) - before for prefix, before in told.items()}
-        assert (changes[CALM], router.path_of(CALM)) == (1, DEPREF), "30 times up and down cost one UPDATE"
+        assert (changes[CALM], seen.path[CALM]) == (1, DEPREF), "30 times up and down cost one UPDATE"
         assert changes[HASTY] <= 3, "depreferenced, withdrawn, back: then the budget holds it"
         backend.tell(toggle=[], phase_s=PHASE_S)
-        watch.until("normal", back_within_s, lambda: {router.path_of(one) for one in (LEAVES, STAYS)} == {NORMAL})
+        watch.until("normal", back_within_s, lambda seen: seen.path[LEAVES] == seen.path[STAYS] == NORMAL)
         back_s, flapped = time.monotonic() - begun_s, router.flaps()
         changes |= {prefix: len(router.heard(prefix)) - told[prefix] for prefix in (LEAVES, STAYS)}
     print(f"UPDATEs {changes}, flaps {flapped}, highest penalty {watch.highest}, normal after {back_s:.0f} s")

@@ -20,6 +20,7 @@ from tests.lab.topology_facts import (
     cut_tunnel,
     heal_tunnels,
     make_backend,
+    start_backend,
 )
 from tests.wait import wait_until
 
@@ -64,18 +65,11 @@ def test_a_tunnel_device_that_goes_down_costs_almost_nothing(stage: Stage, measu
     assert load.lost(eips[1]) <= BUSY * 2
 
 
-def serve_again(stage: Stage, node: str) -> None:
-    """Start a backend's server again."""
-    region, name = node.split("-")
-    command = f"python3 -S /lab/backend.py serve {region} {name} < /dev/null > /dev/null 2>&1 &"
-    stage.lab.exec(node, "sh", "-c", command, check=True)
-
-
 def kill_server(stage: Stage, node: str) -> None:
     """Kill a backend's server."""
     (pid,) = [int(one) for one in stage.lab.exec(node, "pgrep", "-f", "^python3 -S /lab/backend.py").stdout.split()]
     stage.lab.kill(node, pid, signal.SIGKILL)
-    stage.world.undo.append(partial(serve_again, stage, node))
+    stage.world.undo.append(partial(start_backend, stage.lab, node))
 
 
 @pytest.mark.parametrize("version", BOTH)

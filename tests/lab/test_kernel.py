@@ -313,15 +313,15 @@ async def test_foreign_routes_in_the_ten_thousands_are_not_even_read(world: Worl
         assert kernel.observed.routes == frozenset()
 
 
-@pytest.mark.parametrize("version", [4, 6])
-async def test_ten_thousand_routes(world: World, version: int) -> None:
+@pytest.mark.parametrize(("version", "count"), [(4, 10_000), (6, 2_000)])
+async def test_ten_thousand_routes(world: World, version: int, count: int) -> None:
     base = int(ip_address("100.64.0.0" if version == 4 else "2001:db8:64::"))
 
     def route(number: int, device: str) -> KernelRoute:
         prefix = IPv4Network((base + number, 32)) if version == 4 else IPv6Network((base + number, 128))
         return KernelRoute(prefix, RouteKind.UNICAST, 100, MAIN_TABLE, ip_address(FAR[version][device]), device)
 
-    wanted = frozenset(route(number, "ta") for number in range(10_000))
+    wanted = frozenset(route(number, "ta") for number in range(count))
     moved = wanted - {route(number, "ta") for number in range(1000)} | {route(number, "tb") for number in range(1000)}
     async with started(world) as kernel:
         for what, goal in (("load", wanted), ("move 1000", moved)):

@@ -10,20 +10,23 @@ import os
 import random
 import time
 from difflib import unified_diff
+from pprint import pformat
 
 import pytest
 
 from tests.lab.chaos import COMMAND, Chaos
 from tests.lab.chaos_truth import Broken, kernel, wrong
 from tests.lab.fleet import Fleet
+from tests.lab.testimony import testimony
 from tests.lab.topology_facts import SITES
-from tests.wait import NotInTimeError, wait_until
+from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
-RAGE_S = 30.0
+RAGE_S = 15.0
 QUIET_WITHIN_S = 60.0
 """A hold time of 9 s, then a session, then levels that wait for one another and for the budget (half-life 5 s)."""
+LOOKS = 6
 
 
 def seed_of(usual: str) -> int:
@@ -33,22 +36,26 @@ def seed_of(usual: str) -> int:
 
 
 def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) -> float:
-    """Wait until everything is as the oracle says; return after how many seconds it was."""
-    begun_s = time.monotonic()
+    """Look until everything is as the oracle says; return after how many seconds it was.
 
-    def as_it_must_be() -> bool:
+    On a machine that starves us one look takes as long as many: who has looked once has not waited.
+    """
+    begun_s, looks_s = time.monotonic(), list[float]()
+    while True:
+        look_s = time.monotonic()
         found = wrong(chaos.world, broken)
-        assert not found, found
-        other = different(before, kernel(chaos.world.lab, SITES, chaos.lost)) if before is not None else ""
-        assert not other, other
-        return True
-
-    try:
-        wait_until("everything as the oracle says", QUIET_WITHIN_S, as_it_must_be)
-    except NotInTimeError as error:
-        message = "\n".join([str(error), f"standing: {broken}", *chaos.notes])
-        raise AssertionError(message) from error
-    return time.monotonic() - begun_s
+        if not found and before is not None:
+            other = different(before, kernel(chaos.world.lab, SITES, chaos.lost))
+            found = {"kernels": other} if other else {}
+        looks_s.append(time.monotonic() - look_s)
+        took_s = time.monotonic() - begun_s
+        if not found:
+            return took_s
+        if took_s > QUIET_WITHIN_S and len(looks_s) >= LOOKS:
+            break
+    looks = f"{len(looks_s)} looks, of {min(looks_s):.1f} to {max(looks_s):.1f} s"
+    message = [f"after {took_s:.1f} s, {looks}, not as the oracle says:", pformat(found), f"standing: {broken}"]
+    raise AssertionError("\n".join([*message, testimony(chaos.world.lab), *chaos.notes]))
 
 
 def different(before: dict[str, str], now: dict[str, str]) -> str:
@@ -94,7 +101,7 @@ def play(world: Fleet, seed: int, seconds: float) -> None:
 
 @pytest.mark.timeout(420)
 def test_random_faults_leave_nothing_stale_and_nothing_missing(world: Fleet) -> None:
-    play(world, seed_of("11"), float(os.environ.get("ANYCASTD_CHAOS_S", "60")))
+    play(world, seed_of("11"), float(os.environ.get("ANYCASTD_CHAOS_S", "30")))
 
 
 @pytest.mark.soak

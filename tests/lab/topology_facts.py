@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from anycastd.lab.inside import NodeProcess
 from anycastd.lab.running import Lab
@@ -110,22 +111,45 @@ def version_of(prefix: str) -> int:
     return 6 if ":" in prefix else 4
 
 
-def ways(lab: Lab, site: Site, prefix: str) -> tuple[Way, ...]:
-    """Give every path that a transit router holds to a prefix; empty if it has none."""
+def ways_to(lab: Lab, site: Site, prefixes: Sequence[str] = PREFIXES) -> dict[str, tuple[Way, ...]]:
+    """Give every path that a transit router holds to each of these prefixes, all of them asked for at once."""
     if site.router == "bird":
         protocols = lab.exec(site.transit, "birdc", "show", "protocols", check=True).stdout
         up = frozenset(re.findall(r"^(\S+)\s+BGP\s+\S+\s+up\s", protocols, re.M))
-        return _bird_ways(lab.exec(site.transit, "birdc", "show", "route", prefix, "all").stdout, up)
-    family = f"ipv{version_of(prefix)}"
-    said = lab.exec(site.transit, "vtysh", "-c", f"show bgp {family} unicast {prefix} json", check=True).stdout
-    paths = json.loads(said or "{}").get("paths", [])
-    return tuple(_frr_way(path) for path in paths)
+        held = _bird_ways(lab.exec(site.transit, "birdc", "show", "route", "all", check=True).stdout, up)
+    else:
+        shown = [f"show bgp ipv{version_of(prefix)} unicast {prefix} json" for prefix in prefixes]
+        words = [word for line in shown for word in ("-c", line)]
+        said = lab.exec(site.transit, "vtysh", *words, check=True).stdout
+        # of what it does not have it says nothing, or {}
+        rows = [row for row in _json_values(said) if "prefix" in row]
+        held = {str(row["prefix"]): tuple(_frr_way(path) for path in row.get("paths", [])) for row in rows}
+    return {prefix: held.get(prefix, ()) for prefix in prefixes}
+
+
+def _json_values(text: str) -> list[dict[str, Any]]:
+    decoder, rest, found = json.JSONDecoder(), text.lstrip(), []
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found.append(value)
+        rest = rest[end:].lstrip()
+    return found
+
+
+def ways(lab: Lab, site: Site, prefix: str) -> tuple[Way, ...]:
+    """Give every path that a transit router holds to a prefix; empty if it has none."""
+    return ways_to(lab, site, (prefix,))[prefix]
 
 
 def from_pop(lab: Lab, site: Site, prefix: str) -> Way | None:
     """Give the path that a transit router has directly from its POP, None if the POP does not announce."""
+    return direct(ways(lab, site, prefix), site, prefix)
+
+
+def direct(held: Sequence[Way], site: Site, prefix: str) -> Way | None:
+    """Give, of the paths to a prefix, the one directly from the router's POP, None if it has none."""
     pop = site.pop_address(version_of(prefix))
-    return next((way for way in ways(lab, site, prefix) if way.next_hop == pop), None)
+    return next((way for way in held if way.next_hop == pop), None)
 
 
 def best(lab: Lab, site: Site, prefix: str) -> Way | None:
@@ -151,27 +175,29 @@ def _frr_way(path: dict[str, object]) -> Way:
     )
 
 
-def _bird_ways(said: str, up: frozenset[str]) -> tuple[Way, ...]:
-    # A path begins with "PREFIX unicast [PROTOCOL since] * (100) [AS64500i]"; its attributes are indented by a tab.
-    head_line = r"^(?:\S+)?[ ]+unicast \[(?P<protocol>\S+) [^\]]*\](?P<best> \*)? \(\d+s?\)"
+def _bird_ways(said: str, up: frozenset[str]) -> dict[str, tuple[Way, ...]]:
+    # A path begins with "PREFIX unicast [PROTOCOL since] * (100) [AS64500i]", all but the first to a prefix without
+    # it; its attributes are indented by a tab.
+    head_line = r"^(?P<prefix>\S+)?[ ]+unicast \[(?P<protocol>\S+) [^\]]*\](?P<best> \*)? \(\d+s?\)"
     heads = list(re.finditer(head_line, said, re.M))
     ends = [*(head.start() for head in heads), len(said)][1:]
-    found = []
+    found: dict[str, tuple[Way, ...]] = {}
+    prefix = ""
     for head, end in zip(heads, ends, strict=True):
+        prefix = head["prefix"] or prefix
         fields = dict(re.findall(r"^\t(BGP\.\w+): (.*)$", said[head.end() : end], re.M))
         pairs = re.findall(r"\((\d+),(\d+)\)", fields.get("BGP.community", ""))
-        found.append(
-            Way(
-                next_hop=fields.get("BGP.next_hop", "").split(" ")[0],
-                as_path=tuple(int(asn) for asn in fields.get("BGP.as_path", "").split()),
-                communities=tuple(f"{high}:{low}" for high, low in pairs),
-                is_best=head["best"] is not None,
-                # BIRD 2 keeps the routes of a neighbor that restarts as they are, without a sign.
-                is_stale=head["protocol"] not in up,
-                local_preference=int(fields.get("BGP.local_pref", "100")),
-            )
+        way = Way(
+            next_hop=fields.get("BGP.next_hop", "").split(" ")[0],
+            as_path=tuple(int(asn) for asn in fields.get("BGP.as_path", "").split()),
+            communities=tuple(f"{high}:{low}" for high, low in pairs),
+            is_best=head["best"] is not None,
+            # BIRD 2 keeps the routes of a neighbor that restarts as they are, without a sign.
+            is_stale=head["protocol"] not in up,
+            local_preference=int(fields.get("BGP.local_pref", "100")),
         )
-    return tuple(found)
+        found[prefix] = (*found.get(prefix, ()), way)
+    return found
 
 
 def established(lab: Lab, site: Site) -> frozenset[str]:
@@ -189,19 +215,25 @@ def established(lab: Lab, site: Site) -> frozenset[str]:
     return frozenset(peers)
 
 
-def route_log(lab: Lab, site: Site, prefix: str) -> tuple[str, ...]:
-    """Give the lines that a transit router logged about what its POP told it of a prefix, oldest first.
+def route_log(lab: Lab, site: Site, *prefixes: str) -> tuple[str, ...]:
+    """Give the lines that a transit router logged about what its POP told it of these prefixes, oldest first.
 
     Each line begins with the wall time in milliseconds (`2026/11/24 02:11:35.163` FRR, `2026-11-24 ...` BIRD). FRR
     logs each UPDATE, BIRD each change, a withdrawal too.
     """
+    # the log of an hour is long: what is not about them is left where it is
+    words = [word for prefix in prefixes for word in ("-e", prefix)]
+    path = "/var/log/bird.log" if site.router == "bird" else "/var/log/frr/bgpd.log"
+    lines = lab.exec(site.transit, "grep", "-F", *words, path).stdout.splitlines()
+    wanted = re.compile("|".join(_told(site, prefix) for prefix in prefixes))
+    return tuple(line for line in lines if wanted.search(line))
+
+
+def _told(site: Site, prefix: str) -> str:
+    version, what = version_of(prefix), re.escape(prefix)
     if site.router == "bird":
-        text, who = lab.exec(site.transit, "cat", "/var/log/bird.log").stdout, f"{site.pop}{version_of(prefix)}.ipv"
-        return tuple(line for line in text.splitlines() if f" {who}" in line and f" {prefix} " in f"{line} ")
-    text = lab.exec(site.transit, "cat", "/var/log/frr/bgpd.log").stdout
-    pop = site.pop_address(version_of(prefix))
-    wanted = re.compile(rf"\] {re.escape(pop)}\([^)]*\) rcvd (?:UPDATE about )?{re.escape(prefix)}(?: |$)")
-    return tuple(line for line in text.splitlines() if wanted.search(line))
+        return rf" {site.pop}{version}\.ipv.* {what}(?: |$)"
+    return rf"\] {re.escape(site.pop_address(version))}\([^)]*\) rcvd (?:UPDATE about )?{what}(?: |$)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +280,17 @@ def longest_gap_s(of: Sequence[Answer], begin_s: float, end_s: float) -> float:
 def make_backend(lab: Lab, backend: str, mode: str) -> None:
     """Make a backend ill or well: normal, refuse, silent, error500, slow:MS."""
     lab.exec(backend, "backendctl", mode, check=True)
+
+
+def start_backend(lab: Lab, backend: str) -> None:
+    """Start a killed backend's server again, in a session of its own as the node's own was.
+
+    In the session of a test it would have the test's niceness and its share of a processor: a busy machine made such
+    backends fail all their checks while those that the lab had started failed none (measured).
+    """
+    region, name = backend.split("-")
+    command = f"setsid python3 -S /lab/backend.py serve {region} {name} < /dev/null > /dev/null 2>&1 &"
+    lab.exec(backend, "sh", "-c", command, check=True)
 
 
 def _counters(devices: Sequence[str]) -> str:
