@@ -68,6 +68,8 @@ class Tokens:
             await self._news.wait()
             self._news.clear()
             while self._wanted:
+                # one that a reload took is decided no more, so nobody would ever take it out
+                self._wanted = {one: e for one, e in self._wanted.items() if one in self._link.config.prefixes}
                 some = dict(list(self._wanted.items())[:AT_ONCE])
                 if not await self._ask(some):
                     await asyncio.sleep(AGAIN_S)

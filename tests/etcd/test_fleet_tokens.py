@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from anycastd.model.decision import Level, Reason
@@ -73,3 +74,24 @@ def test_a_token_is_of_one_entry_into_depref(tmp_path: Path) -> None:
         assert fleet["fra"].level(A) is Level.DEPREF
 
     run(main, tmp_path, timers=QUICK, apart_s=4 * APART_S)
+
+
+def test_a_prefix_that_a_reload_takes_while_it_waits_is_asked_for_no_more(tmp_path: Path) -> None:
+    """Its token is another POP's: to ask for it again and again would flood the store, and keep all others waiting."""
+
+    async def main(fleet: StoredFleet) -> None:
+        await fleet.sicken("fra")
+        await fleet.until("it has left", lambda: fleet["fra"].level(A) is Level.WITHDRAWN)
+        await fleet.sicken("sin")
+        await fleet.until("the other waits", lambda: fleet["sin"].hold(A) is Reason.FLEET_TOKEN)
+        pop = fleet["sin"]
+        old = pop.world.control.config
+        new = replace(old, prefixes={B: old.prefixes[B]})
+        pop.link.configure(new)
+        pop.world.configure(new)
+        before = fleet.cluster.asked
+        await fleet.live(5.0)
+        # heartbeats of three POPs, and one question a second for the prefix that is left
+        assert fleet.cluster.asked - before < 100
+
+    run(main, tmp_path, timers=QUICK, apart_s=APART_S)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from random import Random
@@ -14,8 +15,9 @@ import pytest
 
 from anycastd.api.ports import Done, Request
 from anycastd.resources.commands import Allocate
+from anycastd.store.etcd import kept
 from anycastd.store.port import StoreUnavailable
-from tests.etcd.stores import PopDesk, config_of, pop_desk
+from tests.etcd.stores import PopDesk, config_of, pop_desk, pop_store
 from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop
 
 TIMERS = {"heartbeat_s": 3.0, "stale_after_s": 9.0, "presence_s": 10.0, "attempt_s": 1.0, "commit_within_s": 4.0}
@@ -131,6 +133,92 @@ def test_a_pop_that_starts_without_the_store_serves_what_it_applied(tmp_path: Pa
         assert (await fleet.change("sin", "203.0.113.60", bind=True)).startswith("503")
 
     run(main, tmp_path)
+
+
+@contextmanager
+def no_writing(fleet: Fleet, name: str) -> Iterator[None]:
+    """Let nothing be written to what a POP keeps, as while its disk is full: another process holds the file locked."""
+    with closing(sqlite3.connect(fleet.pops[name].store._file.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a lock waited for no longer than it takes to see it."""
+    monkeypatch.setattr(kept, "BUSY_WITHIN_S", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_the_disk_did_not_take_is_kept_later_and_never_passed_over(tmp_path: Path) -> None:
+    """A later revision on disk must not stand for a change that is missing there: the next start would not ask for it."""
+
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(1.0)
+        with no_writing(fleet, "sin"):
+            await fleet.change("fra", "203.0.113.11", bind=True)
+            await fleet.change("fra", "203.0.113.10", bind=False)
+            await asyncio.sleep(1.0)
+            assert "locked" in fleet.pops["sin"].made.complaints["kept"]
+        await fleet.change("fra", "203.0.113.12", bind=True)
+        await asyncio.sleep(1.0)
+        assert fleet.pops["sin"].made.complaints == {}
+        fleet.cluster.cut |= {"m1", "m2"}
+        assert (await fleet.join("sin")).bound == fleet.pops["fra"].bound == {"203.0.113.11", "203.0.113.12"}
+
+    run(main, tmp_path)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_snapshot_that_the_disk_did_not_take_is_kept_before_what_came_after_it(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(1.0)
+        gateway = fleet.pops["sin"].store.gateway  # type: ignore[attr-defined]
+        gateway.call_at, call_at = _deaf, gateway.call_at
+        await asyncio.sleep(TIMERS["stale_after_s"] + 5.0)
+        await fleet.change("fra", "203.0.113.11", bind=True)
+        fleet.cluster.compacted = fleet.cluster.revision
+        with no_writing(fleet, "sin"):
+            gateway.call_at = call_at
+            await asyncio.sleep(SETTLED_S)
+            assert fleet.pops["sin"].bound == {"203.0.113.10", "203.0.113.11"}
+        await fleet.change("fra", "203.0.113.12", bind=True)
+        await asyncio.sleep(1.0)
+        fleet.cluster.cut |= {"m1", "m2"}
+        assert (await fleet.join("sin")).bound == {f"203.0.113.{number}" for number in (10, 11, 12)}
+
+    run(main, tmp_path)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_kept_is_read_once_it_can_be_though_the_store_stays_away(tmp_path: Path) -> None:
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(1.0)
+        fleet.cluster.cut |= {"m1", "m2"}
+        with no_writing(fleet, "sin"):
+            again = await fleet.join("sin")
+            assert not again.bound
+        await again.desk.tick()
+        assert again.bound == {"203.0.113.10"}
+
+    run(main, tmp_path)
+
+
+def test_heartbeats_of_years_take_no_room_where_nothing_is_compacted(tmp_path: Path) -> None:
+    async def main() -> None:
+        config = config_of(*MEMBERS, compact_after_s=0.0)
+        async with pop_store(config, "fra", tmp_path, beats=False, gateway=Gateway(Cluster(Random(1)))) as made:
+            for _ in range(5):
+                await made.store.beat("{}")
+                await made.store.tidy()
+            assert not made.store._seen
+
+    with asyncio.Runner(loop_factory=lambda: InlineLoop(1000.0)) as runner:
+        runner.run(main())
 
 
 @pytest.mark.slow

@@ -61,6 +61,8 @@ class EtcdStore:
         self._is_read = self._accepted = self._closed = False
         self._making, self._made = asyncio.Lock(), cast(Any, None)
         self._lease, self._beats = "", 0
+        self._owed: Kept | None = None
+        """A snapshot that the disk did not take: nothing is kept before it, for a later revision would stand for it."""
         self._unsaved: dict[str, Item] = {}
         self._facts: dict[str, int] = {}
         self._saving: asyncio.Task[None] | None = None
@@ -110,13 +112,13 @@ class EtcdStore:
                 self._made.cluster = self._known.cluster
             return self._made
 
-    async def _on_disk(self, work: Callable[[], T]) -> T | None:
+    async def _on_disk(self, work: Callable[[], T], failed: T) -> T:
         """Do it in the thread of the disk; what fails is complained of, and kept from nothing else."""
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._disk, work)
         except NotKept as error:
             self._complain(KEPT, str(error))
-            return None
+            return failed
         self._complain(KEPT, None)
         return done
 
@@ -126,20 +128,40 @@ class EtcdStore:
             if key not in self._unsaved or item.revision >= self._unsaved[key].revision:
                 self._unsaved[key] = item
         self._facts |= facts
+        self._begin_saving()
+
+    def _begin_saving(self) -> asyncio.Task[None]:
         if self._saving is None or self._saving.done():
             self._saving = asyncio.get_running_loop().create_task(self._save())
+        return self._saving
 
     async def _save(self) -> None:
-        while self._facts:
+        """Have on disk what waits for it; what it does not take goes with the next change, or heartbeat."""
+        while self._owed is not None or self._facts:
+            if (owed := self._owed) is not None:
+                if not await self._is_kept(partial(self._file.replace, owed)):
+                    return
+                self._owed = None if self._owed is owed else self._owed
+                continue
             items, facts = self._unsaved, self._facts
             self._unsaved, self._facts = {}, {}
-            await self._on_disk(partial(self._file.change, items, facts))
+            if not await self._is_kept(partial(self._file.change, items, facts)):
+                self._unsaved, self._facts = items | self._unsaved, facts | self._facts
+                return
+
+    async def _is_kept(self, work: Callable[[], None]) -> bool:
+        def done() -> bool:
+            work()
+            return True
+
+        return await self._on_disk(done, failed=False)
 
     async def snapshot(self, prefix: str) -> Snapshot:
         """Return every key that begins with `prefix`: first what is kept of an earlier life, then what is there."""
         if not self._is_read:
-            self._is_read = True
-            kept = await self._on_disk(self._file.read)
+            kept = await self._on_disk(self._file.read, None)
+            # one that cannot be read now is tried again, while the store is away
+            self._is_read = kept is not None
             if kept is not None and kept.cluster:
                 self._adopt(kept)
                 return _below(prefix, Snapshot(kept.revision, kept.items))
@@ -166,8 +188,10 @@ class EtcdStore:
             raise StoreUnavailable(self.held)
         gateway.cluster = header.cluster
         kept = Kept(header.cluster, header.revision, beat, items)
-        self._unsaved, self._facts = {}, {}
-        await self._on_disk(lambda: self._file.replace(kept))
+        self._unsaved, self._facts, self._owed = {}, {}, kept
+        # not cancelled with us: what it has in hand would be lost
+        await asyncio.wait([self._begin_saving()])
+        self._is_read = True
         self._adopt(kept)
         self._history_doubt = self._contents_doubt = self._trouble = ""
         self._accepted = False
@@ -209,7 +233,7 @@ class EtcdStore:
     async def dump(self, *, here: bool) -> Kept:
         """Return everything with where it is of: from the store as it is, or `here`: what this POP has applied."""
         if here:
-            kept = await self._on_disk(self._file.read)
+            kept = await self._on_disk(self._file.read, None)
             if kept is None:
                 message = f"{self._file.path} cannot be read"
                 raise StoreUnavailable(message)
@@ -386,7 +410,8 @@ class EtcdStore:
         # only now: one that etcd does not know any more is never tried again
         self._lease = lease
         self._beats += 1
-        self._seen.append((self._now_s(), revision))
+        if self._config.compact_after_s:
+            self._seen.append((self._now_s(), revision))
         if self._beats % BEAT_KEPT_EACH == 1 and self._known.cluster:
             self._keep({}, {"beat": revision})
 
@@ -442,6 +467,7 @@ class EtcdStore:
             await self._made.close()
         if self._saving is not None:
             await self._saving
+        await self._save()
         await asyncio.get_running_loop().run_in_executor(self._disk, self._file.close)
         self._disk.shutdown(wait=False)
 
