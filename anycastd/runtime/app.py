@@ -117,7 +117,7 @@ class App:
             config.bgp, config.pop, config.neighbors, on_change=self._bgp_changed, on_event=self.events.take
         )
         self.exports = ExportGate(config, self.reported, self.metrics.export_refused)
-        self.speaker.may_leave = self.exports.may_leave
+        self.speaker.may_leave, self.events.on_exited = self.exports.may_leave, self.exports.begin_anew
         self.engine = probe_engine(config, self.loop, self._result, lambda: self.kernel.observed.links, self.reported)
         self.speaker.on_update = self.beacons.hear
         self.lag, self._garbage = LagMeter(self.loop), Garbage(now_s)

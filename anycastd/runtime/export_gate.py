@@ -62,10 +62,16 @@ class ExportGate:
     def configure(self, config: Config) -> None:
         """Take a new configuration; it counts from the next action on."""
         self._config = config
+        # what a neighbor had went with its session
+        self._told = {key: told for key, told in self._told.items() if key[0] in config.neighbors}
         for name in list(self._refused):
             kept = {p: why for p, why in self._refused[name].items() if isinstance(p, str) or p in config.prefixes}
             self._refused[name] = kept if name in config.neighbors else {}
             self._tell(name)
+
+    def begin_anew(self) -> None:
+        """Take note that ExaBGP has gone, and with it all that neighbors were told."""
+        self._told.clear()
 
     def permitted(self, stages: Iterable[DeadManStage]) -> tuple[DeadManStage, ...]:
         """Return what the bridge may say when no daemon is there, without what may not leave."""

@@ -7,7 +7,7 @@ import logging
 from typing import Protocol
 
 from anycastd.model.address import Prefix
-from anycastd.model.bgp import BgpObserved
+from anycastd.model.bgp import BgpObserved, SpeakerState
 from anycastd.model.decision import Level
 from anycastd.runtime.control import Control
 from anycastd.telemetry.logs import log_event
@@ -51,11 +51,16 @@ async def leave(control: Control, speaker: Speaker) -> bool:
             return False
         await asyncio.sleep(LOOK_EACH_S)
     log_event(log, "leaving_unconfirmed", level=logging.WARNING, detail="ExaBGP did not confirm every withdrawal")
-    return not stay
+    return not stay and (fleet is None or speaker.observed.routes is not None)
 
 
 def _is_gone(control: Control, observed: BgpObserved) -> bool:
-    """Return whether no upstream has anything of ours; our beacon, which says so, goes last."""
+    """Return whether no upstream has anything of ours; our beacon, which says so, goes last.
+
+    In a fleet what an ExaBGP holds that has not said so yet is not gone: to end it would withdraw that unasked (I1).
+    """
+    if observed.routes is None and control.config.fleet is not None:
+        return observed.speaker is SpeakerState.ABSENT
     observers = {name for name, neighbor in control.config.neighbors.items() if neighbor.is_observer}
     left = [name for name, routes in (observed.routes or {}).items() if routes and name not in observers]
     return not left and not any(name not in observers for name, _ in observed.in_flight)

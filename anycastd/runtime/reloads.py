@@ -9,6 +9,7 @@ from typing import Protocol
 
 from anycastd.api.ports import ReloadOutcome
 from anycastd.errors import AnycastdError, ConfigError
+from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
@@ -53,6 +54,7 @@ class Reloads:
         self._lock = asyncio.Lock()
         self._baking: asyncio.Task[None] | None = None
         self._verdict = asyncio.Event()
+        self._goes_back = False
 
     @property
     def is_baking(self) -> bool:
@@ -68,8 +70,8 @@ class Reloads:
         return outcome
 
     def confirm(self) -> bool:
-        """Keep the file that bakes; return whether one did."""
-        if not self.is_baking:
+        """Keep the file that bakes; return whether one did, and can be kept: one that is being taken back cannot."""
+        if not self.is_baking or self._goes_back:
             return False
         self._verdict.set()
         return True
@@ -93,11 +95,13 @@ class Reloads:
             return ReloadOutcome(False, problems=(why,))
         try:
             await daemon.apply(new, confirmed=expected_removals is not None)
+            # of what is gone nothing would ever be accepted; what is still refused is told again within seconds
+            daemon.reported.clear(Alarm.COMMAND_REFUSED)
         except AnycastdError as error:
             place = "" if isinstance(error, ConfigError) else f"{daemon.path}: neighbors: "
             return ReloadOutcome(False, problems=(f"{place}{error}",))
         if bake_s and before is not None:
-            self._verdict, loop = asyncio.Event(), asyncio.get_running_loop()
+            self._verdict, self._goes_back, loop = asyncio.Event(), False, asyncio.get_running_loop()
             trial = Trial(daemon.control, new, before, loop.time())
             self._baking = loop.create_task(self._bake(old, trial, bake_s), name="bake")
         return outcome
@@ -117,20 +121,24 @@ class Reloads:
                 return
         if not self._verdict.is_set() and not harm:
             harm = await trial.verdict(loop.time())
-        if harm:
+        if harm and not await self._is_kept_meanwhile():
             await self._go_back(old, harm)
         else:
             log_event(log, "reload_kept", detail="confirmed" if self._verdict.is_set() else "nothing is announced less")
         if self._daemon.fleet is not None:
             await self._daemon.fleet.tried()
 
+    async def _is_kept_meanwhile(self) -> bool:
+        """Wait while announcements are frozen, also these; return whether the file was confirmed until then."""
+        held = await self._daemon.orders.holds()
+        while held and not self._verdict.is_set():
+            await asyncio.sleep(LOOK_EACH_S)
+            held = await self._daemon.orders.holds()
+        self._goes_back = not self._verdict.is_set()
+        return not self._goes_back
+
     async def _go_back(self, old: Config, harm: str) -> None:
         daemon = self._daemon
-        held = await daemon.orders.holds()
-        while held:
-            # a freeze keeps announcements as they are, also these
-            await asyncio.sleep(LOOK_EACH_S)
-            held = await daemon.orders.holds()
         async with self._lock:
             try:
                 await daemon.apply(old, confirmed=True)

@@ -51,6 +51,7 @@ class SpeakerEvents:
         self._metrics, self._followed, self._reported, self._refused = metrics, followed, reported, refused
         self._scribe = scribe
         self.on_session: Callable[[NeighborName, SessionState], None] = lambda name, state: None
+        self.on_exited: Callable[[], None] = lambda: None
 
     def take(self, event: e.SpeakerEvent) -> None:
         """Pass one event on."""
@@ -85,6 +86,9 @@ class SpeakerEvents:
             case e.Exited(pid, status, detail):
                 log_event(log, "speaker_exited", level=logging.ERROR, pid=pid, status=status, detail=detail)
                 self._scribe.speaker("exited", f"pid {pid}, status {status}: {detail}")
+                # the next one has refused nothing yet
+                self._reported.clear(Alarm.COMMAND_REFUSED)
+                self.on_exited()
             case e.Wedged(pid, silent_s):
                 log_event(log, "speaker_wedged", level=logging.ERROR, pid=pid, silent_s=round(silent_s, 3))
                 self._scribe.speaker("wedged", f"pid {pid} answered nothing for {silent_s:.1f} s")

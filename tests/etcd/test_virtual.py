@@ -152,7 +152,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_what_the_disk_did_not_take_is_kept_later_and_never_passed_over(tmp_path: Path) -> None:
-    """A later revision on disk must not stand for a change that is missing there: the next start would not ask for it."""
+    """A later revision on disk must not stand for a change that is missing: the next start would not ask for it."""
 
     async def main(fleet: Fleet) -> None:
         await fleet.change("fra", "203.0.113.10", bind=True)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,13 @@ class Files:
     def write_candidate(self, rendered: bytes, owner: Owner) -> None:
         """Write a configuration beside the one in use, readable by ExaBGP's user only: it holds passwords.
 
-        Who is not root cannot give a file away: then ExaBGP's group reads it.
+        ActuatorTransient if that cannot be done. Who is not root cannot give a file away: then ExaBGP's group reads it.
         """
-        self._write(self.candidate, rendered, 0o600 if os.geteuid() in (0, owner.uid) else 0o640, owner)
+        try:
+            self._write(self.candidate, rendered, 0o600 if os.geteuid() in (0, owner.uid) else 0o640, owner)
+        except OSError as error:
+            message = f"{self.candidate} cannot be written: {error}"
+            raise ActuatorTransient(message) from error
 
     def adopt_candidate(self) -> None:
         """Make the candidate the configuration in use."""
@@ -145,13 +150,15 @@ class Files:
         return os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def trim_log(self) -> None:
-        """Move a log that is too long aside; ExaBGP appends, so it goes on at the beginning."""
-        try:
+        """Move a log that is too long aside; ExaBGP appends, so it goes on at the beginning.
+
+        Where there is no room beside it, what it said is lost: nothing waits for a log, and it must not fill the disk.
+        """
+        with suppress(OSError):
             if self.log.stat().st_size > LOG_LIMIT_BYTES:
-                self._write(self.log.with_suffix(".log.1"), self.log.read_bytes()[-LOG_LIMIT_BYTES:], 0o600, None)
+                with suppress(OSError):
+                    self._write(self.log.with_suffix(".log.1"), self.log.read_bytes()[-LOG_LIMIT_BYTES:], 0o600, None)
                 os.truncate(self.log, 0)
-        except FileNotFoundError:
-            return
 
     def log_tail(self) -> str:
         """Return the last lines of ExaBGP's log."""
@@ -167,11 +174,16 @@ class Files:
         beside = path.with_name(f".{path.name}.part")
         beside.unlink(missing_ok=True)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            if owner is not None and os.geteuid() == 0:
-                os.fchown(descriptor, owner.uid, owner.gid)
-            elif owner is not None and owner.gid != os.getegid():
-                os.fchown(descriptor, -1, owner.gid)
-            os.fchmod(descriptor, mode)
-            file.write(data)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if owner is not None and os.geteuid() == 0:
+                    os.fchown(descriptor, owner.uid, owner.gid)
+                elif owner is not None and owner.gid != os.getegid():
+                    os.fchown(descriptor, -1, owner.gid)
+                os.fchmod(descriptor, mode)
+                file.write(data)
+        except OSError:
+            # half a file is no use, and takes room
+            beside.unlink(missing_ok=True)
+            raise
         beside.replace(path)

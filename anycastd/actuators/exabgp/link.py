@@ -312,6 +312,10 @@ class Link:
         except dump.NotUnderstoodError as error:
             self._events.append(NotUnderstood(str(error)))
             return
+        if self.pid not in (0, hello.exabgp):
+            # what it holds is read first: an End-of-RIB of before would have neighbors drop what they kept for us
+            self._requeue(now_s)
+            self._events += [Superseded(action) for action in self._queue.drop_all()]
         self.pid = hello.exabgp
         self._events.append(HelloSeen(hello))
         self._begin_sync(now_s)

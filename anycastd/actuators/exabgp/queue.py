@@ -191,7 +191,13 @@ class ActionQueue:
 
     def drop(self, neighbors: frozenset[NeighborName]) -> list[BgpAction]:
         """Forget what waits for these neighbors, which are no longer configured."""
-        gone = [key for key in self._waiting if key[0] in neighbors]
+        return self._forget([key for key in self._waiting if key[0] in neighbors])
+
+    def drop_all(self) -> list[BgpAction]:
+        """Forget all that waits: it was meant for an ExaBGP that is no more."""
+        return self._forget(list(self._waiting))
+
+    def _forget(self, gone: list[Key]) -> list[BgpAction]:
         entries = [self._waiting.pop(key) for key in gone]
         for key, entry in zip(gone, entries, strict=True):
             self._forget_likeness(key, entry)

@@ -58,11 +58,12 @@ class Reload:
         if self._supervisor.digest(rendered) == self._supervisor.state.config:
             self._speaker.set_neighbors(neighbors)
             return
-        old_head, old = conf.blocks(self._supervisor.files.read_conf())
-        head, new = conf.blocks(rendered)
-        await self._supervisor.check(rendered)
-        self._speaker.set_neighbors(neighbors)
-        self._supervisor.put_in_place(rendered)
+        async with self._supervisor.placing:
+            old_head, old = conf.blocks(self._supervisor.files.read_conf())
+            head, new = conf.blocks(rendered)
+            await self._supervisor.check(rendered)
+            self._speaker.set_neighbors(neighbors)
+            self._put_in_place(rendered)
         if self._supervisor.running is None:
             return
         changed = {address for address, told in new.items() if told != old.get(address)}
@@ -73,6 +74,15 @@ class Reload:
         self._speaker.report(Degraded("reload", "a reload did not take: ExaBGP is restarted"))
         await self._speaker.restart()
         self._speaker.report(Degraded("reload", ""))
+
+    def _put_in_place(self, rendered: bytes) -> None:
+        """Make the candidate the file in use; what else cannot be written is told, for the neighbors are taken."""
+        try:
+            self._supervisor.put_in_place(rendered)
+        except OSError as error:
+            self._speaker.report(Degraded("plan", f"how the service starts ExaBGP is not on disk: {error}"))
+        else:
+            self._speaker.report(Degraded("plan", ""))
 
     async def _reload(self, after: Mapping[NeighborName, Neighbor], changed: set[Address]) -> bool:
         loop = asyncio.get_running_loop()

@@ -38,6 +38,8 @@ class Supervisor:
         self._validated = self._complaint = ""
         self._asked_to_end = False
         self._met = asyncio.Event()
+        self.placing = asyncio.Lock()
+        """Held from when a candidate is written until it is in place: a start and a reload write the same one."""
         self._task: asyncio.Task[None] | None = None
 
     # adoption and launch
@@ -97,15 +99,19 @@ class Supervisor:
             self._asked_to_end = False
 
     async def _launch(self) -> None:
-        rendered = self.render(self._neighbors)
-        await self.check(rendered)
-        if self.is_service:
+        async with self.placing:
+            rendered = self.render(self._neighbors)
+            await self.check(rendered)
+            if not self.is_service:
+                self._begin_process(rendered)
+                return
             self.put_in_place(rendered)
-            # the service may have started one, and it was met, while the file was checked
-            while self.running is None:
-                self._met.clear()
-                await self._met.wait()
-            return
+        # the service may have started one, and it was met, while the file was checked
+        while self.running is None:
+            self._met.clear()
+            await self._met.wait()
+
+    def _begin_process(self, rendered: bytes) -> None:
         addresses = self._addresses()
         listen, why_not = process.bindable(addresses, self.bgp.port)
         self._degraded("listen", why_not and f"neighbors cannot connect to us: {why_not}")

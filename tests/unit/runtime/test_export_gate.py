@@ -205,3 +205,22 @@ async def test_the_real_speaker_asks_before_anything_is_queued() -> None:
     speaker.apply([Announce(UP, replace(route, prefix=NARROW)), Announce(UP, route)])
     assert speaker.observed.in_flight == {(UP, A)}
     assert counted == {ExportRefusal.PREFIX_NOT_CONFIGURED: 1}
+
+
+def test_what_went_with_its_neighbor_or_with_its_exabgp_takes_no_room_of_what_comes() -> None:
+    base = config()
+    alone = replace(base.prefixes[A], neighbors=())
+    gone = replace(base, neighbors={}, prefixes={A: alone, B: replace(base.prefixes[B], neighbors=())})
+    only_b = replace(
+        base, neighbors={UP: replace(base.neighbors[UP], max_prefixes=1)}, prefixes={A: alone, B: base.prefixes[B]}
+    )
+    gate, reported, _ = gate_of(replace(only_b, prefixes={A: base.prefixes[A], B: alone}))
+    assert gate.may_leave(Announce(UP, good(UP, A, base)))
+    gate.configure(gone)
+    gate.configure(only_b)
+    assert gate.may_leave(Announce(UP, good(UP, B, only_b))), "nobody has A any more: its session ended with it"
+    gate.configure(base)
+    gate.configure(replace(base, neighbors=only_b.neighbors))
+    gate.begin_anew()
+    assert gate.may_leave(Announce(UP, good(UP, A, base))), "another ExaBGP has said nothing yet"
+    assert reported.details == {}

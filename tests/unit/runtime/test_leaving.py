@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from anycastd.model.address import NeighborName
-from anycastd.model.bgp import BgpObserved
+from anycastd.model.bgp import BgpObserved, SpeakerState
 from anycastd.model.decision import Level
 from anycastd.model.topology import LastResort
 from anycastd.runtime import leaving
@@ -66,3 +66,29 @@ def test_our_beacon_does_not_keep_us() -> None:
     routes = pop.world.speaker.observed.routes or {}
     assert routes[UP] == {}
     assert routes[NeighborName(RR)], "it goes last: it says that we are gone"
+
+
+class Silent:
+    """ExaBGP as it is while it starts, or while its bridge does: it runs, and has not said what it holds."""
+
+    def __init__(self, state: SpeakerState) -> None:
+        self.observed = BgpObserved(speaker=state)
+
+
+def test_what_exabgp_has_not_told_yet_is_not_gone_where_others_must_confirm_it() -> None:
+    """Told to end in the second after its start, a daemon would else withdraw everything without asking (I1)."""
+    pop = Pop(config("fra"), 7)
+    pop.world.answer("", times=2)
+    pop.world.speaker.observed = BgpObserved(speaker=SpeakerState.SYNCING)
+    pop.world.control.on_observed(pop.world.now_s)
+    assert not asyncio.run(leaving.leave(pop.world.control, Silent(SpeakerState.SYNCING)))
+
+
+def test_where_no_exabgp_runs_nothing_is_left_to_wait_for() -> None:
+    pop = Pop(config("fra"), 7)
+    assert asyncio.run(leaving.leave(pop.world.control, Silent(SpeakerState.ABSENT)))
+
+
+def test_a_pop_alone_ends_an_exabgp_that_says_nothing() -> None:
+    world = World()
+    assert asyncio.run(leaving.leave(world.control, Silent(SpeakerState.SYNCING)))

@@ -166,6 +166,49 @@ def test_what_is_confirmed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     play(main, monkeypatch)
 
 
+def test_what_is_confirmed_while_a_freeze_keeps_it_is_not_taken_back_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file(bake_s=600.0)
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(1.0)
+        daemon.frozen = "by hand"
+        await daemon.live(20.0)
+        assert daemon.reloads.confirm()
+        daemon.frozen = ""
+        await daemon.live(5.0)
+        assert daemon.config.digest == "new"
+        assert not daemon.reloads.is_baking
+
+    play(main, monkeypatch)
+
+
+def test_what_is_being_taken_back_cannot_be_confirmed_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        said: list[bool] = []
+
+        async def slowly(new: Config, *, confirmed: bool) -> None:
+            await asyncio.sleep(STEP_S)
+            said.append(daemon.reloads.confirm())
+            daemon.config = new
+
+        await daemon.try_file(bake_s=600.0)
+        monkeypatch.setattr(daemon, "apply", slowly)
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(20.0)
+        assert (daemon.config, said) == (OLD, [False])
+
+    play(main, monkeypatch)
+
+
+def test_what_was_refused_of_what_is_gone_is_no_alarm_after_a_reload(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(daemon: Daemon) -> None:
+        daemon.reported.raise_(Alarm.COMMAND_REFUSED, f"{A} to gone", "error")
+        assert (await daemon.reloads.reload(None, dry_run=False, bake_s=0.0)).applied
+        assert not daemon.reported.details
+
+    play(main, monkeypatch)
+
+
 def test_what_cannot_be_told_is_no_good_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(daemon: Daemon) -> None:
         await daemon.try_file()

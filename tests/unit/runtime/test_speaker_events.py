@@ -131,3 +131,13 @@ def test_a_dead_man_that_fired_is_an_alarm() -> None:
 
 def test_what_names_a_command() -> None:
     assert (key_of(SAID), key_of(GONE), key_of(END)) == ((UP, A), (UP, A), None)
+
+
+def test_what_one_exabgp_refused_is_no_alarm_of_the_next() -> None:
+    hearing = Hearing()
+    exited: list[str] = []
+    hearing.events.on_exited = lambda: exited.append("")
+    hearing.events.take(e.Refused(SAID, "error"))
+    assert Alarm.COMMAND_REFUSED in {alarm for alarm, _ in hearing.reported.details}
+    hearing.events.take(e.Exited(7, -9, "killed"))
+    assert exited and not hearing.reported.details

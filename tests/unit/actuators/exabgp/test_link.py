@@ -239,6 +239,25 @@ def test_a_lost_answer_is_noticed_by_the_next_question_and_all_is_said_again() -
     assert talk.of(RoutesSeen)
 
 
+def test_nothing_that_was_meant_for_an_exabgp_that_died_is_said_to_the_next() -> None:
+    """What it holds is read first: an End-of-RIB from before would have neighbors drop what they kept for us."""
+    talk = Talk().ready()
+    talk.submit(announce(1), announce(1, med=5), withdraw(2))
+    talk.run()
+    talk.submit(EndOfRib(A, Family.IPV4_UNICAST), announce(3))
+    talk.link.disconnected(talk.now_s)
+    talk.pump()
+    talk.exabgp = FakeExabgp()
+    talk.events.clear()
+    talk.connect(pid=101)
+    talk.run()
+    assert talk.is_ready
+    assert talk.of(RoutesSeen)
+    assert talk.exabgp.done == []
+    assert not talk.link.in_flight
+    assert talk.link.queued == 0
+
+
 def test_an_answer_too_many_begins_the_talk_anew() -> None:
     talk = Talk().ready()
     talk.feed("done")
