@@ -43,7 +43,7 @@ print(json.dumps({"took_s": time.monotonic() - begun_s}))
 """
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
 def test_unbinding_one_eip_again_and_again_loses_no_packet_of_others(
     stage: Stage, measured: Measured, count: int
 ) -> None:
@@ -51,7 +51,9 @@ def test_unbinding_one_eip_again_and_again_loses_no_packet_of_others(
     body = json.dumps({"targets": [stage.target(one, "eu/b1", None), stage.target(one, "eu/b2", None)]})
     begun = drops(stage.lab)
     with loaded(stage, others, others, patience_ms=4000) as load:
-        said = stage.lab.exec(POP, "python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, str(count), timeout_s=110)
+        words = ("python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, str(count))
+        # on an idle machine each takes about ten milliseconds, on a busy one more than fifty
+        said = stage.lab.exec(POP, *words, timeout_s=max(110, 0.8 * count))
         assert said.returncode == 0, said.stderr
     took_s = json.loads(said.stdout)["took_s"]
     load.fresh.all_ok()
