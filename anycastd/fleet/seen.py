@@ -84,6 +84,11 @@ class Track:
     old_seq: int = 0
     replayed_until_s: float = float("-inf")
     """So long it is told that an old beacon of it was brought again."""
+    answers: bool = False
+    """Whether it has echoed our present start, in this boot of its or in one before: so it was alive after that.
+
+    A recording from before our start never has. Once it has, each later boot of it began later still.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +168,7 @@ def lost(seen: Seen, spec: FleetSpec, name: str, prefix: Prefix, now_s: float | 
         return seen
     if channel is None:
         return seen
+    seen = replace(seen, strangers=_without(seen.strangers, place[0]))
     was = channel.parts.get(place[0], _NO_PARTS).get(place[1])
     before = _without(channel.before, place)
     if was is not None and place[1] and now_s is not None:
@@ -276,12 +282,15 @@ def _tracked(seen: Seen, ears: Ears, head: Part, now_s: float) -> Track:
         return replace(
             _born(head, now_s), moved_s=track.moved_s, epoch=head.epoch, rival=(track.boot, track.seq), turns=turns,
             twice_until_s=now_s + 2 * stale_s if turns >= TURNS else track.twice_until_s,
+            answers=track.answers and head.boot > track.boot,
         )  # fmt: skip
     if head.boot == track.boot and head.seq > track.seq:
         moved = replace(_marked(track, stale_s, now_s), seq=head.seq, moved_s=now_s, rival_last=False)
         return _echoing(moved, ears, head)
     if head.boot > track.boot:
-        fresh = replace(_born(head, now_s), rival=(track.boot, track.seq), twice_until_s=track.twice_until_s)
+        fresh = replace(
+            _born(head, now_s), rival=(track.boot, track.seq), twice_until_s=track.twice_until_s, answers=track.answers
+        )
         return _echoing(fresh, ears, head)
     if head.boot < track.boot:
         return _rival(track, head, stale_s, now_s)
@@ -321,6 +330,7 @@ def _echoing(track: Track, ears: Ears, head: Part) -> Track:
     echo = head.echoes.get(ears.spec.number)
     if echo is None or echo.boot != ears.boot:
         return track
+    track = replace(track, answers=True)
     before = tuple(one for one in track.echoes if one.epoch.boot == echo.boot)
     if before and before[-1].epoch >= echo:
         return replace(track, echoes=before)

@@ -1,7 +1,8 @@
 """Who of the fleet counts for a prefix, from what was heard: the facts that policy is given, and our own beacon. Pure.
 
 Counted: it says NORMAL, and said so no earlier than that it had seen our own entry into DEPREF. Present: it announces
-at any level. Whoever is not heard, not understood, silent, or one of two with the same number, is neither.
+at any level. Whoever is not heard, not understood, silent, one of two with the same number, or has not yet echoed our
+present start (it may be a recording), is neither.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class View:
         # as next_s() has it: at that very moment, or who is woken by it sees nothing and is not woken again
         if self._now_s >= track.moved_s + self._spec.stale_s:
             return NotCounted.STALE
+        if not track.answers:
+            return NotCounted.NOT_ANSWERED
         return NotCounted.NO_UPSTREAM if parts[0].upstreams == 0 else parts
 
     def unheard(self, pop: int) -> NotCounted | None:
@@ -276,4 +279,4 @@ def _gist(track: Track, parts: Mapping[int, Part]) -> tuple[object, ...]:
     head, newest = parts.get(0), track.echoes[-1].seq if track.echoes else 0
     told = head is not None and (head.upstreams > 0, head.seq >= newest)
     versions = {} if head is None else head.versions
-    return track.echoes, track.twice_until_s, track.lacks_since_s, told, versions
+    return track.echoes, track.answers, track.twice_until_s, track.lacks_since_s, told, versions

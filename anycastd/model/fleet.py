@@ -84,6 +84,7 @@ class NotCounted(StrEnum):
     BLIND = "blind"
     NOT_HEARD = "not_heard"
     STALE = "stale"
+    NOT_ANSWERED = "not_answered"
     UNREADABLE = "unreadable"
     DUPLICATE = "duplicate"
     INCOMPLETE = "incomplete"

@@ -281,6 +281,12 @@ UNCOUNTED: Mapping[NotCounted, Meaning] = {
         "keeps what is gone.",
         "Look at that POP's daemon; no graceful restart on sessions with observers.",
     ),
+    NotCounted.NOT_ANSWERED: Meaning(
+        "Its beacons move, but none has echoed the present start of this daemon: it has not heard of it, or somebody "
+        "plays a recording of it. Till it answers it is neither counted nor taken for present.",
+        "After a start it takes one round trip. If it lasts: `anycastd explain PREFIX` at that POP, whether it hears "
+        "this one; an observer may pass beacons one way only.",
+    ),
     NotCounted.UNREADABLE: Meaning(
         "Its beacon's communities were stripped, added to or changed on the way, or are of another release.",
         "Let large communities pass on the observer; the alarm's detail says what is wrong.",

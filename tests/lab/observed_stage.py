@@ -114,6 +114,7 @@ class Observed:
     transit: Program
     speakers: dict[str, Program]
     member: Member
+    daemon: subprocess.Popen[bytes]
     told: list[str] = field(default_factory=list)
     heard: list[tuple[str, Row]] = field(default_factory=list)
 
@@ -246,6 +247,13 @@ class Observed:
         for name in ("net.ipv4.icmp_echo_ignore_all", "net.ipv6.icmp.echo_ignore_all"):
             self.made.run("ip", "netns", "exec", self.made.far, "sysctl", "-qw", f"{name}={int(on)}")
 
+    def restart(self) -> None:
+        """Kill the daemon, and start another; ExaBGP goes on."""
+        self.daemon.kill()
+        self.daemon.wait(20)
+        self.daemon = self.made.daemon()
+        wait_until("the daemon answers", 60, self.status)
+
     def reload(self, key_file: Path | None, **more: Any) -> None:
         """Have it read its file anew."""
         self.made.write_config(document(key_file, **more))
@@ -305,10 +313,10 @@ def observed_stage() -> Iterator[Observed]:
         member.start({"m1": member.peer})
         wait_until("etcd is well", 40, lambda: is_healthy(member))
         made.write_config(document())
-        made.daemon()
+        daemon = made.daemon()
         servers = _servers(made)
         try:
-            stage = Observed(made, transit, speakers, member)
+            stage = Observed(made, transit, speakers, member, daemon)
             stage.wait_level(NORMAL)
             for speaker in ("sin", "iad"):
                 for by in (RSB, RSF):

@@ -141,6 +141,44 @@ def seq_of(stage: Observed, pop: str) -> int:
     return next(int(one["seq"]) for one in stage.status()["fleet"]["pops"] if one["pop"] == pop)
 
 
+@pytest.fixture
+def as_before(stage: Observed) -> Iterator[None]:
+    yield
+    stage.sicken(False)
+    stage.reload(None)
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_recording_that_is_played_to_a_restarted_daemon_keeps_nothing_away(stage: Observed) -> None:
+    """sin, on whose word the prefix left, dies while fra's daemon is away, and what it said is played on."""
+    stage.reload(None, blind="2s")
+    sin = reflected(stage, normal(stage))
+    stage.wait_heard(sin="rr")
+    stage.sicken()
+    stage.wait_level(DEPREF)
+    stage.reflect(answer := echoing(stage, sin))
+    stage.wait_level(GONE)
+    stage.restart()
+
+    def so() -> bool:
+        # as a recording goes on; its first may come before the daemon listens
+        nonlocal answer
+        stage.reflect(answer := replace(answer, seq=answer.seq + 1))
+        assert (why := why_of(stage, "sin")) == "not_answered", why
+        return True
+
+    wait_until("sin is heard, and does not answer", 60, so)
+    stage.wait_level(DEPREF)
+    stage.reflect(echoing(stage, answer))
+    stage.wait_heard(sin="rr")
+
+
+def why_of(stage: Observed, pop: str) -> str | None:
+    return next(
+        None if one["why"] is None else str(one["why"]) for one in stage.status()["fleet"]["pops"] if one["pop"] == pop
+    )
+
+
 def test_replays_and_numbers_used_twice_are_told(stage: Observed) -> None:
     """With a heartbeat so short that what is old is so soon; what is said is said until it is told of."""
     told = list(stage.look())
@@ -151,18 +189,20 @@ def test_replays_and_numbers_used_twice_are_told(stage: Observed) -> None:
     mine = stage.wait_beacon("rr", POP, Claim.NORMAL)
     ours = Beacon(pop=1, boot=mine.boot, seq=mine.seq + 100_000, claims={})
     iad = normal(stage, 3, claim=Claim.DEPREF)
-    wanted = {("beacon_replayed", "sin"), ("own_number_taken", "fra"), ("pop_twice", "iad")}
+    stranger = replace(iad, pop=9)
+    wanted = {("beacon_replayed", "sin"), ("own_number_taken", "fra"), ("pop_twice", "iad"), ("unknown_pop", "9")}
 
     def so() -> bool:
         stage.reflect(replace(last, seq=next(seqs)))
-        for one in (last, ours, replace(iad, seq=next(seqs)), replace(iad, boot=iad.boot - 1000, seq=next(seqs))):
+        twice = replace(iad, seq=next(seqs)), replace(iad, boot=iad.boot - 1000, seq=next(seqs))
+        for one in (last, ours, *twice, stranger):
             stage.reflect(one)
         assert wanted <= (have := stage.alarms()), have
         return True
 
     wait_until("all of it is told", 60, so)
     assert stage.look() == told, "nothing changed"
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 9):
         stage.forget(number)
     stage.wait_alarms()
     stage.reload(None)
@@ -186,14 +226,7 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(files[0], *(read_key(str(one)) for one in files))
 
 
-@pytest.fixture
-def unsigned(stage: Observed) -> Iterator[None]:
-    yield
-    stage.sicken(False)
-    stage.reload(None)
-
-
-@pytest.mark.usefixtures("unsigned")
+@pytest.mark.usefixtures("as_before")
 def test_with_a_key_only_signed_beacons_of_an_observer_count(stage: Observed, keys: Keys) -> None:
     iad = reflected(stage, normal(stage, 3))
     stage.wait_heard(iad="rr")
@@ -219,7 +252,7 @@ def test_with_a_key_only_signed_beacons_of_an_observer_count(stage: Observed, ke
     assert kinds.count(Kind.MAC) == 2, "ours is signed"
 
 
-@pytest.mark.usefixtures("unsigned")
+@pytest.mark.usefixtures("as_before")
 def test_with_a_key_only_signed_beacons_of_the_store_count(stage: Observed, keys: Keys) -> None:
     stage.reload(keys.file)
     told = list(stage.look())

@@ -14,6 +14,7 @@ WORDS = {
     NotCounted.BLIND: "no observer is there, nobody can be seen",
     NotCounted.NOT_HEARD: "never heard",
     NotCounted.STALE: "its beacon stands still: its daemon, or the way to it, is gone",
+    NotCounted.NOT_ANSWERED: "it has not yet heard of our present start, or is a recording",
     NotCounted.UNREADABLE: "its beacon cannot be read",
     NotCounted.DUPLICATE: "two POPs use its number",
     NotCounted.INCOMPLETE: "a part of its beacon is on the way",

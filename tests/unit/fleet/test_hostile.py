@@ -134,6 +134,48 @@ def test_no_recording_whatever_its_order_makes_a_pop_counted_or_there(played: li
             seq += 1
 
 
+def test_a_recording_is_not_present_after_our_restart_and_who_answers_is_at_once(fra: Fra) -> None:
+    """Of a POP that died while we were away nothing can echo our present start."""
+    for seq in range(2, 40):
+        fra.hear(echoing(replace(AMS, seq=seq), 9, boot=BOOT - 1))
+        fra.now_s += 1.0
+        assert (fra.why(), fra.others().present, fra.others().normal) == (NotCounted.NOT_ANSWERED, (), ())
+    before, answer = fra.seen, echoing(replace(AMS, seq=40), 0)
+    fra.hear(answer)
+    assert fra.others().present == ("ams",)
+    assert tells_news(before, fra.seen, SPEC, 2, fra.now_s), "who is withdrawn must look again"
+
+
+def test_a_pop_that_answered_stays_present_over_its_own_restart_and_when_our_epochs_begin_anew(fra: Fra) -> None:
+    fra.hear(echoing(AMS, 7))
+    reborn = replace(AMS, boot=AMS_BOOT + 9, echoes={})
+    fra.hear(reborn)
+    assert fra.others().present == ("ams",), "it began after it had heard of our start"
+    fra.own = replace(fra.own, boot=BOOT + 1, counter=1)
+    fra.hear(replace(reborn, seq=2))
+    assert fra.others().present == ("ams",)
+    # an earlier life of it may be a recording, whoever was heard before
+    fra.now_s += STALE_S
+    for seq in range(1, 5):
+        fra.hear(replace(reborn, boot=AMS_BOOT - 50, seq=seq))
+        assert fra.others().present == ()
+
+
+@given(st.lists(st.tuples(st.integers(0, 59), st.floats(0.0, 5.0)), max_size=25))
+@settings(max_examples=60, deadline=None)
+def test_no_recording_that_is_older_than_our_start_makes_a_pop_present(played: list[tuple[int, float]]) -> None:
+    """Two lives of ams, which heard two lives of ours before this one; some of it comes in any order."""
+    fra = Fra().up("rr1")
+    past = [
+        replace(echoing(AMS, 9, boot=BOOT - 1 - at % 2), boot=AMS_BOOT + at // 30, seq=at, claims={P: Claim.NORMAL})
+        for at in range(60)
+    ]
+    for at, after_s in played:
+        fra.hear(past[at])
+        assert (fra.others().counted, fra.others().present, fra.others().normal) == ((), (), ())
+        fra.now_s += after_s
+
+
 PREFIXES: tuple[Prefix, ...] = tuple(ip_network((0x0A000000 + (n << 8), 24)) for n in range(420))
 COUNTS = st.sampled_from([1, 63, 64, 65, 66, 190, 191, 200, 380, 381, 420])
 

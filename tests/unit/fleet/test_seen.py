@@ -32,7 +32,8 @@ from anycastd.model.fleet import (
 P, Q = ip_network("203.0.113.0/24"), ip_network("2001:db8:1::/48")
 SPEC = FleetSpec(number=1, pops={1: "fra", 2: "ams", 3: "nyc"}, base=ip_network("10.255.0.0/20"), asn=64500)
 BOOT, AMS_BOOT = 1000, 900
-AMS = Beacon(pop=2, boot=AMS_BOOT, seq=1, upstreams=1, claims={P: Claim.NORMAL, Q: Claim.DEPREF})
+HEARD = {1: Epoch(BOOT, 0)}
+AMS = Beacon(pop=2, boot=AMS_BOOT, seq=1, upstreams=1, claims={P: Claim.NORMAL, Q: Claim.DEPREF}, echoes=HEARD)
 MANY: tuple[Prefix, ...] = tuple(ip_network((0x0A000000 + (n << 8), 24)) for n in range(300))
 START_S = 5000.0
 
@@ -99,10 +100,9 @@ def test_who_is_normal_and_has_seen_our_epoch_counts(fra: Fra) -> None:
 
 
 def test_an_echo_of_another_boot_of_ours_is_worth_nothing(fra: Fra) -> None:
-    fra.hear(echoing(AMS, 9, boot=BOOT - 1))
-    assert fra.why() is NotCounted.NOT_ECHOED
-    fra.hear(echoing(replace(AMS, seq=2), 9, boot=BOOT + 1))
-    assert fra.why() is NotCounted.NOT_ECHOED
+    for seq, boot in enumerate((BOOT - 1, BOOT + 1), start=1):
+        fra.hear(echoing(replace(AMS, seq=seq), 9, boot=boot))
+        assert (fra.why(), fra.others().present, fra.others().normal) == (NotCounted.NOT_ANSWERED, (), ())
 
 
 @pytest.mark.parametrize(("claim", "why", "present"), [
@@ -244,8 +244,12 @@ def test_an_unknown_number_is_told_and_nothing_else(fra: Fra) -> None:
     fra.hear(replace(echoing(AMS, 7), pop=9))
     assert fra.others().counted == ()
     assert [(fault.kind, fault.subject) for fault in fra.view().faults()] == [(FleetFault.UNKNOWN_POP, "9")]
+    heard = fra.seen
     fra.now_s += 9.5
     assert not list(fra.view().faults())
+    fra.now_s -= 9.5
+    fra.seen = lost(heard, SPEC, "rr1", place_of(SPEC, 9, 0), fra.now_s)
+    assert not list(fra.view().faults()), "its beacon was withdrawn"
 
 
 def test_prefixes_that_share_a_name_are_not_counted(fra: Fra, monkeypatch: pytest.MonkeyPatch) -> None:
