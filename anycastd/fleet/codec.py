@@ -22,6 +22,10 @@ A name that two prefixes of one POP share is not said and not read. Layout of (a
     VERSION    seq                part (12), nothing (16)
     CLAIM      name, high 32 bits name, low 25 bits; claim (2), intent (1)
     MAC        signature          which half (1), signature (27)
+    a call     name, high 32 bits 2048 + n (12), next 16 bits of the name; n counts from 0, the kind is ECHO
+
+A call on standbys stands in the place of an echo of a POP that cannot be (there are 254), so that a release that knows
+of no calls reads the beacon, keeps an echo that it never looks for, and is none the worse.
 
 The seal finds what was stripped or added on the way; it proves nothing of who sent it. With a key of the fleet two more
 communities do (`signing.py`); the seal does not count them, so that who has no key reads the beacon as it was.
@@ -48,6 +52,12 @@ MAX_COMMUNITIES = 196
 """Beside a signature. BIRD sends no route with more than about 250 on, and withdraws it instead (measured)."""
 PLACES = 256
 NAME_BITS = 57
+CALL_FROM = 2048
+"""An ECHO of a POP of this number or above is a call."""
+CALL_BITS = 48
+MAX_CALLS = 32
+ALL_CALLED = 0
+"""The name in a call for every prefix that the POP carries: in the place of more calls than there is room for."""
 _LOW_BITS = 25
 _WORD = (1 << 32) - 1
 
@@ -84,6 +94,11 @@ def name_of(prefix: Prefix) -> int:
     return int.from_bytes(digest, "big") >> (64 - NAME_BITS)
 
 
+def call_of(prefix: Prefix) -> int:
+    """Return the name by which standbys of a prefix are called: the first CALL_BITS bits of its name."""
+    return name_of(prefix) >> (NAME_BITS - CALL_BITS)
+
+
 def names_of(prefixes: Iterable[Prefix]) -> tuple[dict[int, Prefix], frozenset[Prefix]]:
     """Return the prefixes by name, and those that share a name: they can be neither said nor read."""
     named: dict[int, list[Prefix]] = {}
@@ -112,14 +127,23 @@ def parts_of(beacon: Beacon, before: Sequence[Part] = ()) -> tuple[Part, ...]:
             others.append(known if known is not None and same else _part(beacon, number, some))
         said = {}
     versions = {part.number: part.seq for part in others}
-    if 3 + len(said) + len(beacon.echoes) + len(versions) > MAX_COMMUNITIES:
+    room = MAX_COMMUNITIES - 3 - len(said) - len(beacon.echoes) - len(versions)
+    if room < 0:
         message = f"a beacon cannot speak of {len(beacon.echoes)} POPs and {len(beacon.claims)} prefixes"
         raise ValueError(message)
     head = Part(
         pop=beacon.pop, boot=beacon.boot, seq=beacon.seq, epoch=beacon.epoch, upstreams=min(beacon.upstreams, 4095),
-        said=said, echoes=beacon.echoes, versions=versions,
+        said=said, echoes=beacon.echoes, versions=versions, calls=_called(beacon.calls, room),
     )  # fmt: skip
     return (*others, head)
+
+
+def _called(calls: frozenset[Prefix], room: int) -> frozenset[int]:
+    """Return the names that are called, no more than there is room for; in the place of more one that means all."""
+    names = frozenset(map(call_of, calls))
+    if len(names) <= min(room, MAX_CALLS):
+        return names
+    return frozenset({ALL_CALLED} if room else ())
 
 
 def _part(beacon: Beacon, number: int, said: Mapping[int, Said]) -> Part:
@@ -132,6 +156,10 @@ def route_of(spec: FleetSpec, part: Part, key: bytes = b"") -> BeaconRoute:
         (part.boot, _word(Kind.BOOT, part.upstreams << 16 | part.epoch)),
         (part.seq, _word(Kind.SEQ, FORMAT << 24 | part.number << 12 | len(part.versions))),
         *((echo.boot, _word(Kind.ECHO, pop << 16 | echo.counter)) for pop, echo in part.echoes.items()),
+        *(
+            (name >> 16, _word(Kind.ECHO, CALL_FROM + n << 16 | name & 0xFFFF))
+            for n, name in enumerate(sorted(part.calls))
+        ),
         *((seq, _word(Kind.VERSION, number << 16)) for number, seq in part.versions.items()),
         *(_claimed(name, said) for name, said in part.said.items()),
     ]
@@ -179,13 +207,16 @@ def read(spec: FleetSpec, prefix: Prefix, communities: Collection[str], signing:
     if (seal[1] >> 16, seq[1] >> 12 & 0xFFF, seq[1] >> 24) != (pop, number, FORMAT):
         message = f"{prefix}: it says it is part {seq[1] >> 12 & 0xFFF} of POP {seal[1] >> 16}, format {seq[1] >> 24}"
         raise BeaconError(message)
+    echoes = [pair for pair in by_kind[Kind.ECHO] if pair[1] >> 16 < CALL_FROM]
+    calls = [pair for pair in by_kind[Kind.ECHO] if pair[1] >> 16 >= CALL_FROM]
     part = Part(
         pop=pop, boot=boot[0], seq=seq[0], number=number, epoch=boot[1] & 0xFFFF, upstreams=boot[1] >> 16,
         said=_unique(by_kind[Kind.CLAIM], _name, _said, "prefix"),
-        echoes=_unique(by_kind[Kind.ECHO], lambda p: p[1] >> 16, lambda p: Epoch(p[0], p[1] & 0xFFFF), "echo"),
+        echoes=_unique(echoes, lambda p: p[1] >> 16, lambda p: Epoch(p[0], p[1] & 0xFFFF), "echo"),
         versions=_unique(by_kind[Kind.VERSION], lambda p: p[1] >> 16, lambda p: p[0], "version"),
+        calls=frozenset(_unique(calls, lambda p: p[1] >> 16, lambda p: p[0] << 16 | p[1] & 0xFFFF, "call").values()),
     )  # fmt: skip
-    if len(part.versions) != seq[1] & 0xFFF or (number and (part.echoes or part.versions)):
+    if len(part.versions) != seq[1] & 0xFFF or (number and (part.echoes or part.versions or part.calls)):
         message = f"{prefix}: its communities do not go together"
         raise BeaconError(message)
     return part

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from anycastd.fleet.codec import name_of
+from anycastd.fleet.codec import ALL_CALLED, call_of, name_of
 from anycastd.fleet.own import Own
 from anycastd.fleet.rank import rank
 from anycastd.fleet.seen import Seen, Track
@@ -60,6 +60,9 @@ class View:
         self._taken = mine is not None and mine.twice_until_s > now_s
         self._others = [pop for pop in sorted(spec.pops) if pop != spec.number]
         self._heard = {pop: self._listen(pop) for pop in self._others}
+        self._calling = {
+            pop: parts for pop, parts in self._heard.items() if not isinstance(parts, NotCounted) and parts[0].calls
+        }
         self._ranges: dict[int, tuple[list[int], list[Part]] | None] = {}
 
     def _listen(self, pop: int) -> NotCounted | dict[int, Part]:
@@ -169,6 +172,23 @@ class View:
             boot_at_s=seen.started_s + spec.boot_s,
         )
 
+    def callers(self, prefix: Prefix) -> tuple[str, ...] | None:
+        """Return the POPs that call on standbys for a prefix; None: it cannot be told, since nobody can be heard yet.
+
+        A call is as good as the beacon that it is in: whoever falls silent calls no more.
+        """
+        found = [
+            pop
+            for pop, parts in self._calling.items()
+            if call_of(prefix) in parts[0].calls or (ALL_CALLED in parts[0].calls and _carries(parts, prefix))
+        ]
+        is_sure = bool(self._seen.channels) and self._now_s >= self._seen.sure_from_s(self._spec)
+        return self._names(found) if found or is_sure else None
+
+    def silent(self, prefix: Prefix) -> tuple[str, ...]:
+        """Return the POPs that carry a prefix and do not announce it now: standbys are among them."""
+        return self._names(pop for pop in self._others if self.standing(prefix, pop).why is NotCounted.GONE)
+
     def _names(self, pops: Iterable[int]) -> tuple[str, ...]:
         return tuple(self._spec.pops[pop] for pop in pops)
 
@@ -205,6 +225,11 @@ class View:
         times += [at_s + spec.stale_s for one in seen.channels.values() for _, at_s in one.before.values()]
         times += [seen.sure_from_s(spec), seen.started_s + spec.boot_s]
         return min((at_s for at_s in times if at_s > self._now_s), default=None)
+
+
+def _carries(parts: Mapping[int, Part], prefix: Prefix) -> bool:
+    name = name_of(prefix)
+    return any(name in part.said for part in parts.values())
 
 
 def _ranges(parts: Iterable[Part]) -> tuple[list[int], list[Part]] | None:
@@ -245,6 +270,7 @@ def beacon_of(
     upstreams: int,
     claims: Mapping[Prefix, Claim],
     intents: frozenset[Prefix] = frozenset(),
+    calls: frozenset[Prefix] = frozenset(),
 ) -> Beacon:
     """Return our beacon. `seq` must grow with each; `claims` are by `own.honest_claim`; `intents`: Decision.intends.
 
@@ -257,7 +283,7 @@ def beacon_of(
     }
     return Beacon(
         pop=spec.number, boot=own.boot, seq=seq, epoch=own.counter, upstreams=upstreams, claims=claims,
-        intents=intents, echoes=echoes,
+        intents=intents, echoes=echoes, calls=calls,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Beacon:
     """All that a POP says at one moment. `seq` grows with each beacon of a boot; `epoch` counts within the boot.
 
     `upstreams`: its established upstream sessions. `intents`: the prefixes that it wants to drain. `echoes`: the last
-    epoch that it has seen of each other POP, by number.
+    epoch that it has seen of each other POP, by number. `calls`: the prefixes for which it calls on standbys.
     """
 
     pop: int
@@ -51,6 +51,7 @@ class Beacon:
     claims: Mapping[Prefix, Claim] = field(default_factory=dict)
     intents: frozenset[Prefix] = frozenset()
     echoes: Mapping[int, Epoch] = field(default_factory=dict)
+    calls: frozenset[Prefix] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class Said:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """What one beacon route carries. Part 0 is the head: `epoch`, `upstreams`, `echoes`, and in `versions` the seq of
-    each other part as it was when the head was made. `said` is by the prefix's name (`fleet/codec.py`), in its order.
+    each other part as it was when the head was made, and in `calls` the short names of the prefixes for which standbys
+    are called. `said` is by the prefix's name (`fleet/codec.py`), in its order.
     """
 
     pop: int
@@ -76,6 +78,7 @@ class Part:
     said: Mapping[int, Said] = field(default_factory=dict)
     echoes: Mapping[int, Epoch] = field(default_factory=dict)
     versions: Mapping[int, int] = field(default_factory=dict)
+    calls: frozenset[int] = frozenset()
 
 
 class NotCounted(StrEnum):

@@ -168,7 +168,8 @@ class App:
             self.orders.loads_bps = self.fleet.loads_bps
         self.orders.begin(self.control, self.eips.carried_by)
         self.control.attacks.ask(lambda: self.eips.meter.sample, lambda: self.orders.loads_bps())
-        self.spread = spread_of(self.control, self.eips, self.fleet, self.reported, self.scribe, self._clocks)
+        told_of = (self.reported, self.scribe, self._clocks, self.beacons)
+        self.spread = spread_of(self.control, self.eips, self.fleet, *told_of)
         self.spread.view = lambda: self.attack.view
         self.metrics.watch_spread(self.spread.facts)
         self.speaker.is_held = lambda: bool(self.control.orders.hold)

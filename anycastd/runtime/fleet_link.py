@@ -109,6 +109,7 @@ class FleetLink:
         """Says why the fleet's store gives no leave to withdraw a prefix; "" = it does, or is not asked."""
         self.claims: dict[Prefix, Claim] = {}
         self._intents: frozenset[Prefix] = frozenset()
+        self._calls: frozenset[Prefix] = frozenset()
         self._dirty: set[Prefix] = set()
         self._stirred: set[Prefix] = set()
         self._parts: tuple[Part, ...] = ()
@@ -232,6 +233,12 @@ class FleetLink:
         self._claim(changed)
         self._dirty.difference_update(changed)
         self._tell_if_due(self._clock())
+
+    def call(self, prefixes: frozenset[Prefix]) -> None:
+        """Call on standbys for these prefixes, and for no others, from now on."""
+        if prefixes != self._calls:
+            self._calls, self._news = prefixes, True
+            self.act()
 
     def observed(self, prefixes: Collection[Prefix] | None) -> None:
         """Take note that ExaBGP holds something else of these prefixes, or of any, or that a session changed."""
@@ -424,8 +431,9 @@ class FleetLink:
         self._seq += 1
         if self._news or not self._parts:
             beacon = beacon_of(
-                self.spec, self.own, self.seen, self._seq, self._upstreams, dict(self.claims), self._intents
-            )
+                self.spec, self.own, self.seen, self._seq, self._upstreams, dict(self.claims), self._intents,
+                self._calls & self.claims.keys(),
+            )  # fmt: skip
             self._parts = parts_of(beacon, self._parts)
         else:
             # a heartbeat of thousands of prefixes costs what one of one does

@@ -1,7 +1,7 @@
 """Where playbooks run and standbys are called: looked at each second, kept on disk, told to the control loop.
 
     counters, attacks, fleet -> sight -> playbook (pure) -> what is in force -> control loop -> fleet's store
-    what POPs say that they call for -> standby (pure) -> control loop
+    what POPs say that they call for (store, beacons) -> standby (pure) -> control loop
 
 Each POP decides alone. Nothing that is in force needs the file: were it lost, what is announced stays, and a prefix
 with a longer path is taken for a depreferenced one, that returns slowly.
@@ -33,6 +33,7 @@ from anycastd.runtime import memory_file, spread_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips import Eips
+from anycastd.runtime.fleet_calls import BeaconCalls, Calls, NoCalls
 from anycastd.runtime.load import LoadMeter
 from anycastd.runtime.ordering import kept_on_disk
 from anycastd.runtime.spread_file import Kept, Key
@@ -43,6 +44,7 @@ from anycastd.telemetry.logs import log_event
 
 if TYPE_CHECKING:
     from anycastd.runtime.fleet_desk import FleetDesk
+    from anycastd.runtime.fleet_link import FleetLink
 
 EACH_S = 1.0
 NAMED = 20
@@ -66,7 +68,9 @@ class Diary(Protocol):
 
 
 class SpreadDesk:
-    """`sample` gives the newest reading of the counters, `present` what POPs say (None: not known; {}: no fleet)."""
+    """`sample` gives the newest reading of the counters, `present` what POPs say (None: not known; {}: no store of a
+    fleet), `calls` who calls on standbys by beacon.
+    """
 
     def __init__(
         self,
@@ -76,11 +80,13 @@ class SpreadDesk:
         reported: Reported,
         diary: Diary,
         clocks: Callable[[], Clocks],
+        calls: Calls | None = None,
     ) -> None:
         self._control, self._sample, self.present = control, sample, present
+        self._calls = NoCalls() if calls is None else calls
         self._reported, self._diary, self.clocks = reported, diary, clocks
         self._path = Path(control.config.state_dir) / SPREAD
-        self.sights = Sights(control, lambda: control.orders.hold)
+        self.sights = Sights(control, lambda: control.orders.hold, self._calls.silent)
         self.view: Callable[[], AttackView] = AttackView
         """Says how the POP and its EIPs stand."""
         self.load = LoadMeter()
@@ -183,10 +189,12 @@ class SpreadDesk:
     def _callers(self, prefix: Prefix, present: Present | None) -> tuple[str, ...] | None:
         """Return who calls on standbys for a prefix; None: it cannot be told."""
         mine = (self.sights.me,) if self._control.spread.sheds.get(prefix, NOT_SHED).calls else ()
-        if present is None:
-            return mine or None
-        others = (pop for pop, one in present.items() if pop != self.sights.me and str(prefix) in one.calls)
-        return (*mine, *sorted(others))
+        heard, name = self._calls.callers(prefix), str(prefix)
+        stored = {pop for pop, one in (present or {}).items() if pop != self.sights.me and name in one.calls}
+        by = (*mine, *sorted(stored.union(heard or ())))
+        # that nobody calls is the store's to say, where there is one: beacons of an earlier release do not tell
+        is_known = present is not None and (bool(present) or heard is not None)
+        return by if by or is_known else None
 
     async def _take(self, kept: Kept, seen: Seen, now_s: float) -> None:
         before, self.kept = self.kept, kept
@@ -216,6 +224,7 @@ class SpreadDesk:
         sheds = {prefix: shed for prefix, shed in sheds.items() if shed.words}
         standbys = {p: one for p, one in self.kept.standbys.items() if p in control.config.prefixes}
         steps = sum(len(run.taken) for runs in of.values() for _, run in runs)
+        self._calls.call(frozenset(prefix for prefix, shed in sheds.items() if shed.calls))
         before, control.spread = control.spread, Spreading(sheds, standbys, frozenset(pressed), steps)
         changed = before.sheds != sheds or {p: (s.stage, s.by) for p, s in before.standbys.items()} != {
             p: (s.stage, s.by) for p, s in standbys.items()
@@ -324,8 +333,9 @@ def spread_of(
     reported: Reported,
     diary: Diary,
     clocks: Callable[[], Clocks],
+    link: FleetLink,
 ) -> SpreadDesk:
     """Return the desk; the loop is told what was in force before it decides anything."""
     nobody: Present = {}
     present = (lambda: nobody) if fleet is None else fleet.present
-    return SpreadDesk(control, lambda: eips.meter.sample, present, reported, diary, clocks)
+    return SpreadDesk(control, lambda: eips.meter.sample, present, reported, diary, clocks, BeaconCalls(link))

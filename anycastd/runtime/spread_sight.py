@@ -24,7 +24,7 @@ Present = Mapping[str, Presence]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is the same for all prefixes at one look. `present` None: the fleet's store does not say; {}: no fleet."""
+    """What is the same for all prefixes at one look. `present` None: the fleet's store does not say; {}: no store."""
 
     attack: AttackView
     load_bps: float | None
@@ -32,10 +32,14 @@ class Seen:
 
 
 class Sights:
-    """Makes a sight for each run. `frozen` says why nothing may change."""
+    """Makes a sight for each run. `frozen` says why nothing may change; `silent` who of the others carries a prefix and
+    does not announce it, by what beacons say.
+    """
 
-    def __init__(self, control: Control, frozen: Callable[[], str]) -> None:
-        self._control, self._frozen = control, frozen
+    def __init__(
+        self, control: Control, frozen: Callable[[], str], silent: Callable[[Prefix], tuple[str, ...]]
+    ) -> None:
+        self._control, self._frozen, self._silent = control, frozen, silent
 
     @property
     def me(self) -> str:
@@ -104,10 +108,14 @@ class Sights:
         return found
 
     def standbys(self, prefix: Prefix, present: Present) -> list[str]:
-        """Return the standby POPs and our own standby neighbors for a prefix."""
+        """Return the standby POPs and our own standby neighbors for a prefix.
+
+        The store says who is one. Beacons do not: with them alone whoever does not announce it may be.
+        """
         config, name = self._control.config, str(prefix)
         own = [n for n in config.prefixes[prefix].neighbors if config.neighbors[n].announce is Announce.STANDBY]
-        return [*own, *sorted(pop for pop, one in present.items() if pop != self.me and name in one.standby)]
+        stored = sorted(pop for pop, one in present.items() if pop != self.me and name in one.standby)
+        return [*own, *(stored if present else self._silent(prefix))]
 
     def _established(self, names: tuple[NeighborName, ...]) -> list[NeighborName]:
         sessions = self._control.announcer.observed.sessions

@@ -29,6 +29,7 @@ from tests.wait import wait_until
 ASN, TRANSIT_ASN = 64500, 64496
 ETCD = "http://[fd09::2]:2379"
 PREFIX = ip_network("2001:db8:113::/48")
+STANDBY = ip_network("2001:db8:114::/48")
 POP, TRANSIT, RSB, RSF, SIN, IAD, RR = (f"fd09::{number}" for number in range(1, 8))
 SERVERS = {"rsb": (RSB, 64601), "rsf": (RSF, 64602)}
 ROUTER_IDS = {"fra": "192.0.2.1", "sin": "192.0.2.2", "iad": "192.0.2.3"}
@@ -115,24 +116,25 @@ class Observed:
     speakers: dict[str, Program]
     member: Member
     daemon: subprocess.Popen[bytes]
-    told: list[str] = field(default_factory=list)
+    told: dict[str, list[str]] = field(default_factory=dict)
     heard: list[tuple[str, Row]] = field(default_factory=list)
 
     # what is heard of fra
 
-    def look(self) -> list[str]:
-        """Return all that the transit was told of the prefix: NORMAL, DEPREF, GONE."""
+    def look(self, prefix: Prefix = PREFIX) -> list[str]:
+        """Return all that the transit was told of a prefix: NORMAL, DEPREF, GONE."""
         for row in self.transit.rows.new():
-            if row.get("prefix") == str(PREFIX):
+            if row.get("prefix") is not None:
                 long = len(row.get("as_path", ())) > 1
-                self.told.append(GONE if row["kind"] == "withdraw" else DEPREF if long else NORMAL)
-        return self.told
+                level = GONE if row["kind"] == "withdraw" else DEPREF if long else NORMAL
+                self.told.setdefault(str(row["prefix"]), []).append(level)
+        return self.told.setdefault(str(prefix), [])
 
-    def wait_level(self, level: str) -> None:
+    def wait_level(self, level: str, prefix: Prefix = PREFIX) -> None:
         """Wait until this was the last word to the transit."""
 
         def so() -> bool:
-            assert self.look()[-1:] == [level], self.told[-3:]
+            assert (told := self.look(prefix))[-1:] == [level], told[-3:]
             return True
 
         wait_until(f"the transit is told {level}", 60, so)
@@ -254,10 +256,14 @@ class Observed:
         self.daemon = self.made.daemon()
         wait_until("the daemon answers", 60, self.status)
 
-    def reload(self, key_file: Path | None, **more: Any) -> None:
-        """Have it read its file anew."""
-        self.made.write_config(document(key_file, **more))
-        argv = [sys.executable, "-m", "anycastd", "reload", "--socket", str(self.made.directory / "run" / "api.sock")]
+    def reload(self, key_file: Path | None, *words: str, sections: dict[str, Any] | None = None, **more: Any) -> None:
+        """Have it read its file anew, with other sections than it had, or more of `fleet`."""
+        self.made.write_config(document(key_file, **more) | (sections or {}))
+        self.verb("reload", *words)
+
+    def verb(self, *words: str) -> None:
+        """Run a verb of the daemon, which must succeed."""
+        argv = [sys.executable, "-m", "anycastd", *words, "--socket", str(self.made.directory / "run" / "api.sock")]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from anycastd.fleet.codec import Kind, parts_of, route_of
-from anycastd.model.fleet import Beacon, Claim, Epoch
+from anycastd.fleet.codec import Kind, call_of, name_of, parts_of, route_of
+from anycastd.model.fleet import Beacon, Claim, Epoch, Part
 from anycastd.runtime.fleet_trust import read_key
 from tests.lab.observed_stage import (
     DEPREF,
@@ -22,6 +22,7 @@ from tests.lab.observed_stage import (
     PREFIX,
     SERVERS,
     SPEC,
+    STANDBY,
     Observed,
     observed_stage,
 )
@@ -206,6 +207,60 @@ def test_replays_and_numbers_used_twice_are_told(stage: Observed) -> None:
         stage.forget(number)
     stage.wait_alarms()
     stage.reload(None)
+
+
+CALL = """
+name: call
+prefixes: ["2001:db8:113::/48"]
+when: [{load_above: 95%, for: 5m}]
+steps: [{more_announcers: {}, verify_after: [10s]}]
+"""
+
+
+@pytest.fixture
+def standby(stage: Observed) -> Iterator[Observed]:
+    """fra is a standby for one prefix more, and has a playbook that calls on standbys for the other."""
+    (stage.made.directory / "call.yaml").write_text(CALL, encoding="ascii")
+    spread = {"capacity": "1gbit", "playbooks": ["call.yaml"], "standby_calm": "1s", "standby_leave": "0s"}
+    sections = {"prefixes": {str(PREFIX): {}, str(STANDBY): {"announce": "standby"}}, "attack": {"spread": spread}}
+    stage.reload(None, sections=sections)
+    yield stage
+    stage.reload(None, "--expect-removals", "1")
+
+
+def head_of(stage: Observed, claim: Claim) -> Part | None:
+    """Return fra's beacon if it says this of the prefix that it is a standby for."""
+    part = stage.beacon("rr", POP)
+    said = None if part is None else part.said.get(name_of(STANDBY))
+    return part if said is not None and said.claim is claim else None
+
+
+def test_standbys_are_called_by_beacon_and_leave_past_the_guard(standby: Observed) -> None:
+    mine = wait_until("fra is silent", 60, lambda: head_of(standby, Claim.GONE))
+    claims = {STANDBY: Claim.NORMAL, PREFIX: Claim.GONE}
+    sin = Beacon(pop=2, boot=next(BOOTS), seq=1, upstreams=1, claims=claims, echoes={1: Epoch(mine.boot, mine.epoch)})
+    standby.reflect(sin)
+    standby.reflect(sin := replace(sin, seq=2))
+    standby.wait_heard(sin="rr")
+    assert standby.look(STANDBY) == [], "nobody has called"
+    standby.reflect(sin := replace(sin, seq=3, calls=frozenset({STANDBY})))
+    standby.wait_level(NORMAL, STANDBY)
+    # fra calls as well: sin, which carries the other prefix and is silent, may be a standby for it
+    standby.verb("attack", "playbook", "run", "call")
+    wait_until("it calls in its own beacon", 60, lambda: calls_of(standby) == frozenset({call_of(PREFIX)}))
+    standby.verb("attack", "playbook", "stop", "call")
+    wait_until("it calls no more", 60, lambda: calls_of(standby) == frozenset())
+    standby.reflect(sin := replace(sin, seq=4, calls=frozenset()))
+    standby.wait_level(DEPREF, STANDBY)
+    mine = wait_until("it says so", 60, lambda: head_of(standby, Claim.DEPREF))
+    standby.reflect(replace(sin, seq=5, echoes={1: Epoch(mine.boot, mine.epoch)}))
+    standby.wait_level(GONE, STANDBY)
+    assert standby.look(STANDBY) == [NORMAL, DEPREF, GONE]
+
+
+def calls_of(stage: Observed) -> frozenset[int] | None:
+    part = stage.beacon("rr", POP)
+    return None if part is None else part.calls
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,15 @@ def standby_neighbors(found: Findings) -> None:
 
 
 def standby_prefixes(found: Findings) -> None:
-    """A standby prefix is called on through the fleet's store, and leaves by the word of others."""
+    """A standby prefix is called on through the fleet's store or by beacons, and leaves by the word of others."""
+    hears = found.root.fleet is not None and any(one.role is Role.OBSERVER for one in found.root.neighbors.values())
     for path, _, section in found.prefixes():
         if section.announce is not Announce.STANDBY:
             continue
         place = (*path, "announce")
-        if found.root.store.kind is StoreKind.EMBEDDED:
-            found.warn(place, "no other POP can call on it: store.kind is embedded, so only an operator makes it join")
+        if found.root.store.kind is StoreKind.EMBEDDED and not hears:
+            words = "no other POP can call on it: no fleet's store and no observer, so only an operator makes it join"
+            found.warn(place, words)
         if found.root.fleet is None and section.last_resort is not LastResort.WITHDRAW:
             found.warn(
                 place, "there is no fleet that could confirm others: once it has joined it never leaves by itself"

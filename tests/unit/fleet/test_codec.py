@@ -10,7 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anycastd.fleet import codec
-from anycastd.fleet.codec import BeaconError, name_of, names_of, parts_of, place_of, read, route_of, said_by
+from anycastd.fleet.codec import (
+    ALL_CALLED,
+    MAX_CALLS,
+    BeaconError,
+    Kind,
+    call_of,
+    name_of,
+    names_of,
+    parts_of,
+    place_of,
+    read,
+    route_of,
+    said_by,
+)
 from anycastd.model.address import Prefix
 from anycastd.model.fleet import Beacon, Claim, Epoch, FleetSpec, Said
 
@@ -35,6 +48,7 @@ BEACONS = st.builds(
     claims=st.dictionaries(st.sampled_from(PREFIXES), st.sampled_from(Claim), max_size=80),
     intents=st.frozensets(st.sampled_from(PREFIXES[:5]), max_size=3),
     echoes=st.dictionaries(st.integers(1, 254), st.builds(Epoch, WORD, st.integers(0, 65535)), max_size=60),
+    calls=st.frozensets(st.sampled_from(PREFIXES), max_size=MAX_CALLS + 4),
 )
 
 
@@ -62,6 +76,36 @@ def test_any_beacon_is_read_as_it_was_written(beacon: Beacon) -> None:
     assert all(len(communities) < 200 and len(set(communities)) == len(communities) for _, communities in routes)
     told = {name: said.claim for part in parts for name, said in part.said.items()}
     assert told == {name_of(prefix): claim for prefix, claim in beacon.claims.items()}
+    calls = frozenset(map(call_of, beacon.calls)) if len(beacon.calls) <= MAX_CALLS else {ALL_CALLED}
+    assert parts[-1].calls == calls
+    assert not any(part.calls for part in parts[:-1])
+    for route in routes:
+        older_release_reads(route[1])
+
+
+def older_release_reads(communities: tuple[str, ...]) -> None:
+    """See that nothing is in it that a release that knows of no calls refuses: kinds, and two echoes of one POP."""
+    words = [int(one.split(":")[2]) for one in communities]
+    assert {word >> 28 for word in words} <= set(range(1, 8))
+    echoed = [word >> 16 for word in words if word >> 28 == Kind.ECHO]
+    assert len(set(echoed)) == len(echoed)
+
+
+def test_where_there_is_no_room_for_calls_one_stands_for_all() -> None:
+    def calls(others: int, called: int) -> frozenset[int]:
+        echoes = {pop: Epoch(1, 1) for pop in range(1, others + 1)}
+        full = replace(BEACON, intents=frozenset(), claims=dict.fromkeys(PREFIXES[:64], Claim.NORMAL), echoes=echoes)
+        (part,) = parts_of(replace(full, calls=frozenset(PREFIXES[:called])))
+        prefix, communities = route_of(SPEC, part)
+        assert len(communities) <= codec.MAX_COMMUNITIES
+        assert read(SPEC, prefix, communities) == part
+        return part.calls
+
+    assert len(calls(10, 32)) == 32
+    assert calls(10, 33) == {ALL_CALLED}
+    assert len(calls(120, 9)) == 9
+    assert calls(120, 10) == {ALL_CALLED}
+    assert calls(129, 1) == frozenset(), "such a fleet has to leave room"
 
 
 @given(BEACONS, st.data())

@@ -252,6 +252,44 @@ def test_an_unknown_number_is_told_and_nothing_else(fra: Fra) -> None:
     assert not list(fra.view().faults()), "its beacon was withdrawn"
 
 
+def test_who_calls_on_standbys_is_told_as_long_as_it_is_heard(fra: Fra) -> None:
+    assert fra.view().callers(P) is None, "nobody was heard yet"
+    fra.hear(replace(AMS, calls=frozenset({P})))
+    assert fra.view().callers(P) == ("ams",), "a call is taken at once"
+    assert fra.view().callers(Q) is None
+    fra.now_s += 3.0
+    assert fra.view().callers(Q) == ()
+    fra.hear(replace(AMS, seq=2, calls=frozenset({P, Q})), "rr2")
+    assert (fra.view().callers(P), fra.view().callers(Q)) == (("ams",), ("ams",))
+    fra.hear(replace(AMS, seq=1, calls=frozenset({P})), "rr2")
+    assert fra.view().callers(Q) == ("ams",), "an older beacon takes nothing back"
+    fra.now_s += 9.0
+    assert (fra.view().callers(P), fra.view().callers(Q)) == ((), ()), "it is stale"
+    fra.seen = down(down(fra.seen, SPEC, "rr1", fra.now_s), SPEC, "rr2", fra.now_s)
+    assert fra.view().callers(P) is None
+
+
+def test_a_call_for_all_is_for_what_the_caller_has(fra: Fra) -> None:
+    calls = frozenset(MANY[:100])
+    fra.hear(replace(AMS, claims=dict.fromkeys(MANY[:200], Claim.NORMAL), calls=calls))
+    fra.now_s += 3.0
+    assert fra.view().callers(MANY[0]) == fra.view().callers(MANY[199]) == ("ams",)
+    assert fra.view().callers(MANY[200]) == ()
+
+
+def test_a_call_that_is_a_recording_is_none(fra: Fra) -> None:
+    fra.hear(replace(echoing(AMS, 7, boot=BOOT - 1), calls=frozenset({P})))
+    fra.now_s += 3.0
+    assert fra.view().callers(P) == ()
+
+
+def test_who_carries_a_prefix_and_is_silent_may_be_a_standby(fra: Fra) -> None:
+    fra.hear(replace(AMS, claims={P: Claim.GONE}))
+    assert (fra.view().silent(P), fra.view().silent(Q)) == (("ams",), ())
+    fra.hear(replace(AMS, seq=2, claims={P: Claim.DEPREF}))
+    assert fra.view().silent(P) == ()
+
+
 def test_prefixes_that_share_a_name_are_not_counted(fra: Fra, monkeypatch: pytest.MonkeyPatch) -> None:
     fra.hear(echoing(AMS, 7))
     monkeypatch.setattr(codec, "name_of", lambda prefix: 5)

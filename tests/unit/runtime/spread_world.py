@@ -16,12 +16,14 @@ from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.attack import AttackView
 from anycastd.model.bgp import Route, SessionState, SessionView
 from anycastd.model.decision import Level
+from anycastd.model.fleet import Claim
 from anycastd.model.spread import Announce, Playbook, PlayMode, PlayStep, SpreadConfig, StepKind, When
 from anycastd.model.topology import Config, Pop
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.resources.fleet import Presence, decode_presence, encode_presence
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.spread_desk import SpreadDesk
+from tests.unit.runtime.air import Air
 from tests.unit.runtime.world import UP, A, Speaker, World, config, eip_of
 
 B_SIDE = NeighborName("transit-b")
@@ -35,6 +37,9 @@ LONGER = PlayStep(kind=StepKind.PREPEND, prepend=1, mode=PlayMode.AUTO, verify_a
 TAG = PlayStep(
     kind=StepKind.COMMUNITIES, communities=("64496:3",), neighbors=(UP,), mode=PlayMode.ASK, verify_after_s=(10.0, 60.0)
 )
+
+
+CLAIMS = {Level.NORMAL: Claim.NORMAL, Level.DEPREF: Claim.DEPREF, Level.WITHDRAWN: Claim.GONE}
 
 
 def book(*steps: PlayStep, **more: object) -> Playbook:
@@ -95,8 +100,9 @@ class Site:
         """Have a desk, as a start does; what was in force comes from its file."""
         self.reported, self.diary = Reported(), Diary()
         self.desk = SpreadDesk(
-            self.world.control, lambda: self.sample, self._fleet.present, self.reported, self.diary, self._clocks
-        )
+            self.world.control, lambda: self.sample, self._fleet.present, self.reported, self.diary, self._clocks,
+            None if self._fleet.air is None else self._fleet.air.pops[self.name],
+        )  # fmt: skip
         self.desk.view = lambda: self._fleet.view
 
     def _clocks(self) -> Clocks:
@@ -159,6 +165,9 @@ class Fleet:
         self.said: dict[str, Presence] | None = {}
         self.store_answers = True
         self.view = AttackView()
+        self.air: Air | None = None
+        """Beacons, if there are any; then no store is there unless `has_store`."""
+        self.has_store = True
 
     def add(self, its: Config) -> Site:
         """Start a POP."""
@@ -190,4 +199,9 @@ class Fleet:
                 await site.desk.look()
                 if site.world.speaker.queue:
                     site.world.settle()
-            self.said = {name: site.presence() for name, site in self.sites.items()}
+            if self.has_store:
+                self.said = {name: site.presence() for name, site in self.sites.items()}
+            if self.air is not None:
+                for name, site in self.sites.items():
+                    self.air.pops[name].claims = {A: CLAIMS[site.level]}
+                self.air.tick(self.now_s)

@@ -17,6 +17,7 @@ from anycastd.model.fleet_view import Guard
 from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import Alarm
+from anycastd.runtime.fleet_calls import BeaconCalls
 from anycastd.runtime.fleet_link import LOWER_GAP_S, FleetLink
 from anycastd.runtime.fleet_trust import refusal
 from anycastd.runtime.ports import NoFleet
@@ -169,6 +170,24 @@ def test_an_exabgp_that_is_lost_takes_what_was_heard_with_it(fleet: FleetOfPops)
     fra.world.speaker.observed = observed
     fra.world.settle()
     assert fra.link.report().guard is Guard.BLIND
+
+
+def test_a_call_on_standbys_is_said_at_once_and_taken_back_at_once(fleet: FleetOfPops) -> None:
+    fra, calls = fleet["fra"], {name: BeaconCalls(pop.link) for name, pop in fleet.pops.items()}
+    fleet.wait(3.0)
+    assert [calls["sin"].callers(prefix) for prefix in (A, B)] == [(), ()]
+    calls["fra"].call(frozenset({A}))
+    fleet.wait(0.3)
+    assert [calls["sin"].callers(prefix) for prefix in (A, B)] == [("fra",), ()]
+    seq = fra.link.seq
+    calls["fra"].call(frozenset({A}))
+    assert fra.link.seq == seq, "nothing new is nothing to say"
+    fleet.wait(7.0)
+    assert calls["iad"].callers(A) == ("fra",), "heartbeats go on saying it"
+    calls["fra"].call(frozenset())
+    fleet.wait(0.3)
+    assert calls["sin"].callers(A) == ()
+    assert claims(fra) == {Claim.NORMAL}
 
 
 def test_a_heartbeat_says_the_next_number_and_nothing_else(fleet: FleetOfPops) -> None:

@@ -19,6 +19,7 @@ from anycastd.resources.refusal import Refused
 from anycastd.runtime.spreading import Spreading
 from anycastd.runtime.state import views
 from anycastd.runtime.takeover import adopted
+from tests.unit.runtime.air import Air
 from tests.unit.runtime.spread_world import B_SIDE, CALL, DOWN, LONGER, TAG, Fleet, book, pop_config
 from tests.unit.runtime.world import UP, A
 
@@ -101,6 +102,71 @@ async def test_while_the_store_is_away_a_standby_stays_as_it_is(tmp_path: Path, 
     pops.store_answers = False
     await pops.run(600, 10)
     assert (pops.sites["sin"].length() == 1) is joined
+
+
+def by_beacon(tmp_path: Path, *, store: bool = False) -> Fleet:
+    """Return fra and sin, which hear each other's beacons; with or without a store that never answers."""
+    pops = Fleet(EAST)
+    pops.air, pops.has_store, pops.store_answers = Air(("fra", "sin"), pops.now_s), store, not store
+    pops.add(pop_config("fra", tmp_path, (book(CALL),)))
+    pops.add(pop_config("sin", tmp_path, standby=True))
+    return pops
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["no store", "the store is away"])
+async def test_a_call_by_beacon_makes_a_standby_join(tmp_path: Path, store: bool) -> None:
+    pops = by_beacon(tmp_path, store=store)
+    pops.demand_bps = {"east": 3e8, "west": 3e8}
+    await pops.run(20)
+    assert pops.sites["sin"].length() is None
+    pops.demand_bps = {"east": 6e8, "west": 6e8}
+    await pops.run(12)
+    assert pops.sites["sin"].length() == 1
+    assert pops.sites["sin"].desk.kept.standbys[A].by == ("fra",)
+    assert [row[0] for row in pops.sites["sin"].diary.rows] == ["standby", "standby"]
+
+
+async def test_a_call_that_is_heard_no_more_ends_by_itself_and_slowly(tmp_path: Path) -> None:
+    """fra falls silent while it calls: nobody knows whether it still would."""
+    pops = by_beacon(tmp_path)
+    assert pops.air is not None
+    pops.demand_bps = {"east": 6e8, "west": 6e8}
+    await pops.run(20)
+    assert stages(pops)[-1] == "joined"
+    pops.air.mute.add("fra")
+    await pops.run(68)
+    assert stages(pops)[-1] == "joined", "9 s till it is stale, then a minute of calm"
+    await pops.run(3)
+    assert (stages(pops)[-1], pops.sites["sin"].length()) == ("leaving", 4)
+    pops.air.mute.clear()
+    await pops.run(2)
+    assert (stages(pops)[-1], pops.sites["sin"].level) == ("joined", Level.DEPREF), "heard again, it calls still"
+    await pops.run(900, 10)
+    assert pops.sites["sin"].length() == 1, "when the budget of changes has room for it"
+
+
+async def test_without_an_observer_a_standby_of_a_fleet_without_a_store_stays_as_it_is(tmp_path: Path) -> None:
+    pops = by_beacon(tmp_path)
+    assert pops.air is not None
+    pops.demand_bps = {"east": 6e8, "west": 6e8}
+    await pops.run(20)
+    pops.air.cut("sin")
+    pops.demand_bps = {"east": 1e8, "west": 1e8}
+    await pops.run(600, 10)
+    assert stages(pops) == ["silent", "joined"]
+    pops.air.mend("sin")
+    await pops.run(120, 2)
+    assert stages(pops) == ["silent", "joined", "leaving", "silent"], "nobody calls, and now it is known"
+
+
+async def test_nobody_is_called_where_everybody_announces(tmp_path: Path) -> None:
+    pops = Fleet(EAST)
+    pops.air, pops.has_store = Air(("fra", "sin"), pops.now_s), False
+    pops.add(pop_config("fra", tmp_path, (book(CALL),)))
+    pops.add(pop_config("sin", tmp_path))
+    pops.demand_bps = {"east": 9e8, "west": 1e8}
+    await pops.run(20)
+    assert "no standby is known" in next(iter(pops.sites["fra"].reported.details.values()))
 
 
 async def test_a_restart_changes_nothing(tmp_path: Path) -> None:
