@@ -110,12 +110,12 @@ class Sights:
     def standbys(self, prefix: Prefix, present: Present) -> list[str]:
         """Return the standby POPs and our own standby neighbors for a prefix.
 
-        The store says who is one. Beacons do not: with them alone whoever does not announce it may be.
+        The store says who is one. Beacons do not: of whom the store does not know, whoever does not announce it may be.
         """
         config, name = self._control.config, str(prefix)
         own = [n for n in config.prefixes[prefix].neighbors if config.neighbors[n].announce is Announce.STANDBY]
-        stored = sorted(pop for pop, one in present.items() if pop != self.me and name in one.standby)
-        return [*own, *(stored if present else self._silent(prefix))]
+        stored = {pop for pop, one in present.items() if pop != self.me and name in one.standby}
+        return [*own, *sorted(stored.union(pop for pop in self._silent(prefix) if pop not in present))]
 
     def _established(self, names: tuple[NeighborName, ...]) -> list[NeighborName]:
         sessions = self._control.announcer.observed.sessions

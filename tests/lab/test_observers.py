@@ -218,8 +218,18 @@ steps: [{more_announcers: {}, verify_after: [10s]}]
 
 
 @pytest.fixture
-def standby(stage: Observed) -> Iterator[Observed]:
-    """fra is a standby for one prefix more, and has a playbook that calls on standbys for the other."""
+def sin(stage: Observed) -> Beacon:
+    """sin announces a second prefix, and carries the first; fra hears it."""
+    claims = {STANDBY: Claim.NORMAL, PREFIX: Claim.GONE}
+    said = reflected(stage, replace(normal(stage), claims=claims))
+    stage.wait_heard(sin="rr")
+    return said
+
+
+@pytest.fixture
+def standby(stage: Observed, sin: Beacon) -> Iterator[Observed]:
+    """fra is a standby for that prefix, and has a playbook that calls on standbys for the first."""
+    del sin  # who has too few announcers would come up, standby or not
     (stage.made.directory / "call.yaml").write_text(CALL, encoding="ascii")
     spread = {"capacity": "1gbit", "playbooks": ["call.yaml"], "standby_calm": "1s", "standby_leave": "0s"}
     sections = {"prefixes": {str(PREFIX): {}, str(STANDBY): {"announce": "standby"}}, "attack": {"spread": spread}}
@@ -235,13 +245,8 @@ def head_of(stage: Observed, claim: Claim) -> Part | None:
     return part if said is not None and said.claim is claim else None
 
 
-def test_standbys_are_called_by_beacon_and_leave_past_the_guard(standby: Observed) -> None:
-    mine = wait_until("fra is silent", 60, lambda: head_of(standby, Claim.GONE))
-    claims = {STANDBY: Claim.NORMAL, PREFIX: Claim.GONE}
-    sin = Beacon(pop=2, boot=next(BOOTS), seq=1, upstreams=1, claims=claims, echoes={1: Epoch(mine.boot, mine.epoch)})
-    standby.reflect(sin)
-    standby.reflect(sin := replace(sin, seq=2))
-    standby.wait_heard(sin="rr")
+def test_standbys_are_called_by_beacon_and_leave_past_the_guard(standby: Observed, sin: Beacon) -> None:
+    wait_until("fra is silent", 60, lambda: head_of(standby, Claim.GONE))
     assert standby.look(STANDBY) == [], "nobody has called"
     standby.reflect(sin := replace(sin, seq=3, calls=frozenset({STANDBY})))
     standby.wait_level(NORMAL, STANDBY)

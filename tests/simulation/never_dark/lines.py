@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from anycastd.fleet import codec, standing
+from anycastd.fleet import codec, seen, standing
 from anycastd.fleet import own as own_module
 from anycastd.fleet.own import Entered, Own
 from anycastd.fleet.seen import Seen
@@ -94,6 +94,12 @@ def blind_for_ever(patch: Patch) -> None:
 def never_stale(patch: Patch) -> None:
     """Believe a beacon that does not move."""
     patch.setattr(FleetSpec, "stale_s", 1e9)
+
+
+def recordings_believed(patch: Patch) -> None:
+    """Take a POP for present that has not answered our present start."""
+    born = seen._born
+    patch.setattr(seen, "_born", lambda head, now_s: replace(born(head, now_s), answers=True))
 
 
 def in_parts(patch: Patch) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from anycastd.fleet.codec import BeaconRoute
 from anycastd.model.decision import Level, Truth
 from tests.simulation.never_dark import lines
 from tests.simulation.never_dark.run import (
@@ -203,6 +204,28 @@ def test_of_pops_that_are_drained_together_as_many_stay_as_are_wanted() -> None:
         for prefix in PREFIXES:
             levels = sorted(node.wire[prefix] for node in run.nodes.values())
             assert levels == [Level.WITHDRAWN] * (pops - wanted) + [Level.NORMAL] * wanted
+
+
+def recorded(seed: int) -> Run:
+    """Play a death while the daemon of the POP that had left is away, and what the dead one said once, from then on."""
+    events = (Event(10.0, "sick", 1, 1), Event(20.0, "crash", 1, 1), Event(21.0, "die_loudly", 2, 1),
+              Event(32.0, "restart", 1, 1))  # fmt: skip
+    run = Run(Plan(seed, 2, None, 0.0, events, 90.0))
+    tape: list[list[BeaconRoute]] = []
+    for second in range(20):
+        run.at(second + 0.5, lambda: tape.append(list(run.nodes[2].routes.items())))
+    for second in range(40):
+        run.at(32.5 + second, lambda at=second: run._to_pop(1, 1, tape[at // 2]))  # type: ignore[misc]
+    return run
+
+
+def test_a_recording_of_a_dead_pop_keeps_nothing_dark_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(4):
+        run = recorded(seed).play()
+        assert all(run.nodes[1].wire[prefix] is Level.DEPREF for prefix in PREFIXES)
+    lines.recordings_believed(monkeypatch)
+    with pytest.raises(TooDark):
+        recorded(0).play()
 
 
 @pytest.mark.slow

@@ -121,3 +121,12 @@ def test_the_shipped_playbooks_ask_before_traffic_is_sent_away() -> None:
 def test_the_page_tells_of_everything_that_a_run_does() -> None:
     page = (ROOT / "docs" / "playbooks.md").read_text(encoding="utf-8")
     assert [doing.value for doing in Doing if f"### {doing.value}\n" not in page] == []
+
+
+@pytest.mark.parametrize(("file", "can_be_called"), [("observers", True), ("smallest", False)])
+def test_whether_anybody_can_call_on_a_standby_is_told(file: str, can_be_called: bool, tmp_path: Path) -> None:
+    text = (ROOT / "tests" / "config" / "good" / f"{file}.yaml").read_text()
+    path = tmp_path / "anycastd.yaml"
+    path.write_text(text.split("\nprefixes:")[0] + "\nprefixes: {203.0.113.0/24: {announce: standby}}\n")
+    warnings = [str(one) for one in examine(str(path)).warnings]
+    assert any("no fleet's store and no observer" in one for one in warnings) is not can_be_called, warnings
