@@ -170,9 +170,8 @@ class App:
         self.control.attacks.ask(lambda: self.eips.meter.sample, lambda: self.orders.loads_bps())
         told_of = (self.reported, self.scribe, self._clocks, self.beacons)
         self.spread = spread_of(self.control, self.eips, self.fleet, *told_of)
-        self.spread.view = lambda: self.attack.view
         self.metrics.watch_spread(self.spread.facts)
-        self.speaker.is_held = lambda: bool(self.control.orders.hold)
+        self.spread.view, self.speaker.is_held = lambda: self.attack.view, lambda: bool(self.control.orders.hold)
         self.eips.desk.frozen = lambda: self.orders.orders.eips_hold
         self.metrics.watch_traffic(self.eips.traffic_facts)
         self._begin_filters()
