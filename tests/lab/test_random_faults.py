@@ -71,7 +71,8 @@ def different(before: dict[str, str], now: dict[str, str]) -> str:
 
 def same_configuration(world: Fleet) -> bool:
     """Return whether every daemon has its file's configuration in force."""
-    said = {pop: world.lab.exec(pop, COMMAND, "reload").stdout.strip() for pop in SITES}
+    done = {pop: world.lab.exec(pop, COMMAND, "reload") for pop in SITES}
+    said = {pop: (one.stdout or one.stderr).strip() for pop, one in done.items()}
     assert set(said.values()) == {"nothing changed"}, said
     return True
 
