@@ -87,18 +87,26 @@ def run(shown: Sequence[str], *kept: Sequence[str]) -> int:
     with ExitStack() as files:
         outs = [files.enter_context(TemporaryFile()) for _ in kept]
         every: list[subprocess.Popen[bytes]] = []
+        reached: list[int] = []
 
         def pass_on(number: int, _frame: FrameType | None) -> None:
             if not told:
                 told.append(number)
-                for one in every:
-                    one.send_signal(signal.SIGINT)
+                tell()
+
+        def tell() -> None:
+            for one in every[len(reached) :]:
+                reached.append(one.pid)
+                one.send_signal(signal.SIGINT)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, pass_on)
         begun_s = time.monotonic()
-        every.append(start(shown, None))
-        every += [start(words, out, nice) for words, out, nice in zip(kept, outs, NICE[1 : len(kept) + 1], strict=True)]
+        for words, out, nice in zip((shown, *kept), (None, *outs), NICE[: len(kept) + 1], strict=True):
+            every.append(start(words, out, nice))
+            # told to go while it was started, when it was not among those to be told
+            if told:
+                tell()
         codes = [one.wait() for one in every]
         for out in outs:
             out.seek(0)

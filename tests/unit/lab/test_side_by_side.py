@@ -53,9 +53,30 @@ def test_both_clean_up_when_told_to_go(tmp_path: Path, how: signal.Signals) -> N
     with subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, cwd=ROOT) as process:
         wait_until("both run", 10, lambda: all(one.exists() for one in ready))
         os.kill(process.pid, how)
-        code = process.wait(10)
+        code = process.wait(60)
     wait_until("both have cleaned up", 10, lambda: all(one.exists() for one in clean))
     assert code == (-how if how is signal.SIGKILL else 128 + how)
+
+
+TOLD_AT_A_START = """
+import os, signal, sys
+from tests.lab import side_by_side
+start = side_by_side.start
+def told(words, out, nice=0):
+    one = start(words, out, nice)
+    if out is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return one
+side_by_side.start = told
+sys.exit(side_by_side.run(*[["sh", "-c", "while :; do sleep 0.01; done"]] * 2))
+"""
+
+
+def test_who_is_started_as_we_are_told_to_go_goes_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD_AT_A_START], capture_output=True, cwd=ROOT, check=False, timeout=60
+    )
+    assert done.returncode == 128 + signal.SIGTERM
 
 
 def test_every_test_is_in_just_one_of_the_parts() -> None:
