@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,23 +61,26 @@ class Siege:
         for pop in pops:
             wait_until(f"{pop} says {state}", deadline_s, lambda pop=pop: self.standing(pop) == state)  # type: ignore[misc]
 
-    def configure(self, pop: str, absorb: Mapping[str, Any]) -> None:
+    def configure(
+        self, pop: str, absorb: Mapping[str, Any], detect: Mapping[str, Any], timers: Mapping[str, Any] | None = None
+    ) -> None:
         """Have a POP see floods of this size, and be set as given."""
         lab = self.world.lab
-        text = lab.exec(pop, "cat", CONFIG, check=True).stdout
-        more = json.dumps({"detect": DETECT, "absorb": dict(absorb)})
+        changed = lab.exec(pop, "cat", CONFIG, check=True).stdout
         # the lab's POPs look for no attacks by themselves
-        changed, count = re.subn(r"^attack:.*$", f"attack: {more}", text, flags=re.MULTILINE)
-        assert count == 1
+        sections: dict[str, Any] = {"attack": {"detect": dict(detect), "absorb": dict(absorb)}}
+        for name, section in (sections | ({"timers": dict(timers)} if timers else {})).items():
+            changed, count = re.subn(rf"^{name}:.*$", f"{name}: {json.dumps(section)}", changed, flags=re.MULTILINE)
+            assert count == 1
         script = f"cat > /run/chaos.yaml && mount --bind /run/chaos.yaml {CONFIG}"
         lab.exec(pop, "sh", "-c", script, text=changed, check=True)
         self.world.undo.append(partial(uncover, self.world, pop))
         said = lab.exec(pop, COMMAND, "reload")
         assert said.returncode == 0, said.stdout + said.stderr
 
-    def flood(self, site: str, kind: str, to: str = "") -> NodeProcess:
+    def flood(self, site: str, kind: str, to: str = "", pps: int = 0) -> NodeProcess:
         """Begin a flood from the client beside a POP; it ends when it is told, or by itself."""
-        numbers = (str(PORT), str(RATES[kind]), str(AT_MOST_S), str(SITES[site].number))
+        numbers = (str(PORT), str(pps or RATES[kind]), str(AT_MOST_S), str(SITES[site].number))
         return self.world.lab.popen(f"c-{site}", "python3", "-S", "/lab/flood.py", kind, to or self.victim, *numbers)
 
     def wait_known(self) -> None:
@@ -122,12 +126,18 @@ def ended(process: NodeProcess) -> int:
 
 
 @contextmanager
-def besieged(world: Fleet, absorb: Mapping[str, Mapping[str, Any]]) -> Iterator[Siege]:
+def besieged(
+    world: Fleet,
+    absorb: Mapping[str, Mapping[str, Any]],
+    detect: Mapping[str, Any] = DETECT,
+    limit_bps: int | None = LIMIT_BPS,
+    timers: Mapping[str, Any] | None = None,
+) -> Iterator[Siege]:
     """Put the victim in place at every POP, each set as `absorb` has it; all is taken away with the world's faults."""
     victim, lab = f"203.0.113.{next(VICTIMS)}", world.lab
     siege = Siege(world, victim)
-    for pop in SITES:
-        siege.configure(pop, absorb.get(pop, {"calm": "1s"}))
+    with ThreadPoolExecutor(len(SITES)) as pool:
+        list(pool.map(lambda pop: siege.configure(pop, absorb.get(pop, {"calm": "1s"}), detect, timers), SITES))
     lab.exec("us-b1", "ip", "addr", "add", f"{victim}/32", "dev", "lo", check=True)
     world.undo.append(partial(lab.exec, "us-b1", "ip", "addr", "del", f"{victim}/32", "dev", "lo"))
     lab.exec("us-gw", "ip", "route", "replace", victim, "via", "10.52.1.10", check=True)
@@ -137,7 +147,7 @@ def besieged(world: Fleet, absorb: Mapping[str, Mapping[str, Any]]) -> Iterator[
     made: list[str] = []
     try:
         for pop in SITES:
-            body = {"address": victim, "bandwidth": {"in_bps": LIMIT_BPS}}
+            body = {"address": victim} | ({"bandwidth": {"in_bps": limit_bps}} if limit_bps else {})
             siege.ask(pop, "/v1/eips?wait=10s", "POST", body)
             made.append(pop)
             target = {"targets": [{"backend": "us/b1", "mode": "routed"}]}

@@ -237,7 +237,8 @@ class SpreadStage:
 
     def playbooks(self, pop: Pop) -> dict[str, Any]:
         """Return what the API says of playbooks."""
-        found: dict[str, Any] = json.loads(pop.cli("attack", "playbook", "list", "--json"))
+        found: dict[str, Any] = pop.try_ask("/v1/playbooks")
+        assert found is not None, f"{pop.name} does not answer"
         return found
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.lab.cascade import own_lab
 from tests.lab.fleet import ABSENT, DEPREF, NORMAL, Fleet, Watch
 from tests.lab.siege import BYTES, LIMIT_BPS, RATES, Siege, besieged, ended
 from tests.lab.topology_facts import (
@@ -30,13 +31,14 @@ NOWHERE = "192.0.2.254"
 """An address of nobody: the transits drop what is sent there."""
 
 
-def run(siege: Siege, kind: str, to: str, answers: int) -> tuple[Watch, dict[str, int], dict[str, int]]:
+def run(siege: Siege, kinds: Mapping[str, str], to: str, answers: int) -> tuple[Watch, dict[str, int], dict[str, int]]:
     """Let every client ask for every other EIP while it also floods an address, until it has so many good answers.
 
-    Return what it got and sent, and how many entries the POPs had of the victim when they knew.
+    `kinds` says how each floods. Return what it got and sent, and how many entries the POPs had of the victim when they
+    knew.
     """
     with siege.world.clients(*PREFIXES, every_ms=EVERY_MS, timeout_ms=8000) as watch, ExitStack() as stack:
-        floods = {pop: siege.flood(pop, kind, to) for pop in SITES}
+        floods = {pop: siege.flood(pop, kind, to) for pop, kind in kinds.items()}
         for one in floods.values():
             stack.callback(one.terminate)
         if to != NOWHERE:
@@ -64,48 +66,67 @@ def all_true(siege: Siege) -> None:
         assert not ill, (pop, ill)
 
 
-@pytest.mark.parametrize(
-    ("kinds", "answers"),
-    [(("syn", "small"), 25), pytest.param(tuple(RATES), 1000, marks=pytest.mark.soak)],
-    ids=["short", "long"],
-)
-def test_floods_at_three_pops_move_nothing_and_starve_nobody(
-    world: Fleet, kinds: tuple[str, ...], answers: int
-) -> None:
+def kinds_of(turn: int) -> dict[str, str]:
+    """Return how each client floods: each otherwise, and in the next turn otherwise again."""
+    names = list(RATES)
+    return {pop: names[(turn + place) % len(names)] for place, pop in enumerate(SITES)}
+
+
+def flooded(siege: Siege, turns: int, answers: int) -> list[dict[str, int]]:
+    """Flood in turns, of which each must move nothing and starve nobody; return each daemon's memory after each."""
+    world, began_s = siege.world, time.time()
+    control, _, _ = run(siege, kinds_of(0), NOWHERE, answers)
+    good, asked, per_s = served(control)
+    assert good == asked
+    memory = [{pop: siege.resident_kib(pop) for pop in SITES}]
+    for turn in range(turns):
+        kinds = kinds_of(turn)
+        arrived = {pop: siege.arrived(pop) for pop in SITES}
+        watch, packets, known = run(siege, kinds, siege.victim, answers)
+        good, asked, now_per_s = served(watch)
+        seen = {pop: siege.arrived(pop) - arrived[pop] for pop in SITES}
+        tracked = {pop: siege.tracked(pop) for pop in SITES}
+        memory.append({pop: siege.resident_kib(pop) for pop in SITES})
+        print(
+            f"\nmeasured: {kinds}: sent {packets}, arrived {seen}; others {good} of {asked}, {now_per_s:.1f}/s"
+            f" (control {per_s:.1f}/s); tracked {tracked}; KiB {memory[-1]}"
+        )
+        # the clients have a pace, so that what they ask for is the same in both runs: what is answered counts
+        assert good >= 0.99 * asked
+        for pop, kind in kinds.items():
+            assert RATES[kind] * BYTES[kind] * 8 >= 10 * LIMIT_BPS * 0.99
+            # each POP its own share: what its own client sent, and of nobody else's
+            assert packets[pop] * 0.9 <= seen[pop] <= packets[pop] * 1.01, (pop, packets, seen)
+            assert packets[pop] > 100, "there was a flood at all"
+            # random sources leave the table as it was when the attack was known
+            assert tracked[pop] <= known[pop] + 50, (pop, kind, known, tracked)
+        all_true(siege)
+    for site in SITES.values():
+        for prefix in PREFIXES:
+            assert world.told(site, prefix, began_s) == (), (site.pop, prefix)
+    return memory
+
+
+def test_floods_at_three_pops_move_nothing_and_starve_nobody(world: Fleet) -> None:
     with besieged(world, {}) as siege:
-        began_s = time.time()
-        before = {pop: siege.resident_kib(pop) for pop in SITES}
-        control, _, _ = run(siege, "syn", NOWHERE, answers)
-        good, asked, per_s = served(control)
-        assert good == asked
-        for kind in kinds:
-            rate = RATES[kind]
-            arrived = {pop: siege.arrived(pop) for pop in SITES}
-            watch, packets, known = run(siege, kind, siege.victim, answers)
-            good, asked, now_per_s = served(watch)
-            seen = {pop: siege.arrived(pop) - arrived[pop] for pop in SITES}
-            tracked = {pop: siege.tracked(pop) for pop in SITES}
-            print(
-                f"\nmeasured: {kind}: sent {packets}, arrived {seen}; others {good} of {asked}, {now_per_s:.1f}/s"
-                f" (control {per_s:.1f}/s); tracked {tracked}"
-            )
-            assert rate * BYTES[kind] * 8 >= 10 * LIMIT_BPS * 0.99
-            # the clients have a pace, so that what they ask for is the same in both runs: what is answered counts
-            assert good >= 0.99 * asked
-            for pop in SITES:
-                # each POP its own share: what its own client sent, and of nobody else's
-                assert packets[pop] * 0.9 <= seen[pop] <= packets[pop] * 1.01, (pop, packets, seen)
-                assert packets[pop] > 100, "there was a flood at all"
-                # random sources leave the table as it was when the attack was known
-                assert tracked[pop] <= known[pop] + 50, (pop, kind, known, tracked)
-            all_true(siege)
-        grown = {pop: siege.resident_kib(pop) - before[pop] for pop in SITES}
-        print(f"measured: the daemons grew by {grown} KiB")
-        assert max(grown.values()) < 24 * 1024
-        for site in SITES.values():
-            for prefix in PREFIXES:
-                assert world.told(site, prefix, began_s) == (), (site.pop, prefix)
+        first, *_, last = flooded(siege, 1, 25)
+        assert max(last[pop] - first[pop] for pop in SITES) < 24 * 1024
         siege.wait("NORMAL")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1500)
+def test_ten_minutes_of_floods() -> None:
+    with own_lab() as world:
+        world.wait_normal(90.0)
+        with besieged(world, {}) as siege:
+            memory = flooded(siege, 15, 600)
+            siege.wait("NORMAL")
+        # each kind has been at each POP in the first three turns
+        grown = {pop: max(one[pop] for one in memory[4:]) - memory[3][pop] for pop in SITES}
+        print(f"measured: grown since the third of {len(memory) - 1} turns: {grown} KiB")
+        assert max(grown.values()) < 4 * 1024
+        world.heal()
 
 
 def test_under_attack_health_takes_nothing_away_and_real_faults_are_met(world: Fleet) -> None:

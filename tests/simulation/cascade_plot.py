@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,23 @@ COLORS = {
 }
 
 
-def picture(lives: Sequence[tuple[Scenario, Sequence[Second]]]) -> str:
+@dataclass(frozen=True)
+class Frame:
+    """Whose levels are drawn, when the flood is on, until when, and what a mark below stands for."""
+
+    pops: Sequence[str] = POPS
+    begins_s: float = BEGINS_S
+    ends_s: float = ENDS_S
+    lasts_s: float = LASTS_S
+    mark_s: float = 180.0
+    marks: str = "{minutes:g} min"
+
+    def x(self, at_s: float) -> float:
+        """Return where a time is."""
+        return LEFT + (WIDTH - LEFT - 20) * at_s / self.lasts_s
+
+
+def picture(lives: Sequence[tuple[Scenario, Sequence[Second]]], frame: Frame = Frame()) -> str:
     """Return the picture: for each scenario what is served, and at which level each POP announces."""
     height = TOP + len(lives) * (PANEL + GAP) + 30
     lines = [
@@ -31,12 +48,8 @@ def picture(lives: Sequence[tuple[Scenario, Sequence[Second]]]) -> str:
         *_legend(),
     ]
     for place, (scenario, seconds) in enumerate(lives):
-        lines += _panel(TOP + place * (PANEL + GAP), scenario, seconds)
+        lines += _panel(TOP + place * (PANEL + GAP), scenario, seconds, frame)
     return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def _x(at_s: float) -> float:
-    return LEFT + (WIDTH - LEFT - 20) * at_s / LASTS_S
 
 
 def _text(x: float, y: float, words: str, more: str = "") -> str:
@@ -62,31 +75,33 @@ def _ends(seconds: Sequence[Second]) -> Iterator[Second]:
             yield whole[-1]
 
 
-def _panel(top: float, scenario: Scenario, seconds: Sequence[Second]) -> Iterator[str]:
-    curve = PANEL - len(POPS) * BAR - 6
+def _panel(top: float, scenario: Scenario, seconds: Sequence[Second], frame: Frame) -> Iterator[str]:
+    curve = PANEL - len(frame.pops) * BAR - 6
     yield _text(LEFT, top + 10, scenario.title, ' font-weight="bold"')
     top += 16
-    begun, long = _x(BEGINS_S), _x(ENDS_S) - _x(BEGINS_S)
+    begun, long = frame.x(frame.begins_s), frame.x(frame.ends_s) - frame.x(frame.begins_s)
     yield f'<rect x="{begun:.1f}" y="{top}" width="{long:.1f}" height="{PANEL}" fill="#f3dede"/>'
     for share in (0.0, 0.5, 1.0):
         y = top + curve * (1 - share)
         yield f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - 20}" y2="{y:.1f}" stroke="#cccccc"/>'
         yield _text(LEFT - 6, y + 4, f"{share:.0%}", ' text-anchor="end"')
     ends = list(_ends(seconds))
-    points = " ".join(f"{_x(one.at_s):.1f},{top + curve * (1 - one.served):.1f}" for one in ends)
+    points = " ".join(f"{frame.x(one.at_s):.1f},{top + curve * (1 - one.served):.1f}" for one in ends)
     yield f'<polyline points="{points}" fill="none" stroke="#2050a0" stroke-width="1.5"/>'
-    for row, name in enumerate(POPS):
+    for row, name in enumerate(frame.pops):
         y = top + curve + 6 + row * BAR
         yield _text(LEFT - 6, y + 9, name, ' text-anchor="end"')
         for level, stretch in groupby(seconds, key=lambda one: one.levels[name]):
             whole = list(stretch)
-            begin, end = _x(whole[0].at_s), _x(whole[-1].at_s + 1.0)
+            begin, end = frame.x(whole[0].at_s), frame.x(whole[-1].at_s + 1.0)
             yield (
                 f'<rect x="{begin:.1f}" y="{y:.1f}" width="{end - begin:.1f}" height="{BAR - 2}" '
                 f'fill="{COLORS[level]}"/>'
             )
-    for minute in range(0, int(LASTS_S // 60) + 1, 3):
-        yield _text(_x(minute * 60.0), top + PANEL + 12, f"{minute} min", ' text-anchor="middle" fill="#666666"')
+    for number in range(int(frame.lasts_s // frame.mark_s) + 1):
+        at_s = number * frame.mark_s
+        words = frame.marks.format(seconds=at_s, minutes=at_s / 60.0)
+        yield _text(frame.x(at_s), top + PANEL + 12, words, ' text-anchor="middle" fill="#666666"')
 
 
 def main(path: Path) -> None:
