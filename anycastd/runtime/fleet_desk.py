@@ -47,6 +47,8 @@ log = logging.getLogger("anycastd")
 TRIES = 5
 """How often a commit of the ledger is tried anew when another POP was first."""
 ASK_WITHIN_S = 2.0
+BEGINS_WITHIN_S = 10.0
+"""So long after it was asked for a drain may not have begun yet: it is on its way to the disk."""
 ROLLOUT, ROLLOUT_MARGIN_S = "/rollout", 30.0
 RECORDS = "fleet records"
 
@@ -65,7 +67,8 @@ class FleetDesk:
         self.store, self._control, self._reported = store, control, reported
         self._presence, self.clocks = presence, clocks
         self._flights = Flights()
-        self._entered = self._trouble = self._granted = ""
+        self._entered = self._trouble = self._granted = self._asking = ""
+        self._asked_s = 0.0
         self._entered_of: Config | None = None
         self.seen = FleetSeen()
         """What was read last; for display."""
@@ -147,7 +150,10 @@ class FleetDesk:
             seen = FleetSeen(self.seen.members, present.present, ledger.ledger, ledger.ledger_revision, unread)
             self._noted(seen)
         mine = seen.ledger.entries.get(self.pop)
+        self._asking = self._asking if drain is None else ""
         if drain is None:
+            if mine is not None and self._begins(mine):
+                return
             self._granted = ""
             if mine is not None and self._announces():
                 await self._commit(seen, seen.ledger.released(self.pop, self.clocks().wall_s))
@@ -157,6 +163,10 @@ class FleetDesk:
             # one that has left already is entered whatever the budget says: it is true
             await self._commit(seen, seen.ledger.entered(self._entry(drain)))
             self._granted = drain.id
+
+    def _begins(self, mine: Entry) -> bool:
+        """Return whether our entry is of a drain that was just asked for: without it another POP may leave too."""
+        return mine.drain == self._asking and self.clocks().now_s < self._asked_s + BEGINS_WITHIN_S
 
     def _announces(self) -> bool:
         decisions = self._control.decisions.values()
@@ -212,6 +222,7 @@ class FleetDesk:
                 return refused(held[0], 409, f"{held[1]}; --force with a reason does it")
             if dry_run:
                 return ()
+            self._asking, self._asked_s = drain.id, self.clocks().now_s
             try:
                 await self._commit(seen, seen.ledger.entered(self._entry(drain)))
             except Conflict:

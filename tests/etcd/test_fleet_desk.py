@@ -13,7 +13,7 @@ from typing import Any
 from anycastd.api.ports import Clocks, OrderDone, OrderRequest
 from anycastd.model.address import Prefix
 from anycastd.model.fleet import Others
-from anycastd.model.operator import DrainPhase, DrainScope
+from anycastd.model.operator import Drain, DrainPhase, DrainScope
 from anycastd.model.status import Alarm
 from anycastd.resources.fleet import (
     LEDGER,
@@ -30,7 +30,7 @@ from anycastd.resources.fleet import (
 from anycastd.resources.orders import DrainCommand, Lasting, Undo
 from anycastd.resources.refusal import Code, Refused
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.fleet_desk import RECORDS, FleetDesk
+from anycastd.runtime.fleet_desk import BEGINS_WITHIN_S, RECORDS, FleetDesk
 from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.ports import NoFleet
 from anycastd.store.port import Write
@@ -130,6 +130,40 @@ def test_a_drain_is_entered_before_it_begins_and_taken_back_when_it_ends(tmp_pat
         assert pop.held == ""
         await pop.undrain()
         await pop.look()
+        assert pop.entries() == set()
+
+    run(main, tmp_path)
+
+
+def test_what_was_just_entered_is_not_taken_back_before_its_drain_begins(tmp_path: Path) -> None:
+    """The desk looks while the order is on its way to the disk: another POP would be given leave as well."""
+
+    async def main(pop: Pop) -> None:
+        asked = pop.desk.ask
+
+        async def ask(drain: Drain, *, dry_run: bool) -> Refused | tuple[str, ...]:
+            said = await asked(drain, dry_run=dry_run)
+            for _ in range(3):
+                await pop.desk.once()
+                assert pop.entries() == {pop.desk.pop}
+            return said
+
+        pop.orders.ask_fleet = ask
+        assert isinstance(await pop.drain(), OrderDone)
+        await pop.look()
+        assert (pop.entries(), pop.held) == ({pop.desk.pop}, "")
+
+    run(main, tmp_path)
+
+
+def test_what_was_entered_for_a_drain_that_never_began_is_taken_back(tmp_path: Path) -> None:
+    async def main(pop: Pop) -> None:
+        never = Drain(id="drain-1", scope=DrainScope.POP, name="", owner="ann", reason="", began_s=0, phase_since_s=0)
+        assert await pop.desk.ask(never, dry_run=False) == ()
+        await pop.look(1)
+        assert pop.entries() == {pop.desk.pop}
+        await asyncio.sleep(BEGINS_WITHIN_S)
+        await pop.look(2)
         assert pop.entries() == set()
 
     run(main, tmp_path)
