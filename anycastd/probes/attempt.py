@@ -43,6 +43,10 @@ class Reactor(Protocol):
         """Report nothing more; to be called before the descriptor is closed."""
         ...
 
+    def again(self, descriptor: int, watcher: Watcher, mask: int, /) -> None:
+        """Report this once more, in the next turn: who has much to read lets others have theirs."""
+        ...
+
     def begin(self, attempt: Attempt, slot_s: float, timeout_s: float) -> None:
         """Start an attempt that is nobody's probe, and keep its deadline."""
         ...

@@ -45,6 +45,7 @@ class EpollReactor:
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
         self._events: list[tuple[int, int]] = []
+        self._left: list[tuple[int, Watcher, int]] = []
         self._deadlines: dict[float, OrderedDict[Attempt, float]] = {}
         self._extended: list[tuple[float, int, Attempt]] = []
         self._counter = itertools.count()
@@ -71,6 +72,10 @@ class EpollReactor:
     def forget(self, descriptor: int) -> None:
         """Report nothing more; the kernel itself lets go of a descriptor when it is closed."""
         self._watchers.pop(descriptor, None)
+
+    def again(self, descriptor: int, watcher: Watcher, mask: int, /) -> None:
+        """Report this once more, in the next turn: edge-triggered, what is left unread would not be told of again."""
+        self._left.append((descriptor, watcher, mask))
 
     def begin(self, attempt: Attempt, slot_s: float, timeout_s: float) -> None:
         """Start an attempt and keep its deadline."""
@@ -103,6 +108,7 @@ class EpollReactor:
         self._epoll.close()
         self._watchers.clear()
         self._events.clear()
+        self._left.clear()
         self._expected_s = NEVER
 
     def _fire(self) -> None:
@@ -130,8 +136,12 @@ class EpollReactor:
         events, watchers, clock = self._events, self._watchers, self._time
         drained = True
         if not events:
-            events = self._events = self._epoll.poll(0, EVENTS_PER_TURN)
-            drained = len(events) < EVENTS_PER_TURN
+            found = self._epoll.poll(0, EVENTS_PER_TURN)
+            drained = len(found) < EVENTS_PER_TURN
+            # a descriptor may be another's by now
+            left = [(number, mask) for number, watcher, mask in self._left if watchers.get(number) is watcher]
+            events = self._events = [*left, *found]
+            self._left.clear()
         while events:
             descriptor, mask = events.pop()
             watcher = watchers.get(descriptor)
@@ -193,7 +203,7 @@ class EpollReactor:
             running, wake_s = True, min(wake_s, self._extended[0][0])
         if running:
             wake_s = min(wake_s, now_s + TICK_S)
-        if self._events:
+        if self._events or self._left:
             wake_s = now_s
         elif wake_s < now_s + GRAIN_S:
             wake_s = now_s + GRAIN_S

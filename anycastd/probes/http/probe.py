@@ -14,7 +14,8 @@ from anycastd.probes.http.response import ResponseReader
 from anycastd.probes.stream import Endpoint, StreamAttempt
 from anycastd.probes.tls.contexts import Contexts, TlsClient, failure
 
-READ_BYTES = 16384
+READ_BYTES = 8192
+"""Read at once, then others have their turn: in chunks of a byte it takes 5 ms, and a server may send for ever."""
 _DEFAULT_PORT = {False: 80, True: 443}
 
 
@@ -88,15 +89,13 @@ class HttpAttempt(StreamAttempt):
             self.fail(error.errno, now_s)
 
     def _read(self, sock: socket.socket, mask: int, now_s: float) -> None:
-        while True:
-            data = sock.recv(READ_BYTES)
-            verdict = self.reader.feed(data) if data else self.reader.closed()
-            if verdict is not None:
-                self.end(verdict[0], verdict[1], now_s)
-                return
-            # a short read emptied the socket (epoll(7)); the end of the stream, if it is not in this event, is the next
-            if len(data) < READ_BYTES and not mask & select.EPOLLRDHUP and self.plan.client is None:
-                return
+        data = sock.recv(READ_BYTES)
+        verdict = self.reader.feed(data) if data else self.reader.closed()
+        if verdict is not None:
+            self.end(verdict[0], verdict[1], now_s)
+        # a short read emptied the socket (epoll(7)); the end of the stream, if it is not in this event, is the next
+        elif len(data) == READ_BYTES or mask & select.EPOLLRDHUP or self.plan.client is not None:
+            self.reactor.again(sock.fileno(), self, mask)
 
     def doing(self) -> str:
         """Return what is being waited for."""
