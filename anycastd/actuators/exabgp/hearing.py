@@ -18,7 +18,8 @@ from anycastd.model.bgp import Heard
 
 LINE_LIMIT = 1 << 16
 PER_S = 500.0
-"""UPDATEs of one observer that are read in a second: 50 POPs that say 10 beacons each. One takes some 0.2 ms."""
+"""UPDATEs of one observer that are read in a second, or beacons, where they come several in one: 50 POPs that say 10
+each. One takes some 0.2 ms."""
 BURST = 1000.0
 NLRI_LIMIT = 64
 """Prefixes of one UPDATE that are looked at; our beacons come one by one, or a few that are withdrawn together."""
@@ -76,6 +77,7 @@ class Hearing:
             return ()
         if found:
             ear.heard += 1
+            ear.left -= len(found) - 1
         else:
             ear.foreign += 1
         return found
