@@ -67,7 +67,8 @@ class Supervisor:
         error = context.get("exception")
         what = str(context.get("message", ""))
         log.error("callback failed: %s", what, exc_info=error if isinstance(error, BaseException) else None)
-        self._failed("loop", f"{what}: {error!r}")
+        # not repr(): that of an encoding error holds the whole text, with whatever secret is in it
+        self._failed("loop", f"{what}: {type(error).__name__}: {error}" if error is not None else what)
         if self._calm is not None:
             self._calm.cancel()
         self._calm = loop.call_later(CALM_AFTER_S, self._recovered, "loop")

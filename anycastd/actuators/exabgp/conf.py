@@ -7,11 +7,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 
+from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Address, FlowFamily, NeighborName
 from anycastd.model.topology import Neighbor, Pop
 
 PROCESS = "anycastd"
 LARGEST_TTL = 255
+_NOT_IN_WORDS = frozenset(" ;{}#\"'\\[](),")
+"""What ends or quotes a word of ExaBGP's file, or is a space."""
 RECEIVE = "receive { parsed; update; } "
 """Of an observer: each of its UPDATEs becomes a line."""
 
@@ -21,8 +24,12 @@ def render(
 ) -> bytes:
     """Return the file. It holds the MD5 passwords: to be written readable by ExaBGP's user only.
 
-    `bridge` is the command of the helper; none of its words may hold a space.
+    `bridge` is the command of the helper; ActuatorRejected if one of its words cannot be told to ExaBGP.
     """
+    for word in bridge:
+        if not word.isascii() or not word.isprintable() or set(word) & _NOT_IN_WORDS:
+            message = f"bgp.directory, bgp.socket: ExaBGP cannot be told of {word!r}: plain characters, without a space"
+            raise ActuatorRejected(message)
     lines = [
         f"process {PROCESS} {{",
         f"  run {' '.join(bridge)};",

@@ -41,6 +41,7 @@ class Supervisor:
         self.placing = asyncio.Lock()
         """Held from when a candidate is written until it is in place: a start and a reload write the same one."""
         self._task: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     # adoption and launch
 
@@ -63,9 +64,21 @@ class Supervisor:
     def supervise(self) -> None:
         """Keep one running from now on."""
         self._task = asyncio.create_task(self._supervise(), name="exabgp")
+        self._task.add_done_callback(self._failed)
+
+    def _failed(self, task: asyncio.Task[None]) -> None:
+        """Begin again after what nobody foresaw: whatever it was, an ExaBGP that ends must be followed by another."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        # not repr(), which may hold what was being written
+        self._degraded("launch", f"{type(error).__name__}: {error}")
+        task.get_loop().call_exception_handler({"message": "the supervision of ExaBGP failed", "exception": error})
+        self._again = task.get_loop().call_later(LAST_DELAY_S, self.supervise)
 
     async def unsupervise(self) -> None:
         """Start no other when this one ends."""
+        if self._again is not None:
+            self._again.cancel()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -193,5 +193,19 @@ def test_what_runs_once_and_fails_is_reported_and_what_still_runs_ends_with_the_
         await told.supervisor.stop()
 
     run(main())
-    assert told.failed == [("loop", "reload failed: ZeroDivisionError('of all things')")]
+    assert told.failed == [("loop", "reload failed: ZeroDivisionError: of all things")]
     assert ended == ["it"]
+
+
+def test_what_could_not_be_encoded_is_not_told_in_an_alarm() -> None:
+    """The repr() of such an error holds the whole text: ExaBGP's file has passwords in it."""
+    told = Told()
+    failed = UnicodeEncodeError("ascii", "md5-password abc", 13, 14, "ordinal not in range")
+
+    async def main() -> None:
+        told.supervisor.loop_failed(asyncio.get_running_loop(), {"message": "x failed", "exception": failed})
+        await told.supervisor.stop()
+
+    run(main())
+    assert told.failed[0][1].startswith("x failed: UnicodeEncodeError")
+    assert "md5" not in told.failed[0][1]

@@ -152,7 +152,7 @@ def test_no_line_whatever_it_holds_raises(text: str, at: int) -> None:
 
 
 def test_many_beacons_in_one_update_are_as_many_as_in_updates_of_their_own() -> None:
-    """Each costs what one costs: 64 at a time, a flood took more than a processor, and ExaBGP's answers waited behind."""
+    """Each costs what one costs: 64 at a time, a flood took a whole processor, and ExaBGP's answers had to wait."""
     ear = hearing()
     many = line(withdrawn(*(f"10.255.253.{number}/32" for number in range(64))))
     heard = sum(len(ear.take(many, 1.0)) for _ in range(200))

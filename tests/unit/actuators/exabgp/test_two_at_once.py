@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.actuators.exabgp.events import SpeakerEvent
+from anycastd.actuators.exabgp import supervisor as supervising
+from anycastd.actuators.exabgp.events import Degraded, SpeakerEvent
 from anycastd.actuators.exabgp.files import LOG_LIMIT_BYTES, Files
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.errors import ActuatorTransient
@@ -108,3 +109,50 @@ def test_a_log_that_is_too_long_never_fills_the_disk(tmp_path: Path) -> None:
     (tmp_path / ".exabgp.log.1.part").mkdir()
     files.trim_log()
     assert files.log.stat().st_size == 0
+
+
+async def test_what_cannot_be_written_into_exabgps_file_is_told_and_tried_again(tmp_path: Path) -> None:
+    """Whatever goes wrong with a start: a supervision that ended in silence would leave the POP without an ExaBGP."""
+    directory = tmp_path / "été"
+    directory.mkdir()
+    told: list[SpeakerEvent] = []
+    speaker = speaker_in(directory, told)
+    await speaker.start()
+    try:
+        await until(
+            "it is told", lambda: [one for one in told if isinstance(one, Degraded) and "launch" in one.subject]
+        )
+        (degraded, *_) = (one for one in told if isinstance(one, Degraded) and one.subject == "launch")
+        assert "plain characters" in degraded.detail
+    finally:
+        await speaker.hand_over()
+
+
+async def test_a_supervision_that_fails_begins_again_and_tells_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "LAST_DELAY_S", 0.05)
+    told: list[SpeakerEvent] = []
+    speaker = speaker_in(tmp_path, told)
+    raised: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: raised.append(context))
+    (tmp_path / "bgp").mkdir()
+    (tmp_path / "bgp" / "first").mkdir()
+    (tmp_path / "bgp" / "gate").touch()
+
+    render = speaker.supervisor.render
+
+    def unforeseen(neighbors: object) -> bytes:
+        monkeypatch.setattr(speaker.supervisor, "render", render)
+        return "md5-password été".encode("ascii")
+
+    monkeypatch.setattr(speaker.supervisor, "render", unforeseen)
+    await speaker.start()
+    try:
+        await until("ExaBGP runs all the same", lambda: speaker.supervisor.running)
+        details = [one.detail for one in told if isinstance(one, Degraded) and one.subject == "launch"]
+        assert details[0].startswith("UnicodeEncodeError")
+        assert not any("md5" in one for one in details)
+        assert [context["message"] for context in raised] == ["the supervision of ExaBGP failed"]
+    finally:
+        await speaker.stop(withdraw=False)
