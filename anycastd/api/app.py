@@ -191,11 +191,14 @@ def _found(status: Status, text: str) -> PrefixView | web.Response:
     try:
         view = find(status, text)
     except ValueError as error:
-        return ask.error(400, "not_a_prefix", str(error))
+        return ask.error(400, "not_a_prefix", f"{error}; {_known(status)}")
     if view is not None:
         return view
-    known = ", ".join(str(configured) for configured in list(status.prefixes)[:10]) or "none"
-    return ask.error(404, "no_such_prefix", f"{text} is not a configured prefix; known: {known}")
+    return ask.error(404, "no_such_prefix", f"{text} is not a configured prefix; {_known(status)}")
+
+
+def _known(status: Status) -> str:
+    return f"known: {', '.join(str(configured) for configured in list(status.prefixes)[:10]) or 'none'}"
 
 
 def _one_prefix(daemon: Daemon) -> ask.Answer:

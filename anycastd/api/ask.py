@@ -97,7 +97,8 @@ async def json_errors(request: web.Request, handler: Answer) -> web.StreamRespon
         if refusal.status < 400:
             raise
         code = refusal.reason.lower().replace(" ", "_")
-        response = error(refusal.status, code, f"{request.method} {request.path}: {refusal.reason}")
+        hint = "; GET /v1/openapi.json lists what there is" if refusal.status in (404, 405) else ""
+        response = error(refusal.status, code, f"{request.method} {request.path}: {refusal.reason}{hint}")
         if "Allow" in refusal.headers:
             response.headers["Allow"] = refusal.headers["Allow"]
         return response

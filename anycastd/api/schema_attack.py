@@ -63,9 +63,10 @@ class StandingShape(Shape):
 
 
 class Attacks(Shape):
-    """The POP, and the EIPs that are not NORMAL, the worst first."""
+    """The POP, and the EIPs that are not NORMAL, the worst first. `detect` false: nobody looks."""
 
     state: StateName
+    detect: bool
     pop: StandingShape
     eips: list[StandingShape]
 

@@ -11,6 +11,7 @@ import click
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
 from anycastd.cli.filters import filter_lines, filters, mitigate, release, standing
+from anycastd.cli.groups import Group
 from anycastd.cli.playbook import list_lines, playbook
 from anycastd.cli.render import Row, span, table, wants_colour
 
@@ -19,7 +20,7 @@ HEADER = ("WHO", "STATE", "SINCE", "IN", "USUAL", "IN", "USUAL", "OPENED", "DROP
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-@click.group("attack")
+@click.group("attack", cls=Group)
 def attack() -> None:
     """Attacks: what is seen of them, and what is done about them."""
 
@@ -58,6 +59,8 @@ def status_lines(body: Json, *, colour: bool) -> list[str]:
     for one in everyone:
         if one["shape"] is not None:
             lines += ["", *_shape_lines(one)]
+    if not body.get("detect", True):
+        lines += ["nobody looks: attack.detect.enabled is false in the configuration"]
     return lines
 
 

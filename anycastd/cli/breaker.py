@@ -6,9 +6,10 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
+from anycastd.cli.groups import Group
 
 
-@click.group("breaker")
+@click.group("breaker", cls=Group)
 def breaker() -> None:
     """The circuit breaker: health does not withdraw many prefixes at once (`safety.breaker`)."""
 

@@ -16,7 +16,13 @@ from anycastd.model.topology import Config
 
 @click.command("check")
 @click.option(
-    "-c", "--config", "path", default="/etc/anycastd/anycastd.yaml", show_default=True, help="Configuration file."
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    default="/etc/anycastd/anycastd.yaml",
+    show_default=True,
+    help="Configuration file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(path: str, as_json: bool) -> None:

@@ -108,8 +108,12 @@ def _refusal(status: int, body: Any) -> AskError:
     code = _EXIT.get(status, EX_UNAVAILABLE)
     if status == 409 and error.get("code") == "config_refused":
         code = EX_CONFIG
-    # one problem is the message itself
-    return AskError(message, code, details if len(details) > 1 or code == EX_CONFIG else ())
+    if len(details) < 2 and code != EX_CONFIG:
+        # one problem is the message itself
+        return AskError(message, code)
+    if details and message.startswith(details[0]):
+        message = f"refused, for {len(details)} reasons"
+    return AskError(message, code, details)
 
 
 _EXIT = {

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from anycastd.cli.asking import told
 from anycastd.cli.client import EX_DATAERR, AskError
 from anycastd.cli.follow import followed
+from anycastd.cli.groups import Group
 from anycastd.cli.journal_lines import decision_line, gap_line, whole_lines
 from anycastd.cli.journal_source import Answer, Place, PrefixType, page_options, source_options, tell_source
 from anycastd.cli.render import wants_colour
@@ -22,7 +23,7 @@ EX_CANTCREAT = 73
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("decisions", invoke_without_command=True)
+@click.group("decisions", cls=Group, invoke_without_command=True)
 @click.option("--prefix", type=PrefixType(), help="Only of this prefix.")
 @click.option("--reason", metavar="WORD", help="Only with this reason or hold (docs/reasons.md).")
 @page_options

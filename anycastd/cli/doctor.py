@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 import click
 
-from anycastd.cli.render import wants_colour
+from anycastd.cli.render import wants_colour, wrapped
 from anycastd.config.load import examine
 from anycastd.doctor.collect import collect
 from anycastd.doctor.diagnose import broken, diagnose
@@ -21,7 +21,13 @@ COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.OK: "green
 
 @click.command("doctor")
 @click.option(
-    "-c", "--config", "path", default="/etc/anycastd/anycastd.yaml", show_default=True, help="Configuration file."
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    default="/etc/anycastd/anycastd.yaml",
+    show_default=True,
+    help="Configuration file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(path: str, as_json: bool) -> None:
@@ -51,13 +57,13 @@ def told(findings: tuple[Finding, ...], *, colour: bool) -> Iterator[str]:
         yield f"{word} {finding.id}: {finding.what}"
         if finding.id not in explained:
             explained.add(finding.id)
-            yield f"    why:  {finding.why}"
+            yield from wrapped(f"    why:  {finding.why}", 10)
         if finding.mend:
             yield f"    mend: {finding.mend}"
     counts = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}
     well = [finding.id for finding in findings if finding.severity is Severity.OK]
     if well:
-        yield f"ok: {', '.join(well)}"
+        yield from wrapped(f"ok: {', '.join(well)}", 4)
     yield ", ".join(
         (_count(counts[Severity.ERROR], "error"), _count(counts[Severity.WARNING], "warning"), f"{len(well)} ok")
     )

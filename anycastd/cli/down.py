@@ -36,7 +36,7 @@ CONFIG = "/etc/anycastd/anycastd.yaml"
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("-c", "--config", "path", default=CONFIG, show_default=True, help="Configuration file.")
+@click.option("-c", "--config", "path", metavar="FILE", default=CONFIG, show_default=True, help="Configuration file.")
 @click.option("--socket", "socket_path", metavar="PATH", help="The daemon's socket, if it is not the file's.")
 def down(purge: bool, force: bool, dry_run: bool, yes: bool, path: str, socket_path: str | None) -> None:
     """Stop announcing and end the daemon; the kernel goes on forwarding, unless --purge empties it too.

@@ -16,6 +16,7 @@ from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_TEMPFAIL, EX_USAGE, TIMEOUT_S, AskError, ask
 from anycastd.cli.eip_render import list_lines, show_lines, summary_of
 from anycastd.cli.eip_words import port_of, rate_of, target_of
+from anycastd.cli.groups import Group
 from anycastd.cli.render import wants_colour
 
 WAIT_S = 30
@@ -78,7 +79,7 @@ limit_options = options(
 )
 
 
-@click.group("eip")
+@click.group("eip", cls=Group)
 def eip() -> None:
     """Allocate, bind, limit, show and watch accelerated EIPs. EIP is an address or an id."""
 

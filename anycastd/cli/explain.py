@@ -12,7 +12,7 @@ from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_USAGE, AskError, ask
 from anycastd.cli.eip_render import show_lines
 from anycastd.cli.journal_lines import decision_line
-from anycastd.cli.render import explain_lines, wants_colour
+from anycastd.cli.render import EXPLAINED, explain_lines, wants_colour, wrapped
 
 LAST = 3
 """Decisions that are shown; `anycastd decisions --prefix` has the others."""
@@ -47,7 +47,8 @@ def _history(path: str, prefix: str) -> list[str]:
     except AskError as error:
         return [] if error.exit_code == EX_USAGE else [f"  decisions  {error}"]
     lines = [decision_line(one, colour=False).lstrip() for one in found]
-    return [f"  {'decisions' if number == 0 else '':<10} {line}" for number, line in enumerate(lines)]
+    titled = [f"  {'decisions' if number == 0 else '':<10} {line}" for number, line in enumerate(lines)]
+    return [part for line in titled for part in wrapped(line, EXPLAINED + 4)]
 
 
 def _eip(path: str, address: str) -> dict[str, Any] | None:

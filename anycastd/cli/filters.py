@@ -158,7 +158,7 @@ def release(name: str | None, every: bool, dry_run: bool, socket_path: str | Non
         path = socket_of(socket_path, config_file)
         mine = [(list_, one) for list_, one in _all(path) if every or name in (one["id"], _of(one))]
         if not mine and not every:
-            message = f"no blackhole or flow rule has the id, or is of, {name!r}"
+            message = f"no blackhole or flow rule has the id or address {name!r}; anycastd attack filters lists them"
             raise AskError(message, EX_USAGE)
         for list_, one in mine:
             target = f"{list_}/{quote(one['id'])}" + ("?dry_run=true" if dry_run else "")

@@ -13,6 +13,7 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_CONFIG, EX_UNAVAILABLE, AskError, ask
+from anycastd.cli.groups import Group
 from anycastd.cli.ordering import changed
 from anycastd.cli.render import Row, span, table, wants_colour
 
@@ -36,7 +37,7 @@ HEADER = (
 )
 
 
-@click.group("fleet")
+@click.group("fleet", cls=Group)
 def fleet() -> None:
     """Show the fleet's store and POPs; save, restore, accept or switch what the store holds."""
 

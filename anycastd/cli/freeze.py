@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -20,6 +21,8 @@ from anycastd.cli.lasting import duration_s, owner, until_s
 STATE_DIR = "/var/lib/anycastd"
 DEFAULT_FOR = "1h"
 SEEN_WITHIN_S = 3.0
+SAME_END_S = 2.0
+"""Two ends of a freeze that are no farther apart are one: the daemon reckons by another clock."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -71,9 +74,12 @@ def write(path: Path, said: dict[str, Any]) -> None:
         os.fchmod(descriptor, 0o644)
         os.write(descriptor, json.dumps(said).encode() + b"\n")
         os.fsync(descriptor)
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     finally:
         os.close(descriptor)
-    new.replace(path)
 
 
 @click.command("freeze")
@@ -98,7 +104,7 @@ def freeze(
         path = _path(state_dir, config_file)
         _on_disk(path, lambda: write(path, said))
         click.echo(f"{path} is written: announcements are frozen {_words(said)}")
-        _confirm(socket_path, config_file, frozen=True)
+        _confirm(socket_path, config_file, said)
 
 
 def _words(said: dict[str, Any]) -> str:
@@ -118,7 +124,8 @@ def _on_disk(path: Path, act: Callable[[], object]) -> None:
         raise
     except OSError as error:
         code = EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG
-        message = f"{path}: {error.strerror or error}"
+        hint = f"; `touch {path}` freezes too, without reason and end" if error.errno == errno.ENOSPC else ""
+        message = f"{path}: {error.strerror or error}{hint}"
         raise AskError(message, code) from error
 
 
@@ -134,23 +141,35 @@ def unfreeze(state_dir: str | None, socket_path: str | None, config_file: str | 
             click.echo(f"nothing changed: there is no {path}")
             return
         click.echo(f"{path} is removed")
-        _confirm(socket_path, config_file, frozen=False)
+        _confirm(socket_path, config_file, None)
 
 
-def _confirm(socket_path: str | None, config_file: str | None, *, frozen: bool) -> None:
+def _confirm(socket_path: str | None, config_file: str | None, wanted: dict[str, Any] | None) -> None:
     """Say whether a running daemon has noticed; that none answers is no error: the file counts when it starts."""
     end_s = time.monotonic() + SEEN_WITHIN_S
-    word = "frozen" if frozen else "not frozen"
+    word = "not frozen" if wanted is None else "frozen"
     while True:
         try:
             said = ask(socket_of(socket_path, None if socket_path else config_file), "/v1/freeze", timeout_s=2.0)
         except AskError as error:
             click.echo(f"no daemon confirms it ({error}); it counts from its next look")
             return
-        if said["frozen"] is frozen:
+        late = time.monotonic() > end_s
+        # a freeze that was renewed is told anew; an older daemon, or one that cuts a long reason, says what it has
+        if is_so(said, wanted) or (late and said["frozen"] and wanted is not None):
             click.echo(f"the daemon says: {said['text']}")
             return
-        if time.monotonic() > end_s:
+        if late:
             message = f"the daemon does not say {word} after {SEEN_WITHIN_S:g} s: is its state_dir another one?"
             raise AskError(message, EX_CONFIG)
         time.sleep(0.1)
+
+
+def is_so(said: dict[str, Any], wanted: dict[str, Any] | None) -> bool:
+    """Return whether the daemon knows of this very freeze, not of one before it; or of none."""
+    if wanted is None or not said["frozen"]:
+        return wanted is None and not said["frozen"]
+    left_s, until = said["expires_in_s"], wanted["until_unix_s"]
+    if (left_s is None) is not (until is None) or said["reason"] != wanted["reason"]:
+        return False
+    return until is None or abs(time.time() + left_s - until) < SAME_END_S

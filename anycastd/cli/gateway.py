@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from anycastd.cli.groups import Group
 from anycastd.errors import ActuatorTransient, ConfigError
 from anycastd.gateway.apply import Applier, Outcome, remove
 from anycastd.gateway.load import load
@@ -16,11 +17,17 @@ from anycastd.gateway.spec import Gateway
 from anycastd.gateway.watch import Watch
 
 CONFIG = click.option(
-    "-c", "--config", "path", default="/etc/anycastd/gateway.yaml", show_default=True, help="Configuration file."
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    default="/etc/anycastd/gateway.yaml",
+    show_default=True,
+    help="Configuration file.",
 )
 
 
-@click.group("gateway")
+@click.group("gateway", cls=Group)
 def gateway() -> None:
     """What a region's gateway needs, so that answers find their way back."""
 

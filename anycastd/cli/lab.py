@@ -12,8 +12,10 @@ from types import FrameType
 
 import click
 
+from anycastd.cli.groups import Group
 
-@click.group(name="lab")
+
+@click.group("lab", cls=Group)
 def lab() -> None:
     """Run networks of namespaces from containerlab files."""
 

@@ -77,7 +77,17 @@ class Verbs(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        # here, not above: an asking verb must not import it
+        context.invoke(import_module("anycastd.cli.version").version)
+        context.exit()
+
+
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Print the version."
+)
 def cli() -> None:
     """Announce anycast prefixes by the health of what is behind them, and carry accelerated EIPs to their backends."""
 

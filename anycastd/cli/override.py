@@ -10,6 +10,7 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_USAGE, AskError, ask
+from anycastd.cli.groups import Group
 from anycastd.cli.lasting import body_of, lasting_options, target_of
 from anycastd.cli.ordering import changed
 from anycastd.cli.render import span, table, wants_colour
@@ -18,7 +19,7 @@ LEVELS = ("normal", "depref", "gshut", "withdrawn")
 HEADER = ("OVERRIDE", "TO", "SINCE", "OWNER", "ENDS", "WHY")
 
 
-@click.group("override")
+@click.group("override", cls=Group)
 def override() -> None:
     """Force a level or state by hand; health has no say until it ends, which it does by itself."""
 

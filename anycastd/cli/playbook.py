@@ -11,13 +11,14 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_USAGE, AskError, ask
+from anycastd.cli.groups import Group
 from anycastd.cli.render import span, table, wants_colour
 
 Json = dict[str, Any]
 HEADER = ("PLAYBOOK", "PREFIX", "STEPS", "DOES", "DETAIL")
 
 
-@click.group("playbook")
+@click.group("playbook", cls=Group)
 def playbook() -> None:
     """Steps that spread load: standbys that join, neighbors that get less, communities, longer paths."""
 
@@ -80,6 +81,8 @@ def _order(name: str, query: str, method: str, socket_path: str | None, config_f
 
 def list_lines(body: Json, *, colour: bool) -> list[str]:
     """Return what playbooks do now, as lines; also the section of `anycastd attack status`."""
+    if not body["playbooks"] and not body["standbys"]:
+        return ["there are none (docs/playbooks.md)"]
     lines = [_load(body)]
     rows = [
         (

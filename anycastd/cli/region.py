@@ -11,10 +11,11 @@ import click
 
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import ask
+from anycastd.cli.groups import Group
 from anycastd.cli.render import Row, span, table, wants_colour
 
 
-@click.group("region")
+@click.group("region", cls=Group)
 def region() -> None:
     """List regions and set their traffic dials."""
 

@@ -1,18 +1,27 @@
 """Tables and colours for a terminal, from the API's JSON. Own and small: importing rich costs more than a whole verb.
 
-Colours are added after the widths are known, so text in a pipe and on a terminal is the same but for them.
+Colours are added after the widths are known, so text in a pipe and on a terminal is the same but for them, and for
+lines that a terminal is too narrow for: those are wrapped there.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
 Row = Sequence[str]
+
+INDENT = 4
+EXPLAINED = 13
+"""Where what is explained begins, behind its title."""
+NARROWEST = 24
+"""A column with less room than this is not wrapped."""
 
 _GOOD, _WARN, _BAD = "green", "yellow", "red"
 _COLOUR = {
@@ -59,8 +68,16 @@ def painted(word: str, colour: bool, *, as_: str | None = None) -> str:
     return click.style(word, fg=found) if colour and found else word
 
 
+def wrapped(line: str, indent: int) -> list[str]:
+    """Return a line as lines that fit the terminal, the others indented; in a pipe as it is, to be searched."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if len(line) <= width or width - indent < NARROWEST:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
 def table(header: Row, rows: Iterable[Row], *, colour: bool, right: frozenset[int] = frozenset()) -> list[str]:
-    """Return aligned lines; the last column is not padded. `right` are columns of numbers."""
+    """Return aligned lines; a terminal gets the last column wrapped. `right` are columns of numbers."""
     rows = list(rows)
     if not rows:
         return []
@@ -74,8 +91,14 @@ def table(header: Row, rows: Iterable[Row], *, colour: bool, right: frozenset[in
             cells.append(painted(padded, paint, as_=cell) if cell else padded)
         return "  ".join(cells).rstrip()
 
+    def lines(row: Row) -> Iterable[str]:
+        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        first, *others = wrapped(" " * before + row[-1], before) if row[-1] else [""]
+        yield line((*row[:-1], first[before:]), colour)
+        yield from others
+
     head = line(header, False)
-    return [click.style(head, bold=True) if colour else head, *(line(row, colour) for row in rows)]
+    return [click.style(head, bold=True) if colour else head, *(told for row in rows for told in lines(row))]
 
 
 def span(seconds: float) -> str:
@@ -128,14 +151,18 @@ def _order_lines(status: dict[str, Any], colour: bool) -> list[str]:
     texts = [orders["freeze"]["text"]] if orders["freeze"]["frozen"] else []
     texts += [f"drain: {one['text']}" for one in orders["drains"]]
     texts += [f"override: {one['text']}" for one in orders["overrides"]]
-    return [click.style(text, fg="yellow") if colour else text for text in texts]
+    told = [line for text in texts for line in wrapped(text, INDENT)]
+    return [click.style(text, fg="yellow") if colour else text for text in told]
 
 
 def _alarms(status: dict[str, Any], colour: bool) -> list[str]:
     lines = []
     for entry in status["alarms"]:
-        line = f"ALARM {entry['alarm']}  {entry['subject']}: {entry['detail']}  (for {span(entry['age_s'])})"
-        lines.append(click.style(line, fg="red", bold=True) if colour else line)
+        detail = str(entry["detail"])
+        # what is wrong in a file begins with the file
+        of = "" if detail.startswith(f"{entry['subject']}:") else f"{entry['subject']}: "
+        text = f"ALARM {entry['alarm']}  {of}{detail}  (for {span(entry['age_s'])})"
+        lines += [click.style(line, fg="red", bold=True) if colour else line for line in wrapped(text, INDENT)]
     return lines
 
 
@@ -227,7 +254,7 @@ def status_lines(status: dict[str, Any], *, colour: bool, eips: Sequence[str] = 
 
 def explain_lines(explained: dict[str, Any], *, colour: bool) -> list[str]:
     """Return the lines of `anycastd explain`, as the API made them."""
-    lines = [str(line) for line in explained["text"]]
+    lines = [line for said in explained["text"] for line in wrapped(str(said), EXPLAINED)]
     if not colour or not lines:
         return lines
     words = {word: painted(word, colour) for word in ("UNHEALTHY", "DEGRADED", "HEALTHY", "MISSING", "HOLD")}

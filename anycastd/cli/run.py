@@ -11,7 +11,13 @@ from anycastd.runtime.main import main
 
 @click.command("run")
 @click.option(
-    "-c", "--config", "path", default="/etc/anycastd/anycastd.yaml", show_default=True, help="Configuration file."
+    "-c",
+    "--config",
+    "path",
+    metavar="FILE",
+    default="/etc/anycastd/anycastd.yaml",
+    show_default=True,
+    help="Configuration file.",
 )
 def run(path: str) -> None:
     """Run the daemon in the foreground until SIGTERM (leave), SIGUSR2 (hand over) or SIGINT (leave)."""

@@ -20,6 +20,7 @@ from anycastd.attack.picture import picture
 from anycastd.attack.plan import Plan
 from anycastd.cli.asking import socket_of, told, where_options
 from anycastd.cli.client import EX_CONFIG, EX_UNAVAILABLE, AskError, ask
+from anycastd.cli.groups import Group
 from anycastd.cli.render import wants_colour
 from anycastd.cli.simulate_render import as_json, lines, size_text
 from anycastd.config.document import parse
@@ -29,7 +30,7 @@ from anycastd.simulation.attack_file import read
 from anycastd.simulation.plan_values import BITS, SOME_PACKETS, Kind
 
 
-@click.group("simulate")
+@click.group("simulate", cls=Group)
 def simulate() -> None:
     """Say what would happen; nothing is changed."""
 

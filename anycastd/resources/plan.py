@@ -157,7 +157,7 @@ def _associate(command: Associate, eip: Eip, world: World) -> Eip | Refused:
     after = replace(eip, binding=command.binding, last_error="")
     found = of_breaches(problems_of(after, world.facts))
     if eip.binding not in (None, command.binding) and not command.replace:
-        why = f"{eip.address} is bound to {_targets(eip)}; say replace to bind it anew, make before break"
+        why = f"{eip.address} is bound to {_targets(eip)}; --replace (replace=true) binds it anew, make before break"
         found = (Refusal(Code.STATUS, 409, why), *found)
     return Refused(found) if found else after
 

@@ -69,13 +69,14 @@ class AttackWatch:
         if complaint:
             log.warning("what is usual is learnt anew: %s", complaint, extra={"reason": "state_not_saved"})
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
+        self._pop.track = Track(since_s=clock())
         self._hurts, self._pains = Hurts(), tuple[AttackReason, ...]()
         self._alert, self._saved_s = Alert(sources, look.suspects, clock), clock()
         self._opened = Opened()
         self._sample: Sample | None = None
         self._come, self._ordered = asyncio.Event(), dict[Address | None, tuple[AttackState, float]]()
         self._said: dict[Address | None, tuple[AttackState, tuple[AttackReason, ...]]] = {}
-        self.view = AttackView(at_s=clock())
+        self.view = AttackView(at_s=clock(), pop=Standing(since_s=clock()))
 
     @property
     def listeners(self) -> list[Listener]:

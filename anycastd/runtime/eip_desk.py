@@ -268,7 +268,11 @@ class EipDesk:
             return await self._store_change(request, planned)
 
     def _not_now(self) -> Refused:
-        return refused(Code.STORE, 503, f"{self._store.where} could not be read yet, so nothing can be changed")
+        return refused(
+            Code.STORE,
+            503,
+            f"{self._store.where} could not be read yet, so nothing can be changed: anycastd status says why",
+        )
 
     def _replayed(self, request: Request, answer: codec.Answer) -> Done | Refused:
         if answer.request != request.digest:

@@ -67,8 +67,11 @@ def decode(text: str, now: Clocks) -> Orders:
             tuple(_shifted(_override(one), times) for one in document["overrides"]),
             answers_of(document["answers"], times),
         )
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"not a file of orders: {error!r}"
+    except KeyError as error:
+        message = f"not a file of orders: {error} is missing, or is no word for what stands there"
+        raise ValueError(message) from error
+    except (TypeError, AttributeError, OverflowError, RecursionError) as error:
+        message = "not a file of orders: something in it has another shape"
         raise ValueError(message) from error
 
 

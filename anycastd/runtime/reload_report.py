@@ -39,6 +39,8 @@ class ReloadReport:
             self.scribe.reload(digest, applied=True, detail=changes or "nothing changed")
         else:
             detail = self.circumstances.config_error
-            self.reported.raise_(Alarm.CONFIG_REFUSED, self.path, detail)
+            more = len(outcome.problems) - 1
+            others = f" (and {more} more: anycastd check -c {self.path})" if more > 0 else ""
+            self.reported.raise_(Alarm.CONFIG_REFUSED, self.path, f"{outcome.problems[0]}{others}")
             log_event(log, "reload_refused", level=logging.ERROR, detail=detail)
             self.scribe.reload(digest, applied=False, detail=detail)

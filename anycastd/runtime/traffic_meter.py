@@ -61,6 +61,7 @@ class TrafficMeter:
     ) -> None:
         self._connections = connections
         self._read, self._eips, self._troubled, self._boot, self._wall = read, eips, troubled, boot, wall
+        self._trouble = ""
         self._config = config
         self._file = TrafficFile(path, history_s=config.history_s)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="traffic")
@@ -144,8 +145,10 @@ class TrafficMeter:
             self._meter, self._waiting = Meter(self._boot, saved), None
 
     def _tell(self, trouble: str) -> None:
-        if trouble:
+        # at each reading the same trouble is told again; one line of it is enough
+        if trouble and trouble != self._trouble:
             log.warning("traffic not saved: %s", trouble, extra={"reason": "traffic_not_saved"})
+        self._trouble = trouble
         self._troubled(trouble)
 
     async def _keep(self, batch: Batch | None) -> None:

@@ -156,7 +156,9 @@ class TrafficFile:
         return None if found is None else Saved(_state(found[0]), tuple(map(_record, rows)))
 
     def _not_saved(self, error: Exception) -> TrafficNotSaved:
-        return TrafficNotSaved(f"{self._path}: {error}")
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        hint = "; move it away, and a new one is begun" if damaged else ""
+        return TrafficNotSaved(f"{self._path}: {error}{hint}")
 
     @property
     def _database(self) -> sqlite3.Connection:

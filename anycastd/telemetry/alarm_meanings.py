@@ -121,7 +121,8 @@ ALARMS: Mapping[Alarm, Meaning] = {
     ),
     Alarm.TRAFFIC_NOT_SAVED: Meaning(
         "The points of the traffic meter cannot be written or read. Metering goes on in memory and is written later.",
-        "Free the disk, or mend the permissions of `state_dir`.",
+        "Free the disk, or mend the permissions of `state_dir`. A damaged `traffic.db`: move it away with its `-wal` "
+        "and `-shm`, and a new one is begun.",
     ),
     Alarm.ATTACK: Meaning(
         "What comes in for the POP or for an EIP (the subject) is far above usual, or above a level: an attack. The "

@@ -67,6 +67,7 @@ def attacks(status: Status) -> Json:
     ranked = sorted(view.eips.items(), key=lambda item: (-item[1].state, -item[1].rate.packets, int(item[0])))
     return {
         "state": _worst(status).name,
+        "detect": status.config.attack.detect.enabled,
         "pop": standing(status, POP, view.pop),
         "eips": [standing(status, str(address), one) for address, one in ranked],
     }

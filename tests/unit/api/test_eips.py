@@ -217,7 +217,7 @@ async def test_a_bound_eip_is_only_bound_anew_when_that_is_said(face: Face) -> N
     other = {"targets": [{"backend": "us-east/web-1"}]}
     assert await face.problems("PUT", f"/v1/eips/{ONE}/association", other, 409) == [
         "InvalidAddressIdStatus.NotPermit",
-        "203.0.113.10 is bound to eu-central/web-1; say replace to bind it anew, make before break",
+        "203.0.113.10 is bound to eu-central/web-1; --replace (replace=true) binds it anew, make before break",
     ]
     same = await face.ask("PUT", f"/v1/eips/{ONE}/association", WEB, status=200)
     assert (same["task"], same["eip"]["generation"]) == (None, 2)

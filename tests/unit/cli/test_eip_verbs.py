@@ -117,9 +117,13 @@ def test_a_binding_with_all_it_can_have(verbs: Verbs) -> None:
             "when_unhealthy": "drop",
         },
     )
+    told = verbs.run("eip", "associate", "203.0.113.1", "us-east/web-1:256", "us-east/web-9", "--replace", code=65)
+    first, *reasons = told.splitlines()
+    assert (first, len(reasons)) == ("anycastd: refused, for 2 reasons", 2)
     told = verbs.run("eip", "associate", "203.0.113.1", "us-east/web-1", code=65)
     assert told == (
-        "anycastd: 203.0.113.1 is bound to eu-central/web-1; say replace to bind it anew, make before break\n"
+        "anycastd: 203.0.113.1 is bound to eu-central/web-1; "
+        "--replace (replace=true) binds it anew, make before break\n"
     )
     assert verbs.run("eip", "associate", "203.0.113.1", "us-east/web-1", "--replace", "--dry-run") == (
         "would change:\n  203.0.113.1 bound to us-east/web-1 instead of eu-central/web-1\n"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from anycastd.cli.freeze import freeze, unfreeze
+from anycastd.cli.freeze import freeze, is_so, unfreeze
 from anycastd.runtime.freeze_file import FreezeFile
 from anycastd.runtime.memory_file import clocks
 
@@ -44,3 +46,24 @@ def test_unfreeze_tells_whether_there_was_a_file(tmp_path: Path) -> None:
     code, told = _run(unfreeze, tmp_path)
     assert (code, told.startswith("nothing changed")) == (0, True)
     assert _run(unfreeze, tmp_path / "nowhere")[0] != 0
+
+
+def test_a_daemon_that_still_has_the_freeze_before_has_not_noticed() -> None:
+    ends = time.time() + 7200
+    ordered = {"reason": "incident 42", "until_unix_s": ends}
+    said = {"frozen": True, "reason": "incident 42", "expires_in_s": 7200.0}
+    assert is_so(said, ordered)
+    for other in ({"reason": "another"}, {"expires_in_s": 3600.0}, {"expires_in_s": None}, {"frozen": False}):
+        assert not is_so(said | other, ordered)
+    assert is_so(said | {"expires_in_s": None}, ordered | {"until_unix_s": None})
+    assert not is_so(said, None)
+    assert is_so(said | {"frozen": False}, None)
+
+
+def test_a_full_disk_is_told_with_what_still_freezes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, told = _run(freeze, tmp_path)
+    assert (code, f"touch {tmp_path}/freeze" in told, list(tmp_path.iterdir())) == (78, True, [])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import click
 import pytest
 
@@ -9,7 +12,7 @@ from anycastd.api.views.explain import explain
 from anycastd.api.views.moments import span as api_span
 from anycastd.api.views.overview import overview
 from anycastd.cli.render import explain_lines, span, status_lines, table
-from anycastd.model.status import Status
+from anycastd.model.status import Alarm, AlarmView, Status
 from tests.unit import status_builder as build
 
 
@@ -67,3 +70,34 @@ def test_the_other_pops_are_a_line_of_status() -> None:
     )
     assert wanted in lines
     assert not [line for line in status_lines(overview(build.serving()), colour=False) if line.startswith("fleet")]
+
+
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+
+@pytest.mark.parametrize("status", [build.serving(), build.isolated(), build.degraded()])
+def test_what_is_explained_fits_the_terminal_and_loses_no_word(status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    explained = explain(status, status.prefixes[build.V4])
+    whole = [*explain_lines(explained, colour=False), *status_lines(overview(status), colour=False)]
+    assert max(map(len, whole)) > 100
+    _on_a_terminal(monkeypatch, 100)
+    lines = [*explain_lines(explained, colour=False), *status_lines(overview(status), colour=False)]
+    assert max(map(len, lines)) <= 100
+    assert " ".join(lines).split() == " ".join(whole).split()
+
+
+def test_only_the_last_column_is_wrapped_below_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    _on_a_terminal(monkeypatch, 40)
+    assert table(("N", "WHY"), [("1", "one two three four five six seven eight nine")], colour=False) == [
+        "N  WHY",
+        "1  one two three four five six seven",
+        "   eight nine",
+    ]
+
+
+def test_an_alarm_on_a_file_names_the_file_once() -> None:
+    alarm = AlarmView(Alarm.CONFIG_REFUSED, "/etc/a.yaml", 499_990.0, "/etc/a.yaml:2:1: neighbors: is missing")
+    lines = status_lines(overview(replace(build.serving(), alarms=(alarm,))), colour=False)
+    assert lines[1] == "ALARM config_refused  /etc/a.yaml:2:1: neighbors: is missing  (for 10 s)"

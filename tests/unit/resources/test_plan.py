@@ -182,7 +182,7 @@ def test_what_a_command_makes_of_an_eip(command: EipCommand, after: Eip, changes
         (Associate("203.0.113.4", TO_WEB), ["409 InvalidAddressId.Blocked 203.0.113.4 is blocked: abuse"]),
         (Associate("203.0.113.2", bound(Target(backend=US))),
          ["409 InvalidAddressIdStatus.NotPermit 203.0.113.2 is bound to eu-central/web-1; "
-          "say replace to bind it anew, make before break"]),
+          "--replace (replace=true) binds it anew, make before break"]),
         (Associate("203.0.113.1", bound(Target(backend=BackendId("eu-central/web-9")))),
          ["422 InvalidBackend.NotFound targets[0].backend: no backend is called 'eu-central/web-9'; "
           "did you mean 'eu-central/web-2'?"]),
