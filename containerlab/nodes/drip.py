@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Connections of the lab that stand and send: what becomes of each when something breaks.
 
-    drip.py [--each 4] [--seconds 5] [--every-ms 20] ADDRESS[*BACKENDS]...
+    drip.py [--each 4] [--seconds 5] [--until 1000000] [--every-ms 20] ADDRESS[*BACKENDS]...
 
 Opens connections to port 80 of each address, asking once on each to learn which backend has it, until so many
 backends of the address (1) have so many each, and closes those that are too many: chance has no part in it. Prints
 `ready`, and then sends a byte of a request that never ends on each. One JSON line for each connection when it ends or
-the time is over: address, backend, and `reset_s`, CLOCK_MONOTONIC, or null if it lives.
+the time is over: address, backend, and `reset_s`, CLOCK_MONOTONIC, or null if it lives. The time is over a second after
+so many as --until says have ended: those that live must have lived on.
 Standard library only.
 """
 
@@ -58,15 +59,29 @@ async def enough(what: str, first: int, each: int) -> list[Stream]:
     raise RuntimeError(message)
 
 
-async def drip(one: Stream, end_s: float, every_s: float) -> object:
+class Until:
+    """When the time is over."""
+
+    def __init__(self, seconds: float, many: int) -> None:
+        self.end_s, self.left = time.monotonic() + seconds, many
+
+    def note(self) -> None:
+        """Learn that a connection has ended."""
+        self.left -= 1
+        if self.left == 0:
+            self.end_s = min(self.end_s, time.monotonic() + 1.0)
+
+
+async def drip(one: Stream, until: Until, every_s: float) -> object:
     """Send until the connection ends, or the time; return when it ended."""
     reader, writer, _ = one
     writer.write(b"GET / HTTP/1.1\r\nX: ")
     ended = asyncio.create_task(reader.read(1))
-    while time.monotonic() < end_s:
+    while time.monotonic() < until.end_s:
         await asyncio.wait([ended], timeout=every_s)
         if ended.done():
             _ = ended.exception()
+            until.note()
             return time.monotonic()
         writer.write(b"x")
     ended.cancel()
@@ -82,8 +97,8 @@ async def run(options: argparse.Namespace) -> None:
     opened = [one for of_one in ones for one in of_one]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    end_s = time.monotonic() + options.seconds
-    ends = await asyncio.gather(*(drip(one, end_s, options.every_ms / 1000) for one in opened))
+    until = Until(options.seconds, options.until)
+    ends = await asyncio.gather(*(drip(one, until, options.every_ms / 1000) for one in opened))
     for address, one, reset_s in zip(names, opened, ends, strict=True):
         sys.stdout.write(json.dumps({"to": address, "backend": one[2], "reset_s": reset_s}) + "\n")
 
@@ -93,5 +108,6 @@ if __name__ == "__main__":
     parser.add_argument("address", nargs="+")
     parser.add_argument("--each", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--until", type=int, default=1_000_000)
     parser.add_argument("--every-ms", type=float, default=20)
     asyncio.run(run(parser.parse_args()))

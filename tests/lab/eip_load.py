@@ -81,9 +81,9 @@ def row(load: Load, address: str, fault: str, changed: str, after_ms: float | No
     return Row(fault, changed, after_ms, load.gap_ms(address), load.lost(address), asked)
 
 
-def dripping(stage: Stage, *addresses: str, seconds: float) -> NodeProcess:
-    """Start connections that send all the time; they stand when this returns."""
-    words = ("python3", "-S", "/lab/drip.py", "--seconds", str(seconds), *addresses)
+def dripping(stage: Stage, *addresses: str, until: int) -> NodeProcess:
+    """Start connections that send all the time, until so many have ended; they stand when this returns."""
+    words = ("python3", "-S", "/lab/drip.py", "--seconds", "25", "--until", str(until), *addresses)
     one = stage.lab.popen(USER, *words)
     assert one.stdout is not None
     if (said := one.stdout.readline()) != "ready\n":

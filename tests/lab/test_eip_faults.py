@@ -142,13 +142,14 @@ def test_connections_of_a_bad_backend_are_reset_at_once_and_no_others(stage: Sta
     two = [stage.bound(version, "eu/b1", "eu/b2", mode=mode) for version in BOTH for mode in ("dnat", "masquerade")]
     # a gateway has one way to an EIP, and all connections go to the first region
     eips = [*two, *(stage.bound(version, "eu/b1", "us/b1", mode="routed") for version in BOTH)]
-    one = dripping(stage, *(f"{address}*2" if address in two else address for address in eips), seconds=4)
+    each = (f"{address}*2" if address in two else address for address in eips)
+    one = dripping(stage, *each, until=4 * len(eips))
     at_s = time.monotonic()
     # the server goes on to take bytes, and its machine would never reset anything: only its checks fail
     stage.world.hurt(
         lambda: make_backend(stage.lab, "eu-b1", "silent"), lambda: make_backend(stage.lab, "eu-b1", "normal")
     )
-    said = [json.loads(line) for line in one.communicate(timeout=30)[0].splitlines()]
+    said = [json.loads(line) for line in one.communicate(timeout=60)[0].splitlines()]
     assert len(said) == 4 * (len(two) + len(eips))
     ill, well = ([row for row in said if (row["backend"] == "eu/b1") is bad] for bad in (True, False))
     assert all(sum(row["to"] == to for row in ill) == 4 for to in eips), "connections of every mode and family"
