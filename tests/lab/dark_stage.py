@@ -128,8 +128,7 @@ class DarkStage:
 
     def status(self, name: str) -> dict[str, Any]:
         """Return a POP's status; empty while it does not answer."""
-        code, said = self.stage.pops[name].try_cli("status", "--json")
-        return json.loads(said) if code == 0 else {}
+        return self.stage.pops[name].try_ask("/v1/status") or {}
 
     def hold(self, name: str, prefix: str = PREFIX) -> str | None:
         """Return why a POP's prefix is not as wanted."""

@@ -102,10 +102,10 @@ class Pop:
         self.daemon.wait(40)
         self.daemon = None
 
-    def try_ask(self, target: str) -> Any:
-        """Ask the daemon by its socket, which costs no start of a program; None while it does not answer."""
+    def try_ask(self, target: str, **more: Any) -> Any:
+        """Ask the daemon by its socket, which costs no start of a program; None while it gives no good answer."""
         try:
-            return ask(str(self.directory / "api.sock"), target, timeout_s=20)
+            return ask(str(self.directory / "api.sock"), target, timeout_s=60, **more)
         except AskError:
             return None
 

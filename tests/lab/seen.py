@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from anycastd.lab.running import Lab
+from tests.lab.asking import asked
 from tests.lab.topology_facts import (
     CONTAINERLAB,
     PREFIX_A4,
@@ -50,20 +49,8 @@ class SeenLab:
 
     def status(self, pop: str) -> dict[str, Any]:
         """Ask a POP's daemon for its status; empty while it does not answer."""
-        # by its socket, seen from here: a program in the node would take most of a second to start on a busy machine
-        talk = socket.socket(socket.AF_UNIX)
-        talk.settimeout(10)
-        try:
-            talk.connect(f"/proc/{self.lab.pid(pop)}/root/run/anycastd/api.sock")
-            talk.sendall(b"GET /v1/status HTTP/1.1\r\nHost: pop\r\nConnection: close\r\n\r\n")
-            answer = HTTPResponse(talk)
-            answer.begin()
-            found: dict[str, Any] = json.loads(answer.read())
-        except (OSError, HTTPException, ValueError):
-            return {}
-        finally:
-            talk.close()
-        return found if answer.status == 200 else {}
+        status, text = asked(self.lab, pop, "/v1/status")
+        return dict(json.loads(text)) if status == 200 else {}
 
     def levels(self) -> dict[tuple[str, str], int]:
         """Return, for each POP and prefix, the length of the path that its transit has from it; 0 = none."""

@@ -33,7 +33,7 @@ def dark(made: DarkStage) -> Iterator[DarkStage]:
     made.wait_seen("store")
     for pop in made.pops.values():
         # what left in the tests before does not count
-        pop.cli("breaker", "reset")
+        pop.try_ask("/v1/breaker/reset", method="POST")
     yield made
     made.heal()
 
@@ -86,8 +86,15 @@ def test_without_a_majority_nobody_leaves(dark: DarkStage) -> None:
 OTHERS = ("198.51.100.0/24", "192.0.2.0/24", "198.18.0.0/24")
 
 
-def reload(dark: DarkStage, name: str, *words: str, **more: Any) -> str:
+def reload(dark: DarkStage, name: str, removals: int = 0, **more: Any) -> None:
     """Have a POP read a file with these sections, which must be taken."""
+    dark.write(name, **more)
+    target = f"/v1/reload?expect_removals={removals}" if removals else "/v1/reload"
+    assert dark.pops[name].try_ask(target, method="POST") is not None, dark.pops[name].try_cli("reload", "--dry-run")
+
+
+def reload_by_verb(dark: DarkStage, name: str, *words: str, **more: Any) -> str:
+    """Have a POP read a file with these sections, which must be taken; return what is said."""
     dark.write(name, **more)
     return dark.pops[name].cli("reload", *words)
 
@@ -117,7 +124,7 @@ def test_a_list_that_became_empty(dark: DarkStage) -> None:
         assert dark.levels(prefix) == ALL
         assert not [line for name in POPS for line in dark.told(since, name, prefix)], "no router heard of anything"
     for name in POPS:
-        reload(dark, name, "--expect-removals", "3")
+        reload(dark, name, 3)
     for prefix in OTHERS:
         dark.wait_levels(dict.fromkeys(POPS, GONE), prefix)
 
@@ -175,7 +182,7 @@ def test_an_empty_filter_and_a_cause_that_takes_everything(dark: DarkStage) -> N
     for prefix in six:
         dark.wait_levels(ALL, prefix)
     for name in POPS:
-        reload(dark, name, "--expect-removals", "6")
+        reload(dark, name, 6)
 
 
 def has_let_three_go(dark: DarkStage, name: str) -> bool:
@@ -210,7 +217,7 @@ def test_a_file_on_trial_is_taken_back_or_kept(dark: DarkStage) -> None:
     since, check = dark.mark(), {"icmp": {"interval": "200ms", "timeout": "500ms", "rise": 2, "fall": 2}}
     region = dark.document("fra")["regions"]["eu"]
     wrong = {"eu": region | {"backends": {"web": {"address": "10.10.0.99", "checks": [check]}}}}
-    said = reload(dark, "fra", "--bake", "8s", regions=wrong)
+    said = reload_by_verb(dark, "fra", "--bake", "8s", regions=wrong)
     assert "on trial" in said
     wait_until("it does harm", 60, lambda: dark.levels()["fra"] != NORMAL)
     dark.write("sin")
@@ -219,7 +226,7 @@ def test_a_file_on_trial_is_taken_back_or_kept(dark: DarkStage) -> None:
     wait_until("it was taken back", 60, lambda: "config_refused" in alarms(dark, "fra"))
     dark.wait_levels(ALL)
     assert dark.dark(since) == []
-    reload(dark, "fra", "--bake", "60s")
+    reload_by_verb(dark, "fra", "--bake", "60s")
     assert "confirmed" in dark.pops["fra"].cli("reload", "--confirm")
     wait_until("it is kept", 60, lambda: "config_refused" not in alarms(dark, "fra"))
     code, told = dark.pops["fra"].try_cli("reload", "--confirm")
@@ -248,7 +255,7 @@ def test_route_servers_are_observers_each_of_them_alone(dark: DarkStage, alone: 
         dark.heal()
         dark.wait_levels(ALL)
         for name in POPS:
-            reload(dark, name, "--expect-removals", "1")
+            reload(dark, name, 1)
 
 
 def test_an_older_snapshot_counts_for_nothing(dark: DarkStage) -> None:
@@ -272,5 +279,6 @@ def test_an_older_snapshot_counts_for_nothing(dark: DarkStage) -> None:
 
 def accepts(dark: DarkStage, name: str) -> bool:
     """Have a POP take what the store holds; return whether it can be used then."""
-    dark.pops[name].try_cli("fleet", "accept")
-    return dark.pops[name].try_cli("fleet", "status")[0] == 0
+    dark.pops[name].try_ask("/v1/fleet/accept", method="POST")
+    seen = dark.pops[name].try_ask("/v1/fleet")
+    return seen is not None and not seen["store"]["trouble"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -52,7 +51,7 @@ def test_what_is_bound_by_one_pop_the_other_has_in_its_kernel(stage: Stage) -> N
 
 def fleet(pop: Pop) -> Any:
     """Return the fleet as a POP tells of it."""
-    return json.loads(pop.try_cli("fleet", "status", "--json")[1])
+    return pop.try_ask("/v1/fleet")
 
 
 def present(pop: Pop) -> dict[str, str]:
@@ -68,7 +67,7 @@ def all_are(pop: Pop, state: str) -> bool:
 
 def phase_of(pop: Pop) -> str:
     """Return how far a POP's only drain is."""
-    (drain,) = json.loads(pop.cli("drains", "--json"))["drains"]
+    (drain,) = pop.try_ask("/v1/drains")["drains"]
     return str(drain["phase"])
 
 

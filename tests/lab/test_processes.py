@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from tests.lab.asking import asked
 from tests.lab.fleet import ABSENT, BACKENDS, DEPREF, NORMAL, Fleet
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import (
@@ -65,17 +66,9 @@ def told_nothing(world: Fleet, since_s: float) -> bool:
     return True
 
 
-READYZ = """
-import http.client
-connection = http.client.HTTPConnection("127.0.0.1", 8179, timeout=2)
-connection.request("GET", "/readyz")
-print(connection.getresponse().status)
-"""
-
-
 def is_ready(world: Fleet) -> bool:
     """Return whether the daemon of fra says that it is ready."""
-    return world.lab.exec("fra", "python3", "-S", "-c", READYZ).stdout.strip() == "200"
+    return asked(world.lab, "fra", "/readyz")[0] == 200
 
 
 @pytest.fixture
