@@ -26,7 +26,7 @@ GONE, NORMAL, DEPREF = 0, 1, 4
 QUICK = {"settle": "500ms", "return_after": "0s", "return_max": "0s", "half_life": "1s"}
 FLEET = {"heartbeat": "1s", "blind": "3s", "boot": "5s"}
 STORE = {"kind": "etcd", "heartbeat": "1s", "stale_after": "3s", "presence": "3s", "attempt": "500ms",
-         "commit_within": "2s", "single_flight": "0s", "withdrawals_apart": "2s"}  # fmt: skip
+         "commit_within": "2s", "single_flight": "0s", "withdrawals_apart": "500ms"}  # fmt: skip
 BIRD = """
 log "{log}" all;
 timeformat log iso long ms;

@@ -107,6 +107,7 @@ def test_of_three_pops_that_are_drained_at_the_same_moment_one_is(stage: Stage) 
     for pop in pops:
         wait_until("all serve", 20, partial(all_are, pop, "serving"))
     answers = drained_at_once(pops)
+    assert sorted(code for code, _ in answers.values()) == [0, 65, 65], answers
     (gone,) = [name for name, (code, _) in answers.items() if code == 0]
     for name, (code, said) in answers.items():
         if name != gone:
