@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from random import Random
@@ -18,7 +18,7 @@ from anycastd.resources.commands import Allocate
 from anycastd.store.etcd import kept
 from anycastd.store.port import StoreUnavailable
 from tests.etcd.stores import PopDesk, config_of, pop_desk, pop_store
-from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop
+from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop, Unreachable
 
 TIMERS = {"heartbeat_s": 3.0, "stale_after_s": 9.0, "presence_s": 10.0, "attempt_s": 1.0, "commit_within_s": 4.0}
 SETTLED_S = 40.0
@@ -204,6 +204,41 @@ def test_what_is_kept_is_read_once_it_can_be_though_the_store_stays_away(tmp_pat
             assert not again.bound
         await again.desk.tick()
         assert again.bound == {"203.0.113.10"}
+
+    run(main, tmp_path)
+
+
+def test_a_stream_that_ends_as_soon_as_it_has_begun_is_told_of_and_not_begun_in_a_hurry(tmp_path: Path) -> None:
+    """As behind a proxy that takes no streams: the POP hears of no change, and must say so."""
+
+    async def main(fleet: Fleet) -> None:
+        await fleet.change("fra", "203.0.113.10", bind=True)
+        await asyncio.sleep(1.0)
+        gateway = fleet.pops["sin"].store.gateway  # type: ignore[attr-defined]
+        stream = gateway.stream
+
+        @asynccontextmanager
+        async def cut(member: str, body: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+            async def first(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+                yield await anext(lines)
+                raise Unreachable(f"{member}: the stream ended", unknown=False)
+
+            async with stream(member, body) as lines:
+                yield first(lines)
+
+        gateway.stream = cut
+        # what runs ends as stale, when a heartbeat does not come back
+        fleet.cluster.life += 1
+        await asyncio.sleep(5.0)
+        asked = fleet.cluster.asked
+        await asyncio.sleep(20.0)
+        assert (fleet.cluster.asked - asked) / 20.0 < 10.0
+        assert "the stream ended" in "".join(fleet.pops["sin"].made.complaints.values())
+        gateway.stream = stream
+        await asyncio.sleep(SETTLED_S)
+        await fleet.change("fra", "203.0.113.11", bind=True)
+        await asyncio.sleep(1.0)
+        fleet.look_settled()
 
     run(main, tmp_path)
 

@@ -30,6 +30,7 @@ PAGE = 500
 """Keys read at once: more would hold the event loop for longer than 5 ms."""
 BEAT_KEPT_EACH = 20
 """Heartbeats after which one is noted on disk, beside those that are with a change."""
+WORKED_S = 5.0
 NAME, KEPT = "pop name", "kept"
 T = TypeVar("T")
 
@@ -312,19 +313,20 @@ class EtcdStore:
             if self._accepted:
                 message = "what the store holds was accepted"
                 raise Compacted(message)
-            gateway = await self._gateway()
-            member = gateway.members.choose(self._now_s())
+            gateway, begun_s = await self._gateway(), self._now_s()
+            member = gateway.members.choose(begun_s)
             try:
                 async with aclosing(self._stream(gateway, member, after_revision)) as stream:
                     async for batch in stream:
-                        failures, after_revision = 0, max(after_revision, batch.revision)
+                        after_revision = max(after_revision, batch.revision)
                         if batch.items:
                             yield _below(prefix, batch)
             except Compacted:
                 raise
             except StoreUnavailable as error:
                 gateway.members.failed(member, self._now_s())
-                failures += 1
+                # one that was told something for a while has worked; one that only began has not
+                failures = failures + 1 if self._now_s() - begun_s < WORKED_S else 1
                 if self.held or failures >= len(gateway.members):
                     raise self._unavailable_unless_held(gateway, error) from error
 
