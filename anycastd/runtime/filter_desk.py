@@ -257,6 +257,7 @@ class FilterDesk:
         standing = {one.id for one in after.standing}
         self.dropped = {id_: count for id_, count in self.dropped.items() if id_ in standing}
         self._counted = {id_: count for id_, count in self._counted.items() if id_ in standing}
+        self._until = {key: end for key, end in self._until.items() if key[0] in standing}
         # the bridge knows the new ends before a neighbor knows of what is new
         self.on_ends()
         if before != self.local:

@@ -32,6 +32,7 @@ from anycastd.actuators.dataplane.pyroute import (
     NetlinkRequest,
 )
 from anycastd.actuators.dataplane.refusals import Refusals, subject_of
+from anycastd.actuators.lasting import Lasting
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.kernel import (
@@ -132,7 +133,7 @@ class Kernel:
         self._plan: list[KernelAction] = []
         self._work, self._reread = asyncio.Event(), asyncio.Event()
         self._acting, self._reading = asyncio.Lock(), asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Lasting(self._once_more)
         self._events: Any = None
         self._on_events, self._heard_s = on_events, 0.0
         self._patience = asyncio.timeout(None)
@@ -149,11 +150,13 @@ class Kernel:
         """Open the sockets and read everything once; ActuatorTransient if the kernel does not answer."""
         self._events = await self._open_events()
         await self.refresh()
-        loop = asyncio.get_running_loop()
         for name, run in (("act", self._act), ("events", self._listen), ("reread", self._reread_when_told)):
-            task = loop.create_task(run(), name=f"kernel:{name}")
-            task.add_done_callback(_surface)
-            self._tasks.append(task)
+            self._tasks.begin(f"kernel:{name}", run)
+
+    def _once_more(self) -> None:
+        """Read anew, and go on: a task that failed may have lost what it had in hand."""
+        self._reread.set()
+        self._work.set()
 
     async def _open(self) -> Any:
         # strict: without it the kernel dumps every route of the machine, and a full table has a million
@@ -421,9 +424,7 @@ class Kernel:
         """Stop; everything in the kernel is left standing."""
         for timer in self._timers.values():
             timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         self._actions.close()
         self._dumps.close()
         if self._events is not None:
@@ -468,9 +469,3 @@ def _as_transient(what: str) -> Iterator[None]:
     except (TimeoutError, OSError, NetlinkError) as error:
         message = f"netlink {what}: {error!r}"
         raise ActuatorTransient(message) from error
-
-
-def _surface(task: asyncio.Task[None]) -> None:
-    """Let a task that fails be heard of: nobody awaits it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": f"{task.get_name()} ended", "exception": error})

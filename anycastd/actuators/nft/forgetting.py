@@ -50,6 +50,9 @@ class Forgetting:
 
     async def run(self) -> None:
         """Forget, for ever. What the kernel does not answer goes behind the others, so that nothing is held up."""
+        # after a failure nobody is to wait for what was in hand
+        self._now = None
+        self._done.set()
         while True:
             await self._asked.wait()
             self._asked.clear()

@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
+from anycastd.actuators.lasting import Lasting
 from anycastd.actuators.nft import conntrack, counting, events, reading
 from anycastd.actuators.nft.bites import REST_S
 from anycastd.actuators.nft.forgetting import AGAIN_AFTER_S, CONNECTIONS, Forgetting
@@ -69,7 +70,7 @@ class NftTable:
         self._transactions = Transactions(self._thread, settings.table, self._picture, self._refusals, self._doubt.set)
         self._verified_generation = self._heard_generation = 0
         self._events: socket.socket | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Lasting(self._once_more)
         self.overflows = 0
         """How often the event socket lost something, so that all was read anew."""
 
@@ -105,9 +106,13 @@ class NftTable:
             # our own installation was heard of
             self._doubt.clear()
         for name, run in (("apply", self._act), ("verify", self._verify_when_told), ("forget", self._forgetting.run)):
-            task = asyncio.create_task(run(), name=f"nft:{name}")
-            task.add_done_callback(_surface)
-            self._tasks.append(task)
+            self._tasks.begin(f"nft:{name}", run)
+
+    def _once_more(self) -> None:
+        """Have all read anew: a change that a task had in hand when it failed may be lost."""
+        self._lost, self._acting = True, False
+        self._doubt.set()
+        self._work.set()
 
     def apply(self, changes: Sequence[NftChange]) -> None:
         """Take changes in, in this order; returns at once, and `observed` shows what was read back after them."""
@@ -190,10 +195,7 @@ class NftTable:
         await self._thread.close()
 
     async def _stop(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.stop()
         if self._events is not None:
             asyncio.get_running_loop().remove_reader(self._events.fileno())
             self._events.close()
@@ -325,9 +327,3 @@ class NftTable:
             log.warning("nft events lost: %r", error)
             self.overflows += 1
             self._doubt.set()
-
-
-def _surface(task: asyncio.Task[None]) -> None:
-    """Let a task that fails be heard of: nobody awaits it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": f"{task.get_name()} ended", "exception": error})

@@ -87,6 +87,20 @@ async def test_each_ends_in_its_time_with_a_warning_before_and_one_after_the_oth
     assert not scene.reported.details
 
 
+async def test_of_what_has_ended_nothing_is_remembered_but_what_was_dropped(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    for _ in range(3):
+        done = await scene.order(hole())
+        scene.desk.take_counts({})
+        await scene.order(Release(id=done.id, kind=FilterKind.BLACKHOLE, owner="ann"))
+    while scene.desk.filters.standing:
+        scene.now_s += 10.0
+        await scene.desk.look()
+    assert not scene.desk._until
+    assert not scene.desk.dropped
+    assert list(scene.desk.filtered) == [EIP]
+
+
 async def test_a_restart_finds_what_stands_and_never_says_what_ended_meanwhile(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     await scene.order(hole(ttl_s=600.0))
