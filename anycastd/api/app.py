@@ -94,7 +94,13 @@ async def serve(
     if fleet is not None:
         writes += import_module("anycastd.api.fleet").routes(fleet)
     else:
-        writes.append(_without("/v1/fleet", "fleet", ": store.kind is embedded"))
+        writes.append(
+            _without(
+                "/v1/fleet",
+                "fleet",
+                ": store.kind is embedded (docs/fleet.md). What other POPs announce: anycastd status",
+            )
+        )
     local, inode = unix_socket(api.socket, api.group)
     runners: list[web.AppRunner] = []
     try:

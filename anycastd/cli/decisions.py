@@ -67,6 +67,8 @@ def decisions(
             return
         for one in reversed(answer.body["decisions"]):
             _print(one, as_json)
+        if not answer.body["decisions"] and not follow:
+            click.echo("there are none", err=True)
         if follow:
             _follow(place, answer, query, as_json)
 

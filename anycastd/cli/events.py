@@ -67,6 +67,8 @@ def events(
         known = answer.body["entries"]
         for one in reversed(known):
             _print(one, as_json)
+        if not known and not follow:
+            click.echo("there are none", err=True)
         if follow:
             _follow(place, known[0]["number"] if known else None, query, as_json)
 
