@@ -16,7 +16,7 @@ from anycastd.model.checks import CheckKind, DnsOptions, NameTarget, ProbeSpec, 
 from anycastd.model.dns import Transport
 from anycastd.model.probe import Why
 from anycastd.probes import receive_time
-from anycastd.probes.dns.exchange import DnsExchange
+from anycastd.probes.dns.exchange import DATAGRAMS_AT_ONCE, DnsExchange
 from anycastd.probes.receive_time import Stamping, arrived_s
 from tests.unit.probes.name_server import QUESTION, Query, name_server, record, reply
 from tests.unit.probes.world import Probing, probing, spec
@@ -150,3 +150,21 @@ async def test_the_kernel_stamps_as_long_as_a_check_over_udp_needs_it() -> None:
 def test_a_stamp_of_a_clock_that_was_set_is_not_believed() -> None:
     assert arrived_s(10.0, 0.5, 9.0) == 9.5
     assert [arrived_s(10.0, age_s, 9.0) for age_s in (None, -0.001, 1.001, float("nan"))] == [None] * 4
+
+
+async def test_an_answer_behind_many_of_others_is_found_when_the_time_is_up() -> None:
+    """In one turn only so many are read; the last look reads on, for nothing comes after it."""
+
+    def behind_others(query: Query) -> list[bytes]:
+        return [*(reply(query, id_=query.id ^ 1) for _ in range(2 * DATAGRAMS_AT_ONCE)), *answer(query)]
+
+    with name_server(behind_others) as running:
+        async with probing() as probe:
+            attempt = asked(probe, check("127.0.0.1", running.port))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as after:
+                # it answers one after the other: then all of the first question's lie there
+                after.sendto(attempt.query, ("127.0.0.1", running.port))
+                wait_until("the next is answered", 10, lambda: bool(select([after], [], [], 0)[0]))
+            assert attempt.last_look()
+    (result,) = probe.results
+    assert result.why is Why.ANSWERED
