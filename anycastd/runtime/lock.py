@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
+
+RUN = Path("/run/anycastd")
 
 
 class TakenError(Exception):
@@ -14,8 +17,9 @@ class TakenError(Exception):
 class Lock:
     """Holds the file locked from `take` until `release` or the end of the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, does: str | None = None) -> None:
         self._path = path
+        self._does = does or f"holds {path}"
         self._descriptor: int | None = None
 
     def take(self) -> None:
@@ -27,7 +31,7 @@ class Lock:
         except BlockingIOError as error:
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
             os.close(descriptor)
-            message = f"another anycastd (pid {holder or 'unknown'}) holds {self._path}"
+            message = f"another anycastd (pid {holder or 'unknown'}) {self._does}"
             raise TakenError(message) from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
@@ -38,3 +42,19 @@ class Lock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class KernelLock(Lock):
+    """Of who changes the kernel of this network namespace, whatever sockets and directories its file names.
+
+    Two of them would take each other's routes away, and open sessions to the same neighbors.
+    """
+
+    def __init__(self, directory: Path = RUN) -> None:
+        namespace = Path("/proc/self/ns/net").stat().st_ino
+        super().__init__(directory / f"kernel-{namespace}.lock", "works in this network namespace already")
+
+    def take(self) -> None:
+        """Take the lock or raise TakenError; without a right to the file there is none."""
+        with suppress(OSError):
+            super().take()

@@ -13,7 +13,7 @@ from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.topology import Config
 from anycastd.runtime import heap, privileges
 from anycastd.runtime.app import App
-from anycastd.runtime.lock import Lock, TakenError
+from anycastd.runtime.lock import KernelLock, Lock, TakenError
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
 
@@ -33,9 +33,10 @@ def main(path: str) -> int:
         sys.stderr.write(f"warning: {warning}\n")
     if not _may(config):
         return EX_NOPERM
-    lock = Lock(Path(config.api.socket).parent / "anycastd.lock")
+    lock, kernel = Lock(Path(config.api.socket).parent / "anycastd.lock"), KernelLock()
     try:
         lock.take()
+        kernel.take()
     except TakenError as error:
         sys.stderr.write(f"anycastd: {error}\n")
         return EX_TEMPFAIL
@@ -51,6 +52,7 @@ def main(path: str) -> int:
         sys.stderr.write(f"anycastd: {error}\n")
         return EX_OSERR
     finally:
+        kernel.release()
         lock.release()
     return EX_OK
 

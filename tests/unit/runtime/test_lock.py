@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.runtime.lock import Lock, TakenError
+from anycastd.runtime.lock import KernelLock, Lock, TakenError
 from tests.wait import wait_until
 
 HOLD = """
@@ -78,3 +78,17 @@ def test_a_place_that_cannot_be_made_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         Lock(tmp_path / "file" / "anycastd.lock").take()
+
+
+def test_one_daemon_works_in_a_network_namespace_whatever_its_file_says(tmp_path: Path) -> None:
+    first = KernelLock(tmp_path)
+    first.take()
+    with pytest.raises(TakenError, match=rf"pid {os.getpid()}\) works in this network namespace already"):
+        KernelLock(tmp_path).take()
+    first.release()
+    KernelLock(tmp_path).take()
+
+
+def test_without_a_right_to_its_file_the_lock_of_the_kernel_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    KernelLock(tmp_path / "file").take()
