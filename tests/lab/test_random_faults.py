@@ -17,7 +17,7 @@ import pytest
 from tests.lab.chaos import COMMAND, Chaos
 from tests.lab.chaos_truth import Broken, kernel, wrong
 from tests.lab.fleet import Fleet
-from tests.lab.testimony import testimony
+from tests.lab.statements import statements
 from tests.lab.topology_facts import SITES
 from tests.wait import wait_until
 
@@ -55,7 +55,7 @@ def judge(chaos: Chaos, broken: Broken, before: dict[str, str] | None = None) ->
             break
     looks = f"{len(looks_s)} looks, of {min(looks_s):.1f} to {max(looks_s):.1f} s"
     message = [f"after {took_s:.1f} s, {looks}, not as the oracle says:", pformat(found), f"standing: {broken}"]
-    raise AssertionError("\n".join([*message, testimony(chaos.world.lab), *chaos.notes]))
+    raise AssertionError("\n".join([*message, statements(chaos.world.lab), *chaos.notes]))
 
 
 def different(before: dict[str, str], now: dict[str, str]) -> str:

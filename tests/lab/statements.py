@@ -22,7 +22,7 @@ QUESTIONS = (
 PATIENCE_S = 20.0
 
 
-def testimony(lab: Lab, pops: Iterable[str] = tuple(SITES)) -> str:
+def statements(lab: Lab, pops: Iterable[str] = tuple(SITES)) -> str:
     """Return the machine's load; of every POP the status, explanations, ill checks, last events and processes."""
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda pop: _of_pop(lab, pop), pops))
