@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from anycastd.actuators.dataplane.losses import Losses
 from anycastd.actuators.nft.bites import rest
@@ -62,6 +63,7 @@ class _Search:
     suspects: Suspects
     openers: Openers
     is_new: bool = True
+    cost_s: float = inf
 
 
 class Alert:
@@ -123,6 +125,8 @@ class Alert:
         counters = await self._sources.read_opened()
         for _ in search.openers.steps(counters, eips, pains, config):
             await rest()
-        self._opened_cost_s = time.process_time() - before_s
+        # the least of an alert: meanwhile the daemon does other work too, above all the reading of everything
+        search.cost_s = min(search.cost_s, time.process_time() - before_s)
+        self._opened_cost_s = search.cost_s
         for address, since_s in search.openers.above.items():
             search.suspects.calm_until(address, since_s)
