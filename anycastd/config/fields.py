@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from anycastd.config.near import did_you_mean
 from anycastd.config.shown import shown
+from anycastd.model.bgp import NOT_IN_WORDS
 from anycastd.model.dns import canonical_name
 from anycastd.model.topology import Need
 
@@ -251,6 +252,19 @@ def _read_socket(value: object) -> str:
     return text
 
 
+def _read_told(value: object) -> str:
+    text = _read_absolute(value)
+    if found := NOT_IN_WORDS.search(text):
+        message = f"{shown(text)} holds {found[0]!r}, which cannot be told to ExaBGP: plain characters, without a space"
+        raise ValueError(message)
+    return text
+
+
+def _read_told_socket(value: object) -> str:
+    _read_socket(value)
+    return _read_told(value)
+
+
 def _read_host(value: object) -> str:
     text = text_of(value, "a host name")
     if not _HOST.match(text):
@@ -329,6 +343,8 @@ Name = Annotated[str, ValueType("name", _read_name)]
 DeviceName = Annotated[str, ValueType("device name", _read_device)]
 FileName = Annotated[str, ValueType("file", _read_file)]
 AbsolutePath = Annotated[str, ValueType("absolute path", _read_absolute)]
+ToldPath = Annotated[str, ValueType("absolute path", _read_told)]
+ToldSocketPath = Annotated[str, ValueType("absolute path", _read_told_socket)]
 SocketPath = Annotated[str, ValueType("absolute path", _read_socket)]
 HostName = Annotated[str, ValueType("host name", _read_host)]
 DnsName = Annotated[str, ValueType("DNS name", read_dns_name)]

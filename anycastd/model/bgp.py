@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ BLACKHOLE = "65535:666"
 """RFC 7999: drop what is sent to this address."""
 GRACEFUL_SHUTDOWN = "65535:0"
 """RFC 8326. Written as numbers: the word makes ExaBGP 5.0.x run its own `shutdown` (measured)."""
+
+NOT_IN_WORDS = re.compile(r"""[^!-~]|[;{}#"'\\\[\](),]""")
+"""What ends, splits or quotes a word of ExaBGP's file, or is beyond ASCII, which it cannot hold."""
 
 
 @dataclass(frozen=True, slots=True)

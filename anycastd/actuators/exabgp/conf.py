@@ -9,12 +9,11 @@ from ipaddress import ip_address
 
 from anycastd.errors import ActuatorRejected
 from anycastd.model.address import Address, FlowFamily, NeighborName
+from anycastd.model.bgp import NOT_IN_WORDS
 from anycastd.model.topology import Neighbor, Pop
 
 PROCESS = "anycastd"
 LARGEST_TTL = 255
-_NOT_IN_WORDS = frozenset(" ;{}#\"'\\[](),")
-"""What ends or quotes a word of ExaBGP's file, or is a space."""
 RECEIVE = "receive { parsed; update; } "
 """Of an observer: each of its UPDATEs becomes a line."""
 
@@ -27,7 +26,7 @@ def render(
     `bridge` is the command of the helper; ActuatorRejected if one of its words cannot be told to ExaBGP.
     """
     for word in bridge:
-        if not word.isascii() or not word.isprintable() or set(word) & _NOT_IN_WORDS:
+        if NOT_IN_WORDS.search(word):
             message = f"bgp.directory, bgp.socket: ExaBGP cannot be told of {word!r}: plain characters, without a space"
             raise ActuatorRejected(message)
     lines = [

@@ -6,7 +6,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import AbsolutePath, Flag, SocketPath, UserName, choice, decimal, duration, whole
+from anycastd.config.fields import (
+    AbsolutePath,
+    Flag,
+    ToldPath,
+    ToldSocketPath,
+    UserName,
+    choice,
+    decimal,
+    duration,
+    whole,
+)
 from anycastd.config.net_fields import Port
 from anycastd.config.schema.base import Section
 from anycastd.model.topology import BgpConfig, Launch
@@ -25,10 +35,10 @@ class BgpSection(Section):
     user: UserName = Field(
         default=_DEFAULT.user, description="Who ExaBGP runs as when the daemon is root, or as a service of its own."
     )
-    socket: SocketPath = Field(
+    socket: ToldSocketPath = Field(
         default=_DEFAULT.socket, description="Unix socket between the daemon and ExaBGP's bridge."
     )
-    directory: AbsolutePath = Field(default=_DEFAULT.directory, description="Where ExaBGP's own files are written.")
+    directory: ToldPath = Field(default=_DEFAULT.directory, description="Where ExaBGP's own files are written.")
     exabgp: AbsolutePath | None = Field(
         default=None, description="The exabgp program; default: the one installed with us."
     )

@@ -15,6 +15,8 @@ from anycastd.config.fields import (
     Name,
     NeedField,
     SocketPath,
+    ToldPath,
+    ToldSocketPath,
     ValueType,
     duration_text,
     read_duration,
@@ -75,6 +77,8 @@ def test_durations_are_shown_as_they_are_read(milliseconds: int) -> None:
         (HostName, "www.example.net", "www.example.net"),
         (HttpPath, "/a?b=c&d", "/a?b=c&d"),
         (SocketPath, "/run/x/", "/run/x"),
+        (ToldPath, "/run/x-1_2.d/", "/run/x-1_2.d"),
+        (ToldSocketPath, "/run/x.sock", "/run/x.sock"),
     ],
 )
 def test_values(field: object, written: object, value: object) -> None:
@@ -114,6 +118,10 @@ def test_values(field: object, written: object, value: object) -> None:
         (HttpPath, "/a b", "is not a path"),
         (HttpPath, "/a\r\nHost: b", "is not a path"),
         (SocketPath, "/" + "x" * 107, "longer than 107 bytes"),
+        (ToldPath, "/run/my bgp", "holds ' ', which cannot be told to ExaBGP"),
+        (ToldPath, "/run/föhr", "holds 'ö', which cannot be told to ExaBGP"),
+        (ToldSocketPath, "/run/a;b", "holds ';', which cannot be told to ExaBGP"),
+        (ToldSocketPath, "/" + "x" * 107, "longer than 107 bytes"),
     ],
 )
 def test_refusals(field: object, written: object, message: str) -> None:
