@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Iterable
 from importlib import import_module
 from ipaddress import ip_address
@@ -19,7 +17,8 @@ from anycastd.api import orders as orders_of
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.faults import FAULTS
-from anycastd.api.listen import remove_own, tcp_socket, unix_socket
+from anycastd.api.listen import tcp_socket
+from anycastd.api.local_socket import LocalSocket
 from anycastd.api.playbooks import Playbooks
 from anycastd.api.ports import Daemon, Eips, FilterPort, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
@@ -45,13 +44,13 @@ class Exposition(Protocol):
 class Server:
     """The running API. `port` is the TCP port really used."""
 
-    def __init__(self, runners: list[web.AppRunner], path: str, inode: int, port: int, history: Journal | None) -> None:
-        self._runners, self._path, self._inode, self._history = runners, path, inode, history
+    def __init__(self, runners: list[web.AppRunner], local: LocalSocket, port: int, history: Journal | None) -> None:
+        self._runners, self._local, self._history = runners, local, history
         self.port = port
 
     async def close(self) -> None:
         """Stop listening, give open requests CLOSE_WITHIN_S, and remove the socket file."""
-        remove_own(self._path, self._inode)
+        self._local.close()
         if self._history is not None:
             # who reads events would else be waited for
             self._history.readers.end()
@@ -101,26 +100,27 @@ async def serve(
                 ": store.kind is embedded (docs/fleet.md). What other POPs announce: anycastd status",
             )
         )
-    local, inode = unix_socket(api.socket, api.group)
-    runners: list[web.AppRunner] = []
+    local = LocalSocket(api.socket, api.group)
+    runners, is_whole = list[web.AppRunner](), False
     try:
         remote = tcp_socket(api.host, api.port)
         port = int(remote.getsockname()[1])
         routes = [*reads, *writes]
-        runners.append(await _run(local, _app(routes, access.by_peer(door))))
-        runners.append(await _run(remote, _remote(routes, api, door), door.tls))
+        runners.append(await _runner(_app(routes, access.by_peer(door))))
+        await local.serve(runners[0])
+        runners.append(await _runner(_remote(routes, api, door)))
+        await web.SockSite(runners[1], remote, ssl_context=door.tls).start()
+        is_whole = True
     finally:
-        if len(runners) < 2:
-            remove_own(api.socket, inode)
+        if not is_whole:
             local.close()
             await asyncio.gather(*(runner.cleanup() for runner in runners))
-    return Server(runners, api.socket, inode, port, history)
+    return Server(runners, local, port, history)
 
 
-async def _run(listening: socket.socket, app: web.Application, tls: ssl.SSLContext | None = None) -> web.AppRunner:
+async def _runner(app: web.Application) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, logger=FAULTS, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
     await runner.setup()
-    await web.SockSite(runner, listening, ssl_context=tls).start()
     return runner
 
 

@@ -98,6 +98,11 @@ def _answers(path: str) -> bool:
     return True
 
 
+def is_gone(path: str) -> bool:
+    """Return whether there is no file of that name, whatever it is."""
+    return not os.path.lexists(path)
+
+
 def remove_own(path: str, inode: int) -> None:
     """Remove the socket file if it is still the one we made."""
     try:

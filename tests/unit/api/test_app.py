@@ -18,7 +18,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from anycastd.api import schema, schema_safety
+from anycastd.api import local_socket, schema, schema_safety
 from anycastd.api.app import Server, serve
 from anycastd.api.endpoints import VIEWS
 from anycastd.api.errors import ApiUnavailable
@@ -41,6 +41,7 @@ from tests.unit.runtime.eip_world import ONE, World
 from tests.unit.runtime.filter_world import Scene as Filtering
 from tests.unit.runtime.filter_world import flow, hole
 from tests.unit.runtime.order_world import order_desk
+from tests.wait import wait_until
 
 DOCS = Path(__file__).parents[3] / "docs" / "api.md"
 
@@ -303,6 +304,22 @@ async def test_a_socket_on_which_somebody_answers_is_left_alone(face: Face) -> N
         await serve(Daemon(build.serving()), ApiConfig(port=0, socket=str(face.path)), Metrics())
     async with face.unix.get("http://localhost/healthz") as response:
         assert response.status == 200
+
+
+async def test_a_socket_whose_file_is_removed_is_made_again(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_socket, "LOOK_EACH_S", 0.02)
+    before = face.path.stat()
+    for _ in range(2):
+        face.path.unlink()
+        await asyncio.to_thread(wait_until, "it is there again", 20.0, face.path.exists)
+        async with face.unix.get("http://localhost/v1/status", headers={"Connection": "close"}) as response:
+            assert await response.json() == await face.get("/v1/status")
+    after = face.path.stat()
+    assert (after.st_mode, after.st_gid) == (before.st_mode, before.st_gid)
+    face.path.unlink()
+    face.path.write_text("another's")
+    await face.server.close()
+    assert face.path.read_text() == "another's"
 
 
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
