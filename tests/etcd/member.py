@@ -61,7 +61,8 @@ class Member:
         ]  # fmt: skip
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                # a session of its own: where the kernel groups by session, it does not share what the tests are given
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
             )  # fmt: skip
 
@@ -85,7 +86,7 @@ class Member:
 
     def ctl(self, *words: str) -> str:
         """Run etcdctl against it."""
-        argv = [*self.inside, "etcdctl", "--endpoints", self.client, *words]
+        argv = [*self.inside, "etcdctl", "--command-timeout", "15s", "--endpoints", self.client, *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20, env={**os.environ, "ETCDCTL_API": "3"})
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -70,7 +70,12 @@ class DarkStage:
             "fleet": FLEET | {"pops": {one: {"number": number} for number, one in enumerate(POPS, start=1)}},
             "store": STORE | {"endpoints": list(self.stage.endpoints)},
             "api": {"port": 8179, "socket": f"{directory}/api.sock"},
-            "bgp": {"user": "nobody", "socket": f"{directory}/exabgp.sock", "directory": f"{directory}/bgp"},
+            "bgp": {
+                "user": "nobody",
+                "socket": f"{directory}/exabgp.sock",
+                "directory": f"{directory}/bgp",
+                "reactor_speed": 1,
+            },
             "state_dir": f"{directory}/state",
         }  # fmt: skip
         return {key: value for key, value in (found | more).items() if value is not None}

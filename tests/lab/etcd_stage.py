@@ -38,7 +38,7 @@ regions:
     backends: {{web: {{address: {backend}, checks: [ping]}}}}
 prefixes: {{203.0.113.0/24: {{last_resort: withdraw}}}}
 api: {{port: 8179, socket: {directory}/api.sock}}
-bgp: {{user: nobody, socket: {directory}/exabgp.sock, directory: {directory}/bgp}}
+bgp: {{user: nobody, socket: {directory}/exabgp.sock, directory: {directory}/bgp, reactor_speed: 1}}
 operator: {{depref: 0s, quiet_for: 0s, wait_at_most: 1s}}
 state_dir: {directory}/state
 {store}

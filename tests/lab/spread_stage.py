@@ -101,7 +101,7 @@ eips: {{{eip}: {{bind: [{{backend: eu/web}}]}}}}
 timers: {{settle: 0s, return_after: 1s}}
 eip: {{traffic_interval: 1s}}
 api: {{port: 8179, socket: {directory}/api.sock}}
-bgp: {{user: nobody, socket: {directory}/exabgp.sock, directory: {directory}/bgp}}
+bgp: {{user: nobody, socket: {directory}/exabgp.sock, directory: {directory}/bgp, reactor_speed: 1}}
 safety: {{effect: {{traffic_after: 2s, measurable: 64kbit}}}}
 attack:
   detect: {{enabled: false}}

@@ -160,7 +160,7 @@ def standing(dampening: str, timers: dict[str, str]) -> Iterator[tuple[Router, P
         made.write_config(config(timers))
         with damping(made, dampening) as router:
             daemon = made.daemon()
-            wait_until("everything announced", 30, lambda: set(router.look(*ALL).path.values()) == {NORMAL})
+            wait_until("everything announced", 90, lambda: set(router.look(*ALL).path.values()) == {NORMAL})
             yield router, backend
             made.end_daemon(daemon)
 

@@ -59,7 +59,7 @@ prefixes: {{203.0.113.0/24: {{}}}}
 eips: {{203.0.113.7: {{bind: [{{backend: eu/web}}]}}}}
 attack: {{detect: {{enabled: false}}, absorb: {{enabled: {absorb}}}}}
 api: {{port: 8179, socket: {at}/api.sock, group: root}}
-bgp: {{user: nobody, socket: {at}/exabgp.sock, directory: {at}/bgp}}
+bgp: {{user: nobody, socket: {at}/exabgp.sock, directory: {at}/bgp, reactor_speed: 1}}
 bfd: {{socket: {at}/bfd.sock}}
 state_dir: {at}/state
 """

@@ -43,7 +43,7 @@ regions:
 prefixes: {{{prefixes}}}
 eips: {{203.0.113.10: {{bandwidth: {{out: 10mbit}}, bind: [eu/web]}}}}
 api: {{port: 8179, socket: {run}/api.sock, group: daemon}}
-bgp: {{launch: service, user: nobody, socket: {run}/exabgp.sock, directory: {run}/bgp}}
+bgp: {{launch: service, user: nobody, socket: {run}/exabgp.sock, directory: {run}/bgp, reactor_speed: 1}}
 state_dir: {directory}/state
 """
 POP_SETUP = """
