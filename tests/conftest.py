@@ -8,6 +8,7 @@ Property tests try new examples each time; with ANYCASTD_HYPOTHESIS=steady, as C
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -45,6 +46,12 @@ class Disturbance:
             begun_s = time.monotonic()
             time.sleep(EVERY_S)
             self.worst_s = max(self.worst_s, time.monotonic() - begun_s - EVERY_S)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of garbage collection: to look through it each time took a sixth of a run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -6,7 +6,7 @@ python -m tests.lab.side_by_side [FILE...]
 The world's tests are seen as they run; what the others said is printed whole when all have ended. They mostly wait, so
 that two processors do for four. Who waits for time goes first where several want a processor.
 
-A test that fails here fails on a machine busy with the others. Up to four of them are run once more with the machine
+A test that fails here fails on a machine busy with the others. Up to two of them are run once more with the machine
 to themselves, and named: whoever passes only then is too impatient somewhere, and is to be mended. More, or a
 second failure, is a failure.
 """
@@ -30,7 +30,7 @@ from typing import IO
 COMMON = ("-q", "-p", "no:randomly", "--timeout", "180", "--durations", "20", "--durations-min", "4")
 TESTS_FAILED = 1
 """What pytest exits with if it ran to its end and some test failed."""
-AGAIN_AT_MOST = 4
+AGAIN_AT_MOST = 2
 WANTED = "(lab or slow) and not soak"
 PR_SET_PDEATHSIG = 1
 AUTOGROUP = Path("/proc/self/autogroup")

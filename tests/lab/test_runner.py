@@ -67,7 +67,8 @@ def interfaces() -> set[str]:
 
 
 def pings(lab: runner.Lab, address: str) -> bool:
-    return lab.exec("a", "ping", "-n", "-c1", "-W1", address).returncode == 0
+    """Return whether one of five is answered: of a link that was just made the first may be lost."""
+    return lab.exec("a", "ping", "-n", "-c5", "-i0.2", "-W2", address).returncode == 0
 
 
 def cli(*words: str) -> list[str]:

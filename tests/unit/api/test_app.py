@@ -68,7 +68,8 @@ class Face:
 
 
 @pytest_asyncio.fixture
-async def face(tmp_path: Path) -> AsyncIterator[Face]:
+async def face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Face]:
+    monkeypatch.setattr(local_socket, "LOOK_EACH_S", 0.02)
     daemon, path = Daemon(build.serving()), tmp_path / "run" / "api.sock"
     world = World(tmp_path / "anycastd.db")
     task = (await (await world.begin()).change(Request(command=Allocate(address=ONE)))).task  # type: ignore[union-attr]
@@ -306,8 +307,7 @@ async def test_a_socket_on_which_somebody_answers_is_left_alone(face: Face) -> N
         assert response.status == 200
 
 
-async def test_a_socket_whose_file_is_removed_is_made_again(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_socket, "LOOK_EACH_S", 0.02)
+async def test_a_socket_whose_file_is_removed_is_made_again(face: Face) -> None:
     before = face.path.stat()
     for _ in range(2):
         face.path.unlink()
