@@ -10,20 +10,13 @@ from dataclasses import asdict, replace
 
 import click
 
+from anycastd.cli.config_option import config_option
 from anycastd.config.load import Examined, examine
 from anycastd.model.topology import Config
 
 
 @click.command("check")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    metavar="FILE",
-    default="/etc/anycastd/anycastd.yaml",
-    show_default=True,
-    help="Configuration file.",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(path: str, as_json: bool) -> None:
     """Tell every mistake of a configuration file; exit 78 if there is one."""

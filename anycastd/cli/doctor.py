@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import click
 
+from anycastd.cli.config_option import config_option
 from anycastd.cli.render import wants_colour, wrapped
 from anycastd.config.load import examine
 from anycastd.doctor.collect import collect
@@ -20,15 +21,7 @@ COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.OK: "green
 
 
 @click.command("doctor")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    metavar="FILE",
-    default="/etc/anycastd/anycastd.yaml",
-    show_default=True,
-    help="Configuration file.",
-)
+@config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(path: str, as_json: bool) -> None:
     """Look for what breaks a POP on this machine; exit 69 if something does, 78 if the file is refused."""

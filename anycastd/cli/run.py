@@ -6,19 +6,12 @@ import sys
 
 import click
 
+from anycastd.cli.config_option import config_option
 from anycastd.runtime.main import main
 
 
 @click.command("run")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    metavar="FILE",
-    default="/etc/anycastd/anycastd.yaml",
-    show_default=True,
-    help="Configuration file.",
-)
+@config_option
 def run(path: str) -> None:
     """Run the daemon in the foreground until SIGTERM (leave), SIGUSR2 (hand over) or SIGINT (leave)."""
     sys.exit(main(path))
