@@ -48,7 +48,9 @@ class BgpSection(Section):
         default=_DEFAULT.window, description="How many commands ExaBGP may have that it has not acknowledged."
     )
     reactor_speed: Annotated[float, decimal(0.01, 10)] = Field(
-        default=_DEFAULT.reactor_speed, description="ExaBGP's reactor.speed; lower is quicker and uses more CPU."
+        default=_DEFAULT.reactor_speed,
+        description="ExaBGP's reactor.speed; lower is quicker and uses more CPU: at 0.1 it turns 700 times a second, "
+        "idle or not, which is 5 to 7 % of a core (measured with 5.0.15); at 1 it turns at most 100 times.",
     )
     wedged_after: Annotated[float, duration(0.5, 600.0)] = Field(
         default=_DEFAULT.wedged_after_s, description="A command unacknowledged for so long means that ExaBGP hangs."
