@@ -1,4 +1,4 @@
-"""Never dark, exhaustively: every state of two and three POPs within bounds that are written here."""
+"""Never dark, exhaustively: every state of two, three and four POPs within bounds that are written here."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def test_epochs_are_needed_where_a_store_goes_back(line: lines.Line, monkeypatch
                  id="two, by a store that goes back as often as one likes"),
     pytest.param(Fleet(pops=3, events={"sick": 2, **ROLLBACKS}, on_the_way=1, speaks_apart=False),
                  id="three, by a store that goes back"),
+    pytest.param(Fleet(pops=4, events={"sick": 2}, on_the_way=1, speaks_apart=False), id="four, two turn sick"),
 ])  # fmt: skip
 def test_larger_fleets(fleet: Fleet) -> None:
     shown(fleet)
