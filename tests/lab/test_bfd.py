@@ -262,7 +262,7 @@ async def test_new_timers_are_agreed_on_without_a_flap_and_a_wrong_key_is_not_up
         (stage.directory / "key").write_text("another", encoding="ascii")
         asked.engine.set_probes([spec(stage, "frr4", 0.5, 4), spec(stage, "bird4")])
         await asked.until("never up", lambda: asked.all_are(Why.BFD_DOWN, "bird4"))
-        assert asked.whys("frr4") == {Why.ANSWERED}
+        assert Why.BFD_DOWN not in asked.whys("frr4")
         view = asked.engine.bfd
         assert view is not None
         assert view.discarded["auth_digest"] > 0
