@@ -39,12 +39,13 @@ class LocalSocket:
                 continue
             try:
                 listening, inode = unix_socket(self._path, self._group)
-            except ApiUnavailable as error:
+                site = await _answered(runner, listening)
+            except (ApiUnavailable, OSError) as error:
                 if str(error) != complained:
                     complained = str(error)
                     log.warning("%s", complained, extra={"reason": "api_socket"})
                 continue
-            before, self._site = self._site, await _answered(runner, listening)
+            before, self._site = self._site, site
             self._listening, self._inode, complained = listening, inode, ""
             if before is not None:
                 await before.stop()
