@@ -14,11 +14,11 @@ from anycastd.api.ports import Clocks
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address
 from anycastd.model.conntrack import ConntrackStats
-from anycastd.model.eip import Eip, EipView
+from anycastd.model.eip import EipView
 from anycastd.model.operator import Carried, Drain
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
-from anycastd.model.traffic import EipStanding
+from anycastd.resources.standings import Standings
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.carried import carried_by
 from anycastd.runtime.connection_meter import ConnectionMeter
@@ -61,7 +61,7 @@ class Eips:
         )
         steering.is_complete = lambda: self.desk.complete
         steering.is_filled = lambda: self.desk.filled
-        standings = _Standings(self.desk)
+        standings = Standings(lambda: self.desk.records)
         self.tracking = ConnectionTracking(config.eip, reported)
         self.connections = ConnectionMeter(
             ConnectionReader(), config, lambda address: self.desk.records.get(address), lambda: steering.plane.paths()
@@ -167,30 +167,6 @@ class Eips:
         await self.meter.stop()
         await self.desk.close()
         await self.shaping.close()
-
-
-class _Standings(Mapping[Address, EipStanding]):
-    """What the meter must know of each EIP, made when it is asked for; the same object until the EIP changes."""
-
-    def __init__(self, desk: EipDesk) -> None:
-        self._desk = desk
-        self._known: dict[Address, tuple[Eip, EipStanding]] = {}
-
-    def __getitem__(self, address: Address) -> EipStanding:
-        eip = self._desk.records.get(address)
-        if eip is None:
-            self._known.pop(address, None)
-            raise KeyError(address)
-        known = self._known.get(address)
-        if known is None or known[0] is not eip:
-            known = self._known[address] = (eip, EipStanding.of(eip))
-        return known[1]
-
-    def __iter__(self) -> Iterator[Address]:
-        return iter(self._desk.records.addresses())
-
-    def __len__(self) -> int:
-        return len(self._desk.records)
 
 
 class _Views(Mapping[Address, EipView]):

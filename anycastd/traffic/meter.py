@@ -192,10 +192,13 @@ class Meter:
 
     def _show(self, eips: Mapping[Address, EipStanding], elapsed_s: float, unix_s: float) -> Iterator[None]:
         reading = self._reading
-        # as of now: one that goes between two bites is shown once more, and is away with the next reading
-        for position, (address, standing) in enumerate(list(eips.items()), 1):
+        for position, address in enumerate(list(eips), 1):
             if position % BITE == 0:
                 yield
+            # asked for here and not all at once: each may be made only now
+            if (standing := eips.get(address)) is None:
+                # it went between two bites
+                continue
             ledger = self._ledgers.get(address) or self._begin(address, unix_s)
             if ledger.eip != standing.id:
                 self._hand_over(ledger, standing.id, unix_s)

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from anycastd.model.address import Address, KnownIPv4Address
-from anycastd.model.eip import EipId
+from anycastd.model.eip import Bandwidth, Eip, EipId
 from anycastd.model.nft import Count, Counters, NftSet
-from anycastd.model.traffic import SLOT_S, EipStanding
+from anycastd.model.traffic import SLOT_S
+from anycastd.resources.records import Records
+from anycastd.resources.standings import Standings
 from anycastd.runtime.garbage import THRESHOLDS
 from anycastd.store.traffic import TrafficFile
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
@@ -44,7 +46,10 @@ def _bites_ms(steps: Iterator[object]) -> list[float]:
 def run() -> list[Figure]:
     """Return the figures of the meter, of a write and of a scrape."""
     addresses: list[Address] = [KnownIPv4Address(0x0A000000 + number) for number in range(EIPS)]
-    eips = {address: EipStanding(EipId(str(address)), 10**8, 10**8) for address in addresses}
+    records = Records(
+        Eip(id=EipId(str(one)), address=one, bandwidth=Bandwidth(in_bps=10**8, out_bps=10**8)) for one in addresses
+    )
+    eips = Standings(lambda: records)
     begun_s = 1_790_000_100.0 // SLOT_S * SLOT_S
     before = gc.get_threshold()
     meter, sums, held, writes = Meter("bench"), [], [], []

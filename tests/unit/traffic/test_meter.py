@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from anycastd.model.address import Address
 from anycastd.model.eip import EipId
 from anycastd.model.nft import Count, NamedCounter, NftSet
 from anycastd.model.traffic import Direction, DropCause, EipStanding, Sample
-from anycastd.traffic.meter import KEEP_GONE_S, Meter
+from anycastd.traffic.meter import BITE, KEEP_GONE_S, Meter
 from tests.unit.traffic.kernel import NOON, SIX, STANDINGS, A, B, Disk, Kernel
 
 
@@ -383,3 +384,27 @@ def test_the_steps_are_bites_and_end(eips: int) -> None:
     assert len(steps) >= eips // 256 * 3
     assert meter.sample is not None
     assert len(meter.sample.eips) == eips
+
+
+class _Asked(dict[Address, EipStanding]):
+    """Counts how many it was asked for, and refuses to tell all at once."""
+
+    asked = 0
+
+    def get(self, address: Address, default: Any = None) -> Any:
+        self.asked += 1
+        return super().get(address, default)
+
+    def items(self) -> Any:
+        raise AssertionError
+
+    values = items
+
+
+def test_no_bite_asks_for_the_standing_of_more_eips_than_belong_to_it() -> None:
+    addresses = [A + number for number in range(1000)]
+    kernel = Kernel().allocate(*addresses)
+    standings, asked = _Asked({address: EipStanding(EipId(str(address))) for address in addresses}), [0]
+    asked += [standings.asked for _ in Meter("boot").steps(kernel.reading(), standings, kernel.wall_s)]
+    assert asked[-1] >= 1000
+    assert max(after - before for before, after in pairwise(asked)) <= BITE
