@@ -65,7 +65,10 @@ class EipWatch:
             return
         # what is bad enough alone says nothing of one EIP
         hurts, pace = [one for one in hurts if one not in ALONE], Pace.of(config, span_s)
-        for position, (address, traffic) in enumerate(list(sample.eips.items()), 1):
+        # two lists: ten thousand new pairs would be collected as garbage at once
+        for position, (address, traffic) in enumerate(
+            zip(list(sample.eips), list(sample.eips.values()), strict=True), 1
+        ):
             if position % BITE == 0:
                 yield
             was = before.get(address)
@@ -78,8 +81,11 @@ class EipWatch:
                 continue
             begun = None if opened is None else opened.get(address, 0.0)
             self._look_at(address, was.counts, traffic.counts, begun, pace, sample.at_s, hurts, config)
-        for address in (self.usual.keys() | self.tracks.keys()) - sample.eips.keys():
-            self._forget(address)
+        for position, address in enumerate([*self.usual, *self.tracks], 1):
+            if position % (4 * BITE) == 0:
+                yield
+            if address not in sample.eips:
+                self._forget(address)
 
     def _forget(self, address: Address) -> None:
         self.usual.pop(address, None)

@@ -13,6 +13,7 @@ from anycastd.model.address import Address
 from anycastd.model.conntrack import ConnectionCounts, PathConnections
 from anycastd.model.eip import Eip, Path, Tracking
 from anycastd.model.topology import Config
+from anycastd.runtime.letting_go import let_go
 from anycastd.traffic.pace import period_s
 
 log = logging.getLogger(__name__)
@@ -75,7 +76,9 @@ class ConnectionMeter:
         # connections outlive the binding that made them: what a mark stood for is known as long as it has some
         named = ((mark, now.get(mark) or self._known.get(mark)) for mark in counts.by_mark)
         self._known = {mark: path for mark, path in named if path is not None}
+        addresses = list(self.counts.by_eip) if self.counts is not None else []
         self.counts = counts
+        await let_go(addresses)
 
     def of(self, address: Address) -> int | None:
         """Return how many an EIP has; None for a stateless one, one that is not known, and without a count."""

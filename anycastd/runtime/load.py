@@ -49,7 +49,7 @@ class LoadMeter:
         if now is None or not now.interval_s or not prefixes:
             return {}
         found, networks = dict.fromkeys(prefixes, 0.0), by_size(prefixes)
-        for number, (address, traffic) in enumerate(list(now.eips.items())):
+        for number, (address, traffic) in enumerate(zip(list(now.eips), list(now.eips.values()), strict=True)):
             if number % BITE == BITE - 1:
                 await asyncio.sleep(0)
             if (prefix := within(address, networks)) is not None:
