@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from anycastd.model.address import CheckId
 
@@ -85,9 +86,10 @@ class Note:
     warning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(NamedTuple):
     """What one probe saw; times are monotonic seconds (`loop.time()`), `detail` is for people.
+
+    A tuple: one is made for each probe, and a frozen dataclass of nine takes three times as long (0.5 us).
 
     `number` counts the check's probes in the order in which they were started, from 1 (0 = not known). `overtaken`: a
     newer probe has told its result before, so this one counts in the window but says nothing of now. `late_s`: how long
