@@ -44,7 +44,7 @@ class EpollReactor:
         self.links, self._start_due, self._next_start = links, start_due, next_start
         self._epoll = select.epoll()
         self._watchers: dict[int, Watcher] = {}
-        self._events: list[tuple[int, int]] = []
+        self._events: list[tuple[int, Watcher | None, int]] = []
         self._left: list[tuple[int, Watcher, int]] = []
         self._deadlines: dict[float, OrderedDict[Attempt, float]] = {}
         self._extended: list[tuple[float, int, Attempt]] = []
@@ -138,14 +138,14 @@ class EpollReactor:
         if not events:
             found = self._epoll.poll(0, EVENTS_PER_TURN)
             drained = len(found) < EVENTS_PER_TURN
-            # a descriptor may be another's by now
-            left = [(number, mask) for number, watcher, mask in self._left if watchers.get(number) is watcher]
-            events = self._events = [*left, *found]
+            # to whom it happened is noted now
+            told = [(number, watchers.get(number), mask) for number, mask in found]
+            events = self._events = [*self._left, *told]
             self._left.clear()
         while events:
-            descriptor, mask = events.pop()
-            watcher = watchers.get(descriptor)
-            if watcher is None:
+            descriptor, watcher, mask = events.pop()
+            # since the batch was taken the descriptor may have been closed, and be another's: nothing happened to that
+            if watcher is None or watchers.get(descriptor) is not watcher:
                 continue
             fine = False
             try:

@@ -198,6 +198,7 @@ class App:
     async def _end_as(self, end: End) -> None:
         log_event(log, "ending", how=end.value)
         self.unit.stopping(end.value)
+        await self.reloads.stop()
         self.scribe.stop(self.config.pop.name, end.value)
         if end is End.LEAVE and not await leave(self.control, self.speaker):
             end = End.HAND_OVER

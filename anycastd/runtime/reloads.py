@@ -26,6 +26,11 @@ from anycastd.telemetry.metrics import Metrics
 log = logging.getLogger("anycastd")
 
 LOOK_EACH_S = 0.5
+APPLIED_WITHIN_S = 15.0
+"""So long the end of the daemon waits for a reload under way: one that ExaBGP does not take ends with its restart."""
+TOLD_WITHIN_S = 2.0
+ENDING = "the daemon ends: the next one reads the file when it starts"
+UNJUDGED = "the daemon ends before its time is over: the file stays, and the next daemon reads it as it is"
 
 
 class Daemon(Protocol):
@@ -54,7 +59,7 @@ class Reloads:
         self._lock = asyncio.Lock()
         self._baking: asyncio.Task[None] | None = None
         self._verdict = asyncio.Event()
-        self._goes_back = False
+        self._goes_back = self._ends = False
 
     @property
     def is_baking(self) -> bool:
@@ -76,8 +81,31 @@ class Reloads:
         self._verdict.set()
         return True
 
+    async def stop(self) -> None:
+        """Take no file any more: what is being applied is seen out, a trial ends without a verdict.
+
+        A trial that went on could take its file back, or restart ExaBGP, while another daemon drives it.
+        """
+        self._ends = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(APPLIED_WITHIN_S), self._lock:
+                pass
+        if (baking := self._baking) is None or baking.done():
+            return
+        baking.cancel()
+        await asyncio.wait({baking})
+        if not self._goes_back:
+            log_event(log, "reload_unjudged", level=logging.WARNING, detail=UNJUDGED)
+            self._daemon.scribe.reload(self._daemon.config.digest, applied=True, detail=UNJUDGED)
+        if self._daemon.fleet is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TOLD_WITHIN_S):
+                    await self._daemon.fleet.tried()
+
     async def _reload(self, expected_removals: int | None, *, dry_run: bool, bake_s: float) -> ReloadOutcome:
         daemon = self._daemon
+        if self._ends:
+            return ReloadOutcome(False, problems=(ENDING,))
         if not dry_run and (why := await daemon.orders.holds()):
             held = f"frozen, and a new file could change announcements: {why}; anycastd unfreeze, then reload again"
             return ReloadOutcome(False, problems=(held,))
@@ -116,9 +144,6 @@ class Reloads:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EACH_S):
                     await self._verdict.wait()
-            if self._daemon.control.stopping:
-                # every prefix leaves, which says nothing of the file
-                return
         if not self._verdict.is_set() and not harm:
             harm = await trial.verdict(loop.time())
         if harm and not await self._is_kept_meanwhile():

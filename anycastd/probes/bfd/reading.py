@@ -70,10 +70,14 @@ class Reading:
         self._number = 0
         self._tell(Why.BFD_UNKNOWN, f"the tool cannot be started: {faults.words(number)}", now_s)
 
-    def lost(self, now_s: float) -> None:
+    def overdue(self, now_s: float) -> bool:
+        """Return whether who runs it hung, so that all have been told."""
+        return self._programs.replaced(now_s)
+
+    def lost(self, what: str, now_s: float) -> None:
         """Tell everybody that who ran it is gone."""
         self._number = 0
-        self._tell(Why.BFD_UNKNOWN, "the process that runs programs has ended", now_s)
+        self._tell(Why.BFD_UNKNOWN, f"the process that runs programs {what}", now_s)
 
     def _tell(self, why: Why, detail: str, now_s: float) -> None:
         for attempt in tuple(self._waiting):
@@ -100,6 +104,8 @@ class ForeignAttempt(Attempt):
 
     def on_timeout(self, now_s: float) -> None:
         """End: that the tool is slow says nothing of the path."""
+        if self.plan.reading.overdue(now_s):
+            return
         self.tell(Why.BFD_UNKNOWN, f"{foreign.NAMES[self.plan.reading.via]} has not answered in time", now_s)
 
     def close(self) -> None:

@@ -83,17 +83,19 @@ class ExecAttempt(Attempt):
         self.number = 0
         self._cannot(number, now_s)
 
-    def lost(self, now_s: float) -> None:
+    def lost(self, what: str, now_s: float) -> None:
         """End: who ran it is gone."""
         self.number = 0
-        self.end(Why.CANNOT_START, "the process that runs programs has ended", now_s)
+        self.end(Why.CANNOT_START, f"the process that runs programs {what}", now_s)
 
     def _cannot(self, number: int | None, now_s: float) -> None:
         why = Why.NO_DESCRIPTORS if number in (errno.EMFILE, errno.ENFILE) else Why.CANNOT_START
         self.end(why, f"{self.plan.argv[0]}: {faults.words(number)}", now_s)
 
     def on_timeout(self, now_s: float) -> None:
-        """End; that it was not even started is our own fault."""
+        """End; that it was not even started, or that nobody saw it end, is our own fault."""
+        if self.plan.programs.replaced(now_s):
+            return
         if self.runs:
             self.end(Why.TIMEOUT, self.doing(), now_s)
         else:

@@ -18,7 +18,11 @@ from anycastd.probes.exec import warden
 MAX_RUNNING = 64
 """Programs at once, of all checks."""
 READ_BYTES = 65536
+NEVER = float("inf")
 ENDS_WITHIN_S = 2.0
+ANSWERS_WITHIN_S = 5.0
+"""It answers an order within some ms; one that is silent for so long hangs."""
+ENDED, STOPPED, SILENT = "has ended", "was stopped", "does not answer"
 
 
 class Listener(Protocol):
@@ -40,13 +44,13 @@ class Listener(Protocol):
         """Learn the errno for which it could not be started."""
         ...
 
-    def lost(self, now_s: float) -> None:
-        """Learn that the warden has gone, and the program with it."""
+    def lost(self, what: str, now_s: float) -> None:
+        """Learn what the warden did (it has ended, or hangs), and that the program has gone with it."""
         ...
 
 
 class Programs:
-    """Runs programs in the warden, which is started with the first of them, and anew if it should end."""
+    """Runs programs in the warden, which is started with the first of them, and anew if it should end or hang."""
 
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
@@ -57,6 +61,8 @@ class Programs:
         self._groups: dict[int, int] = {}
         """The process group of each program that runs, by its number."""
         self._unread = self._unsent = b""
+        self._asked_s = NEVER
+        """Since when it owes us a word."""
 
     @property
     def running(self) -> int:
@@ -81,7 +87,27 @@ class Programs:
         self._running[number] = listener
         # some microseconds; the starting itself is done elsewhere
         self._order({"run": number, "argv": list(argv), "env": dict(env), "keep": keep_bytes})
+        self._asked_s = min(self._asked_s, self._reactor.now())
         return number
+
+    def replaced(self, now_s: float) -> bool:
+        """Look, when a program is overdue, whether the warden is; return whether it was killed, and all were told.
+
+        One that hangs sees no program end: what it runs would be called overdue, and be its target's fault.
+        """
+        what = STOPPED if self._is_stopped() else SILENT if now_s - self._asked_s >= ANSWERS_WITHIN_S else ""
+        if what:
+            self._abandon(what, now_s)
+        return bool(what)
+
+    def _is_stopped(self) -> bool:
+        if self._process is None:
+            return False
+        try:
+            told = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return False
+        return told.rpartition(")")[2].split()[0] in ("T", "t")
 
     def kill(self, number: int) -> None:
         """Have the program and its whole group killed, and hear no more of it."""
@@ -111,8 +137,9 @@ class Programs:
             except ConnectionError:
                 data = b""
             if not data:
-                self._abandon(now_s)
+                self._abandon(ENDED, now_s)
                 return
+            self._asked_s = NEVER
             *lines, self._unread = (self._unread + data).split(b"\n")
             for line in lines:
                 self._hear(json.loads(line), now_s)
@@ -163,7 +190,7 @@ class Programs:
             except OSError:
                 ours.close()
                 raise
-        self._channel, self._unread, self._unsent = ours, b"", b""
+        self._channel, self._unread, self._unsent, self._asked_s = ours, b"", b"", NEVER
 
     def _let_go(self) -> None:
         channel, self._channel = self._channel, None
@@ -177,7 +204,7 @@ class Programs:
         for group in groups.values():
             warden.kill_group(group)
 
-    def _abandon(self, now_s: float) -> None:
+    def _abandon(self, what: str, now_s: float) -> None:
         self._let_go()
         if self._process is not None:
             # one that only left us would still be at it
@@ -186,4 +213,4 @@ class Programs:
         self._kill_groups()
         running, self._running = self._running, {}
         for listener in running.values():
-            listener.lost(now_s)
+            listener.lost(what, now_s)

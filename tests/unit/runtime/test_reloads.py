@@ -300,10 +300,56 @@ def test_health_that_does_more_than_a_drain_asks_for_is_the_files_harm(monkeypat
 def test_a_daemon_that_leaves_takes_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main(daemon: Daemon) -> None:
         await daemon.try_file()
+        await daemon.reloads.stop()
         daemon.control.stop(daemon.world.now_s)
         await daemon.live(10.0)
         assert Level.NORMAL not in daemon.control.levels.values()
         assert daemon.config is NEW and not daemon.reloads.is_baking and daemon.refused == ""
+
+    play(main, monkeypatch)
+
+
+@pytest.mark.parametrize("frozen", ["", "somebody works"])
+def test_a_trial_ends_with_the_daemon_and_takes_nothing_back_behind_it(
+    frozen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Handed over or left, ExaBGP is not ours any more: whatever speaks against the file, it stays."""
+
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.frozen = frozen
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(5.0 if frozen else 1.0)
+        assert daemon.config is NEW
+        await daemon.reloads.stop()
+        daemon.frozen = ""
+        await daemon.live(60.0)
+        assert daemon.config is NEW and not daemon.reloads.is_baking and daemon.refused == ""
+        assert daemon.noted[-1] == (True, reloads.UNJUDGED) and daemon.fleet.ended == 1
+        assert (await daemon.try_file()).problems == (reloads.ENDING,)
+
+    play(main, monkeypatch)
+
+
+def test_a_file_that_is_being_taken_back_is_back_before_the_daemon_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of it, a configuration in place that ExaBGP was not told of, is for nobody to find."""
+
+    async def main(daemon: Daemon) -> None:
+        begun = asyncio.Event()
+
+        async def slowly(new: Config, *, confirmed: bool) -> None:
+            begun.set()
+            await asyncio.sleep(5.0)
+            daemon.config = new
+
+        await daemon.try_file(bake_s=600.0)
+        monkeypatch.setattr(daemon, "apply", slowly)
+        daemon.answer(Why.TIMEOUT)
+        living = asyncio.ensure_future(daemon.live(4.0))
+        await begun.wait()
+        await daemon.reloads.stop()
+        await living
+        assert daemon.config is OLD and "taken back" in daemon.refused and daemon.fleet.ended == 1
 
     play(main, monkeypatch)
 

@@ -16,7 +16,7 @@ from anycastd.model.address import BackendId, RegionName, TunnelId
 from anycastd.model.checks import CheckKind, ExecOptions, ProbeSpec, Timing
 from anycastd.model.probe import Outcome, ProbeResult, Why
 from anycastd.probes.exec.probe import environment, one_line
-from anycastd.probes.exec.programs import MAX_RUNNING
+from anycastd.probes.exec.programs import MAX_RUNNING, Programs
 from anycastd.probes.exec.warden import KEPT_BYTES
 from tests.unit.probes.world import Probing, probing, spec
 from tests.wait import wait_until
@@ -198,16 +198,38 @@ async def test_a_warden_that_is_killed_is_our_own_fault_and_replaced() -> None:
         assert warden_of(probe) != first
 
 
-async def test_a_warden_that_stands_still_is_our_own_fault() -> None:
-    """A program that was never started is no failure of the target."""
+async def test_a_warden_that_is_stopped_is_our_own_fault_and_replaced() -> None:
+    """A program of which nobody sees the end would run into its timeout, and count against its target."""
+    overdue = line("sleep 1000", timing=Timing(interval_s=3600.0, timeout_s=0.6))
+    async with probing() as probe:
+        probe.engine.set_probes([overdue])
+        probe.engine.nudge(overdue.id)
+        programs = probe.engine._registry.programs
+        async with asyncio.timeout(5.0):
+            while not programs._groups:  # noqa: ASYNC110 (there is no event for it)
+                await asyncio.sleep(0)
+        first, running = warden_of(probe), programs_of(probe)
+        os.kill(first, signal.SIGSTOP)
+        await probe.until("told", lambda: bool(probe.results))
+        told = probe.results[0]
+        assert (told.why, told.outcome) == (Why.CANNOT_START, Outcome.BROKEN)
+        assert told.detail == "the process that runs programs was stopped"
+        wait_until("both went with it", 5, lambda: not any(alive(pid) for pid in (first, *running)))
+        assert (await probe.first(check("/bin/true", name="self/a/c"))).why is Why.ANSWERED
+        assert warden_of(probe) != first
+
+
+async def test_a_warden_that_answers_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs otherwise than by a signal: what tells is that an order stays without an answer."""
+    monkeypatch.setattr(Programs, "_is_stopped", lambda programs: False)
+    monkeypatch.setattr("anycastd.probes.exec.programs.ANSWERS_WITHIN_S", 0.1)
     async with probing() as probe:
         await probe.first(check("/bin/true"))
-        os.kill(warden_of(probe), signal.SIGSTOP)
-        try:
-            result = await probe.first(check("/bin/true", timing=HASTY, name="self/a/c"))
-        finally:
-            os.kill(warden_of(probe), signal.SIGCONT)
-        assert (result.why, result.detail) == (Why.CANNOT_START, "/bin/true: not started in time")
+        first = warden_of(probe)
+        os.kill(first, signal.SIGSTOP)
+        result = await probe.first(check("/bin/true", timing=HASTY, name="self/a/c"))
+        assert (result.why, result.detail) == (Why.CANNOT_START, "the process that runs programs does not answer")
+        assert not alive(first)
 
 
 DAEMON = """
