@@ -17,6 +17,7 @@ from anycastd.api.views.since import since
 from anycastd.config.net_fields import read_prefix
 from anycastd.model.decision import Reason
 from anycastd.model.journal import EntryKind, Wanted
+from anycastd.resources.journal_reasons import read_reason
 from anycastd.store.journal_reading import JournalUnavailable
 
 DECISION_FILTERS = ("prefix", "reason", "since", "limit", "next_token")
@@ -115,11 +116,12 @@ def _decision(journal: Journal) -> ask.Answer:
 
 def _entries(journal: Journal) -> ask.Answer:
     async def show(request: web.Request) -> web.Response:
+        types = asked.parameter(request, "types", kinds)
         wanted = _page_of(
             request,
-            kinds=asked.parameter(request, "types", kinds),
+            kinds=types,
             subject=request.query.get("subject"),
-            reason=request.query.get("reason"),
+            reason=asked.parameter(request, "reason", lambda text: read_reason(text, types)),
         )
         page = await journal.page(wanted)
         return await ask.made_answer(lambda: views.entries(page))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from anycastd.cli.client import DEFAULT_SOCKET, EX_CONFIG, AskError, Remote
+from anycastd.cli.option_words import as_typed
 
 DEFAULT_STATE_DIR = "/var/lib/anycastd"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,11 +88,13 @@ def _configured(path: str) -> str:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tell an AskError on stderr and exit with its code."""
+    """Tell an AskError on stderr, with the options for the API's fields, and exit with its code."""
     try:
         yield
     except AskError as error:
-        click.echo(f"anycastd: {error}", err=True)
+        context = click.get_current_context(silent=True)
+        known = frozenset(word for one in context.command.params for word in one.opts) if context else frozenset[str]()
+        click.echo(f"anycastd: {as_typed(str(error), known)}", err=True)
         for line in error.details:
-            click.echo(f"  {line}", err=True)
+            click.echo(f"  {as_typed(line, known)}", err=True)
         sys.exit(error.exit_code)

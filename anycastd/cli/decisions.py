@@ -15,8 +15,17 @@ from anycastd.cli.asking import told
 from anycastd.cli.client import EX_DATAERR, AskError
 from anycastd.cli.follow import followed
 from anycastd.cli.groups import Group
-from anycastd.cli.journal_lines import decision_line, gap_line, whole_lines
-from anycastd.cli.journal_source import Answer, Place, PrefixType, page_options, source_options, tell_source
+from anycastd.cli.journal_lines import decision_lines, gap_line, whole_lines
+from anycastd.cli.journal_source import (
+    Answer,
+    Place,
+    PrefixType,
+    has_reason,
+    page_options,
+    reason_of,
+    source_options,
+    tell_source,
+)
 from anycastd.cli.render import wants_colour
 
 EX_CANTCREAT = 73
@@ -57,6 +66,7 @@ def decisions(
     if follow and (file is not None or before is not None):
         message = "--follow asks the daemon for what is new; it goes with neither --file nor --before"
         raise click.UsageError(message)
+    reason = reason_of(reason, "decision")
     query = {"prefix": prefix, "reason": reason, "since": since, "limit": limit, "next_token": before}
     with told():
         place = Place.of(socket_path, config_file, file)
@@ -75,7 +85,8 @@ def decisions(
 
 def _print(one: dict[str, Any], as_json: bool) -> None:
     colour = wants_colour()
-    click.echo(json.dumps(one, ensure_ascii=False) if as_json else decision_line(one, colour=colour), color=colour)
+    lines = [json.dumps(one, ensure_ascii=False)] if as_json else decision_lines(one, colour=colour)
+    click.echo("\n".join(lines), color=colour)
 
 
 def _follow(place: Place, answer: Answer, query: dict[str, Any], as_json: bool) -> None:
@@ -86,8 +97,7 @@ def _follow(place: Place, answer: Answer, query: dict[str, Any], as_json: bool) 
             click.echo(gap_line(data), err=True)
             continue
         one = {**data, "prefix": data["subject"], "level": data["after"], "before": data["before"] or None}
-        wanted = query["prefix"] in (None, one["prefix"]) and query["reason"] in (None, one["reason"], one["hold"])
-        if wanted:
+        if query["prefix"] in (None, one["prefix"]) and has_reason(one, query["reason"]):
             kept = ("number", "at", "prefix", "before", "level", "reason", "hold", "detail")
             _print({key: one[key] for key in kept}, as_json)
 

@@ -17,6 +17,8 @@ from anycastd.doctor.collect import collect
 from anycastd.doctor.diagnose import broken, diagnose
 from anycastd.doctor.finding import Finding, Severity
 
+UNEXAMINED = "unexamined"
+"""The check of what did not answer. That nothing failed to answer is not listed: it would read as its opposite."""
 COLOUR = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.OK: "green"}
 
 
@@ -41,10 +43,10 @@ def doctor(path: str, as_json: bool) -> None:
 
 
 def told(findings: tuple[Finding, ...], *, colour: bool) -> Iterator[str]:
-    """Return the lines for a terminal: what is wrong, why and what mends it, then what was found well."""
+    """Return the lines for a terminal: what is wrong, why, what mends it; what was found well, what not examined."""
     explained: set[str] = set()
     for finding in findings:
-        if finding.severity is Severity.OK:
+        if finding.severity in (Severity.OK, Severity.NOT_EXAMINED):
             continue
         word = click.style(finding.severity, fg=COLOUR[finding.severity]) if colour else str(finding.severity)
         yield f"{word} {finding.id}: {finding.what}"
@@ -54,12 +56,18 @@ def told(findings: tuple[Finding, ...], *, colour: bool) -> Iterator[str]:
         if finding.mend:
             yield f"    mend: {finding.mend}"
     counts = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}
-    well = [finding.id for finding in findings if finding.severity is Severity.OK]
+    well = [finding.id for finding in findings if finding.severity is Severity.OK and finding.id != UNEXAMINED]
     if well:
         yield from wrapped(f"ok: {', '.join(well)}", 4)
-    yield ", ".join(
-        (_count(counts[Severity.ERROR], "error"), _count(counts[Severity.WARNING], "warning"), f"{len(well)} ok")
-    )
+    apart: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.severity is Severity.NOT_EXAMINED:
+            apart.setdefault(finding.what, []).append(finding.id)
+    for why, ids in apart.items():
+        yield from wrapped(f"not examined: {', '.join(ids)} ({why})", 4)
+    left = counts[Severity.NOT_EXAMINED]
+    errors, warnings = _count(counts[Severity.ERROR], "error"), _count(counts[Severity.WARNING], "warning")
+    yield ", ".join((errors, warnings, f"{len(well)} ok", *([f"{left} not examined"] if left else [])))
 
 
 def _count(number: int, what: str) -> str:

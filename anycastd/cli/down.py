@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ import click
 
 from anycastd.cli.asking import socket_of, told
 from anycastd.cli.client import EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, AskError
+from anycastd.cli.sure import sure, yes_option
 
 if TYPE_CHECKING:
     from anycastd.model.topology import KernelConfig
@@ -35,7 +35,7 @@ CONFIG = "/etc/anycastd/anycastd.yaml"
     "--force", is_flag=True, help="Withdraw whatever the guard says; with --purge, end a running daemon first."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done; do nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @click.option("-c", "--config", "path", metavar="FILE", default=CONFIG, show_default=True, help="Configuration file.")
 @click.option("--socket", "socket_path", metavar="PATH", help="The daemon's socket, if it is not the file's.")
 def down(purge: bool, force: bool, dry_run: bool, yes: bool, path: str, socket_path: str | None) -> None:
@@ -58,8 +58,7 @@ def down(purge: bool, force: bool, dry_run: bool, yes: bool, path: str, socket_p
         if dry_run:
             click.echo(f"would end the daemon (pid {pid}){', and ExaBGP with every route' if force else ''}")
             return
-        if not yes and sys.stdin.isatty():
-            click.confirm(f"withdraw every prefix and end the daemon (pid {pid})?", abort=True)
+        sure(f"withdraw every prefix and end the daemon (pid {pid})?", yes=yes)
         leave(pid)
         if force:
             end_speaker(path)
@@ -151,7 +150,7 @@ def _purge(path: str, pid: int | None, *, dry_run: bool, yes: bool) -> None:
         if dry_run or not (lines or pid):
             click.echo("" if lines else f"nothing of ours {'is' if dry_run else 'was'} in the kernel", nl=not lines)
             return
-        _sure(yes=yes)
+        sure("remove it?", yes=yes, unasked="--purge removes all this; say --yes where nobody can be asked")
         if pid is not None:
             leave(pid)
             end_speaker(path)
@@ -162,15 +161,6 @@ def _purge(path: str, pid: int | None, *, dry_run: bool, yes: bool) -> None:
         message = "something could not be removed"
         raise AskError(message, EX_TEMPFAIL, problems)
     click.echo(f"{len(lines)} removed")
-
-
-def _sure(*, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        message = "--purge removes all this; say --yes where nobody can be asked"
-        raise AskError(message, EX_USAGE)
-    click.confirm("remove it?", abort=True)
 
 
 async def _look(kernel: KernelConfig) -> tuple[str, ...]:

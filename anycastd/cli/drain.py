@@ -11,15 +11,17 @@ from urllib.parse import quote
 import click
 
 from anycastd.cli.asking import socket_of, told, where_options
-from anycastd.cli.client import EX_TEMPFAIL, ask
+from anycastd.cli.client import EX_TEMPFAIL, EX_USAGE, AskError, ask
 from anycastd.cli.lasting import body_of, lasting_options, target_of
 from anycastd.cli.ordering import changed
 from anycastd.cli.render import span, table, wants_colour
+from anycastd.cli.sure import sure, yes_option
 
 SCOPES = ("pop", "neighbor", "region", "tunnel", "backend")
 LOOK_EACH_S = 0.5
 HEADER = ("DRAIN", "PHASE", "SINCE", "OWNER", "ENDS", "CARRIES", "WHY")
 _SCOPE = click.Choice(SCOPES)
+QUESTION = "drain the whole POP? it is depreferenced now, and leaves as far as others confirm that they stay"
 
 
 def _checked(scope: str, name: str | None) -> str:
@@ -36,6 +38,7 @@ def _checked(scope: str, name: str | None) -> str:
 @click.option("--after", type=click.Choice(["keep", "reset"]), default="keep", help="What becomes of connections left.")
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
 @click.option("--wait", is_flag=True, help="Show the phases until it is drained, or held (exit 75).")
+@yes_option
 @where_options
 def drain(
     scope: str,
@@ -48,13 +51,19 @@ def drain(
     after: str,
     dry_run: bool,
     wait: bool,
+    yes: bool,
     socket_path: str | None,
     config_file: str | None,
 ) -> None:
-    """Take NAME out of use: a POP or neighbor leaves phase by phase, elsewhere new connections go to the others."""
+    """Take NAME out of use: a POP or neighbor leaves phase by phase, elsewhere new connections go to the others.
+
+    The POP is asked for on a terminal, unless --yes says so.
+    """
     body = {"scope": scope, "name": _checked(scope, name), "after": after}
     body |= body_of(reason, for_, until, force, owner)
     with told():
+        if scope == "pop" and not dry_run:
+            sure(QUESTION, yes=yes)
         path = socket_of(socket_path, config_file)
         target = target_of("/v1/drains", force=force, dry_run=dry_run)
         answer = ask(path, target, method="POST", body=body)
@@ -103,21 +112,38 @@ def _carries(one: dict[str, Any]) -> str:
     return "-" if one["rate_bps"] is None else f"{one['rate_bps'] / 1e6:.2f} Mbit/s"
 
 
+def _meant(words: tuple[str, ...]) -> tuple[str | None, str]:
+    """Return the scope (None: any) and the name of a drain."""
+    if len(words) > 2 or (len(words) == 2 and words[0] not in SCOPES):
+        message = f"give a name, with what it is before it where that is not clear: {', '.join(SCOPES)}"
+        raise click.UsageError(message)
+    if len(words) == 1 and words[0] not in SCOPES:
+        return None, words[0]
+    return words[0], _checked(words[0], words[1] if len(words) == 2 else None)
+
+
 @click.command("undrain")
-@click.argument("scope", metavar="pop|neighbor|region|tunnel|backend", type=_SCOPE)
-@click.argument("name", required=False)
+@click.argument("words", metavar="[pop|neighbor|region|tunnel|backend] [NAME]", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
 @where_options
-def undrain(scope: str, name: str | None, dry_run: bool, socket_path: str | None, config_file: str | None) -> None:
-    """Put NAME into use again; announcements come back by slow start."""
-    wanted = (scope, _checked(scope, name))
+def undrain(words: tuple[str, ...], dry_run: bool, socket_path: str | None, config_file: str | None) -> None:
+    """Put NAME into use again; announcements come back by slow start. What it is may be left out where one is drained.
+
+    The POP is `pop`, without a name.
+    """
+    scope, name = _meant(words)
     with told():
         path = socket_of(socket_path, config_file)
         drains = ask(path, "/v1/drains")["drains"]
-        mine = next((one for one in drains if (one["scope"], one["name"]) == wanted), None)
-        if mine is None:
-            click.echo(f"nothing changed: {' '.join(part for part in wanted if part)} is not drained")
+        found = [one for one in drains if one["name"] == name and scope in (None, one["scope"])]
+        if len(found) > 1:
+            listed = " or ".join(f"undrain {one['scope']} {one['name']}" for one in found)
+            message = f"{len(found)} drains are of {name!r}: say {listed}"
+            raise AskError(message, EX_USAGE)
+        if not found:
+            click.echo(f"nothing changed: {' '.join(words)} is not drained")
             return
+        mine = found[0]
         target = f"/v1/drains/{quote(mine['id'])}" + ("?dry_run=true" if dry_run else "")
         changed(ask(path, target, method="DELETE"))
 

@@ -9,8 +9,8 @@ import click
 
 from anycastd.cli.asking import told
 from anycastd.cli.follow import followed
-from anycastd.cli.journal_lines import entry_line, gap_line
-from anycastd.cli.journal_source import Place, page_options, source_options, tell_source
+from anycastd.cli.journal_lines import entry_lines, gap_line
+from anycastd.cli.journal_source import Place, has_reason, page_options, reason_of, source_options, tell_source
 from anycastd.cli.render import wants_colour
 from anycastd.model.journal import EntryKind
 
@@ -32,7 +32,7 @@ class Kinds(click.ParamType[str]):
 @click.command("events")
 @click.option("--types", type=Kinds(), metavar="KIND,...", help="Only these kinds (docs/reasons.md).")
 @click.option("--subject", metavar="NAME", help="Only of this prefix, check, tunnel, neighbor, EIP ...")
-@click.option("--reason", metavar="WORD", help="Only with this reason or hold.")
+@click.option("--reason", metavar="WORD", help="Only with this reason or hold (docs/reasons.md).")
 @page_options
 @click.option("--follow", is_flag=True, help="Go on with new ones as they happen; needs the daemon.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --follow one object a line.")
@@ -55,7 +55,8 @@ def events(
         message = "--follow asks the daemon for what is new; it goes with neither --file nor --before"
         raise click.UsageError(message)
     query = {
-        "types": types, "subject": subject, "reason": reason, "since": since, "limit": limit, "next_token": before,
+        "types": types, "subject": subject, "reason": reason_of(reason, types), "since": since, "limit": limit,
+        "next_token": before,
     }  # fmt: skip
     with told():
         place = Place.of(socket_path, config_file, file)
@@ -77,10 +78,11 @@ def _follow(place: Place, after: int | None, query: dict[str, Any], as_json: boo
     for name, one in followed(place.socket, query["types"], after):
         if name == "gap" and "kind" not in one:
             click.echo(gap_line(one), err=True)
-        elif query["subject"] in (None, one["subject"]) and query["reason"] in (None, one["reason"], one["hold"]):
+        elif query["subject"] in (None, one["subject"]) and has_reason(one, query["reason"]):
             _print(one, as_json)
 
 
 def _print(one: dict[str, Any], as_json: bool) -> None:
     colour = wants_colour()
-    click.echo(json.dumps(one, ensure_ascii=False) if as_json else entry_line(one, colour=colour), color=colour)
+    lines = [json.dumps(one, ensure_ascii=False)] if as_json else entry_lines(one, colour=colour)
+    click.echo("\n".join(lines), color=colour)

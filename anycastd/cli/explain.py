@@ -46,7 +46,7 @@ def _history(path: str, prefix: str) -> list[str]:
         found = ask(path, f"/v1/decisions?limit={LAST}&prefix={quote(prefix, safe='')}")["decisions"]
     except AskError as error:
         return [] if error.exit_code == EX_USAGE else [f"  decisions  {error}"]
-    lines = [decision_line(one, colour=False).lstrip() for one in found]
+    lines = [decision_line(one).lstrip() for one in found]
     titled = [f"  {'decisions' if number == 0 else '':<10} {line}" for number, line in enumerate(lines)]
     return [part for line in titled for part in wrapped(line, EXPLAINED + 4)]
 

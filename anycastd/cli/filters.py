@@ -86,6 +86,8 @@ def mitigate(
         if not given:
             _propose(path, eip)
             return
+        if eip.startswith("eip-"):
+            eip = ask(path, f"/v1/eips/{quote(eip, safe='')}")["address"]
         body: dict[str, Any]
         if blackhole:
             target, body = "/v1/blackholes", {"address": eip}
@@ -114,7 +116,9 @@ def _match(eip: str, how: dict[str, Any]) -> dict[str, Any]:
 
 
 def _proposals(path: str, eip: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = ask(path, f"/v1/flowspec/proposals?eip={quote(eip)}")["proposals"]
+    """Return the rules that are proposed; AskError if there is no such EIP, which an empty list would not tell."""
+    address = ask(path, f"/v1/eips/{quote(eip, safe='')}")["address"]
+    found: list[dict[str, Any]] = ask(path, f"/v1/flowspec/proposals?eip={quote(address)}")["proposals"]
     return found
 
 
@@ -201,4 +205,4 @@ def filter_lines(bodies: dict[str, dict[str, Any]], *, colour: bool) -> list[str
         for key, body in bodies.items()
         for one in body[key]
     ]
-    return table(HEADER, rows, colour=colour) if rows else []
+    return table(HEADER, rows, colour=colour, wide=frozenset({1, 2})) if rows else []

@@ -12,6 +12,7 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs."""
-        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        verbs = [(name, verb) for name, verb in found if verb is not None and not verb.hidden]
         with formatter.section("Verbs"):
-            formatter.write_dl([(name, verb.get_short_help_str(LONGEST)) for name, verb in verbs if verb is not None])
+            formatter.write_dl([(name, verb.get_short_help_str(LONGEST)) for name, verb in verbs])

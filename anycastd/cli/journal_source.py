@@ -40,6 +40,26 @@ def page_options(verb: F) -> F:
     return click.option("--since", metavar="WHEN", help="Only newer ones: 2h (ago), or an ISO 8601 time.")(verb)
 
 
+def reason_of(text: str | None, types: str | None) -> str | None:
+    """Return a reason as entries of these kinds (None = any) have it; UsageError if none can."""
+    if text is None:
+        return None
+    # here, not above: only who looks for a reason needs the lists of them
+    from anycastd.model.journal import EntryKind
+    from anycastd.resources.journal_reasons import read_reason
+
+    try:
+        return read_reason(text, None if types is None else map(EntryKind, types.split(",")))
+    except ValueError as error:
+        message = f"--reason: {error}"
+        raise click.UsageError(message) from error
+
+
+def has_reason(one: dict[str, Any], reason: str | None) -> bool:
+    """Return whether an entry has a reason, or is held by it; None = it does not matter."""
+    return reason is None or reason == one["hold"] or reason in str(one["reason"] or "").split(",")
+
+
 class PrefixType(click.ParamType[str]):
     """A prefix in its canonical form."""
 

@@ -11,6 +11,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -20,6 +21,8 @@ Row = Sequence[str]
 INDENT = 4
 EXPLAINED = 13
 """Where what is explained begins, behind its title."""
+LEAST = 12
+"""What each of several wrapped columns gets at least."""
 NARROWEST = 24
 """A column with less room than this is not wrapped."""
 
@@ -76,12 +79,24 @@ def wrapped(line: str, indent: int) -> list[str]:
     return textwrap.wrap(line, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
-def table(header: Row, rows: Iterable[Row], *, colour: bool, right: frozenset[int] = frozenset()) -> list[str]:
-    """Return aligned lines; a terminal gets the last column wrapped. `right` are columns of numbers."""
+def table(
+    header: Row,
+    rows: Iterable[Row],
+    *,
+    colour: bool,
+    right: frozenset[int] = frozenset(),
+    wide: frozenset[int] = frozenset(),
+) -> list[str]:
+    """Return aligned lines; a terminal gets the last column wrapped, and those that are `wide` before it.
+
+    `right` are columns of numbers.
+    """
     rows = list(rows)
     if not rows:
         return []
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    if wide and (narrow := _narrowed(widths, wide)):
+        widths, rows = narrow, [part for row in rows for part in _folded(row, narrow, wide)]
 
     def line(row: Row, paint: bool) -> str:
         cells = []
@@ -99,6 +114,34 @@ def table(header: Row, rows: Iterable[Row], *, colour: bool, right: frozenset[in
 
     head = line(header, False)
     return [click.style(head, bold=True) if colour else head, *(told for row in rows for told in lines(row))]
+
+
+def _narrowed(widths: list[int], wide: frozenset[int]) -> list[int]:
+    """Return widths with which a table fits the terminal, by its wide columns and the last; none if it cannot, or does.
+
+    Each of them keeps what it needs, where that is less than its share of the room.
+    """
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    folding = sorted(wide | {len(widths) - 1}, key=lambda column: widths[column])
+    gaps = 2 * (len(widths) - 1)
+    room = columns - gaps - sum(width for column, width in enumerate(widths) if column not in folding)
+    if sum(widths) + gaps <= columns or room < LEAST * len(folding):
+        return []
+    narrow = list(widths)
+    for left, column in zip(range(len(folding), 0, -1), folding, strict=True):
+        narrow[column] = min(widths[column], room // left)
+        room -= narrow[column]
+    return narrow
+
+
+def _folded(row: Row, widths: Sequence[int], wide: frozenset[int]) -> Iterable[Row]:
+    """Yield a row as rows of which each cell fits its column."""
+    last = len(row) - 1
+    parts = [
+        textwrap.wrap(cell, widths[column], break_on_hyphens=False) if column in wide or column == last else [cell]
+        for column, cell in enumerate(row)
+    ]
+    yield from zip_longest(*parts, fillvalue="")
 
 
 def span(seconds: float) -> str:

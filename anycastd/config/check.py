@@ -17,6 +17,7 @@ from anycastd.config.rules import (
     eips,
     files,
     fleet,
+    left_out,
     machine,
     neighbors,
     prefixes,
@@ -48,6 +49,7 @@ RULES: tuple[Callable[[Findings], None], ...] = (
     *attack.RULES,
     *store.RULES,
     *fleet.RULES,
+    *left_out.RULES,
 )
 
 

@@ -189,8 +189,8 @@ class Facts:
     units: Mapping[str, UnitSeen] = field(default_factory=dict)
     daemon_user: User | None = None
     """Who the daemon's unit runs it as."""
-    modules_missing: tuple[tuple[str, str], ...] = ()
-    """Modules that the running kernel has not, and what they are needed for."""
+    modules_missing: tuple[tuple[str, str], ...] | None = ()
+    """Modules that the running kernel has not, and what they are needed for; None = there is no list of what it has."""
     open_files: int | None = None
     clock_synced: bool | None = None
     rival: str = ""

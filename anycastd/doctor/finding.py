@@ -10,11 +10,15 @@ from anycastd.doctor.facts import Facts
 
 
 class Severity(StrEnum):
-    """`error`: the POP loses traffic or cannot start; `warning`: it will one day, or in one situation."""
+    """`error`: the POP loses traffic or cannot start; `warning`: it will one day, or in one situation.
+
+    `not_examined`: there was nothing to look at, so nothing is known to be well either.
+    """
 
     ERROR = "error"
     WARNING = "warning"
     OK = "ok"
+    NOT_EXAMINED = "not_examined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found; one with severity ok for each check that found nothing."""
+    """What a check found; one with severity ok or not_examined for each check that found nothing."""
 
     id: str
     severity: Severity

@@ -20,8 +20,10 @@ network namespace of the daemon, before the first start and after each change of
 | 69 | at least one error: the POP loses traffic or cannot start |
 | 78 | the configuration file is refused |
 
-An *error* breaks the POP now. A *warning* will one day, or in one situation. `--json` prints `{"ok": ..., "findings":
-[...]}`; each finding has `id`, `severity` (`error`, `warning`, `ok`), `what`, `why` and `mend`.
+An *error* breaks the POP now. A *warning* will one day, or in one situation. What there was nothing to look at for (no
+tunnel device yet, no observer in the file) is listed apart as *not examined*, with the reason: it is not known to be
+well. `--json` prints `{"ok": ..., "findings": [...]}`; each finding has `id`, `severity` (`error`, `warning`, `ok`,
+`not_examined`), `what`, `why` and `mend`.
 """
 
 

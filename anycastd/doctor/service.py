@@ -50,7 +50,7 @@ def _readable(facts: Facts) -> Iterator[Trouble]:
 
 
 def _modules(facts: Facts) -> Iterator[Trouble]:
-    for module, what in facts.modules_missing:
+    for module, what in facts.modules_missing or ():
         yield error(f"this kernel has no {module}, needed for {what}", f"modprobe {module}   # or another kernel")
 
 

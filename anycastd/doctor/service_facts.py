@@ -52,8 +52,11 @@ def open_files(ask: Asking) -> int:
     return int(written) if written.isdigit() else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def modules_missing(ask: Asking, config: Config) -> tuple[tuple[str, str], ...]:
-    """Return modules that are needed and that the running kernel neither has nor could load, and what for."""
+def modules_missing(ask: Asking, config: Config) -> tuple[tuple[str, str], ...] | None:
+    """Return modules that are needed and that the running kernel neither has nor could load, and what for.
+
+    None where the machine keeps no list of what its kernel has.
+    """
     needed = {"nf_tables": "the packet filter"}
     for id_, tunnel in config.tunnels.items():
         if tunnel.shape is not None:
@@ -63,7 +66,7 @@ def modules_missing(ask: Asking, config: Config) -> tuple[tuple[str, str], ...]:
     directory = f"lib/modules/{platform.release()}"
     lists = [ask.text(f"{directory}/modules.{kind}") for kind in ("builtin", "dep")]
     if not any(lists):
-        return ()
+        return None
     known = {name.replace("-", "_") for text in lists if text for name in re.findall(r"([\w-]+)\.ko", text)}
     return tuple(
         (module, what)

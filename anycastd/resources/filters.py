@@ -195,8 +195,9 @@ def _target(command: FilterCommand, config: Config) -> Iterator[Refusal]:
     yield from _shape(match)
     rate = command.rate_bytes_s
     if rate and not MIN_RATE_BYTES_S <= rate <= MAX_RATE_BYTES_S:
-        message = f"{rate} is neither 0 (drop) nor between {MIN_RATE_BYTES_S} and {MAX_RATE_BYTES_S} bytes per second"
-        yield Refusal(Code.VALUE, 422, message, "rate_bytes_s")
+        low, high = (f"{bytes_s * 8} bit/s" for bytes_s in (MIN_RATE_BYTES_S, MAX_RATE_BYTES_S))
+        message = f"{rate * 8} bit/s is neither 0 (drop) nor between {low} and {high}"
+        yield Refusal(Code.VALUE, 422, message, "rate_bps")
     if not rate and match.is_plain:
         single = match.destination.prefixlen == match.destination.max_prefixlen
         message = "drops every packet: that is a blackhole" if single else "drops a whole prefix: withdraw it instead"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from anycastd.config.binding_rules import BindingFacts, problems_of
+from anycastd.config.eip_values import rate_text
 from anycastd.config.near import did_you_mean
 from anycastd.model.address import Address, Prefix, RegionName
 from anycastd.model.eip import Bandwidth, Eip, EipId, Source
@@ -225,22 +226,22 @@ def _sentences(before: Eip, after: Eip) -> Iterator[str]:
     if before.released_unix_s != after.released_unix_s:
         yield f"{name} {'restored' if after.released_unix_s is None else 'released'}"
     fields: tuple[tuple[str, Callable[[Eip], object]], ...] = (
-        ("bandwidth.in_bps", lambda eip: eip.bandwidth.in_bps),
-        ("bandwidth.out_bps", lambda eip: eip.bandwidth.out_bps),
-        ("bandwidth.shaping", lambda eip: eip.bandwidth.shaping.value),
+        ("limit in", lambda eip: _rate(eip.bandwidth.in_bps)),
+        ("limit out", lambda eip: _rate(eip.bandwidth.out_bps)),
+        ("shaping", lambda eip: eip.bandwidth.shaping.value),
         ("ping", lambda eip: eip.ping.value),
         ("tracking", lambda eip: eip.tracking.value),
-        ("blocked", lambda eip: "true" if eip.blocked else "false"),
-        ("blocked_reason", lambda eip: repr(eip.blocked_reason)),
+        ("blocked", lambda eip: "yes" if eip.blocked else "no"),
+        ("reason of the block", lambda eip: repr(eip.blocked_reason)),
         ("description", lambda eip: repr(eip.description)),
     )
     for field, value in fields:
         if (was_value := value(before)) != (value_now := value(after)):
-            yield f"{name}: {field} changed from {_word(was_value)} to {_word(value_now)}"
+            yield f"{name}: {field} changed from {was_value} to {value_now}"
 
 
-def _word(value: object) -> str:
-    return "none" if value is None else str(value)
+def _rate(bps: int | None) -> str:
+    return "none" if bps is None else rate_text(bps)
 
 
 def _targets(eip: Eip) -> str:

@@ -138,7 +138,9 @@ def _terms(wanted: Wanted) -> tuple[list[str], list[object]]:
     if wanted.subject is not None:
         need("subject = ?", wanted.subject)
     if wanted.reason is not None:
-        need("(reason = ? OR hold = ?)", wanted.reason, wanted.reason)
+        # an attack has several reasons, with commas between them
+        among = "(kind = 'attack' AND instr(',' || reason || ',', ',' || ? || ','))"
+        need(f"(reason = ? OR hold = ? OR {among})", *(wanted.reason,) * 3)
     if wanted.since_unix_s is not None:
         need("unix_s >= ?", wanted.since_unix_s)
     if wanted.before is not None:

@@ -34,7 +34,7 @@ def each(found: Findings) -> None:
     """What an EIP alone can break."""
     if not found.root.eips:
         return
-    facts, paths = _facts(found), found.eip_paths()
+    facts, paths = eip_facts(found), found.eip_paths()
     for address, eip in eips_of(found.root).items():
         path = paths[address]
         for broken in problems_of(eip, facts):
@@ -45,7 +45,8 @@ def each(found: Findings) -> None:
             found.error(place, broken.message, at_key=not broken.path)
 
 
-def _facts(found: Findings) -> BindingFacts:
+def eip_facts(found: Findings) -> BindingFacts:
+    """Return what the rules of an EIP need to know of the file."""
     root, told = found.root, found.whole("eip")
     return BindingFacts(
         prefixes=PrefixSet(root.prefixes) if root.prefixes and found.whole("prefixes") else None,

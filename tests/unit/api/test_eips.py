@@ -127,7 +127,7 @@ async def test_a_patch_changes_what_is_in_it_and_null_takes_a_limit_away(face: F
     changed = await face.ask("PATCH", f"/v1/eips/{ONE}", patch, status=202)
     assert changed["eip"]["bandwidth"] == {"in_bps": 10**6, "out_bps": None, "shaping": "police"}
     assert changed["changes"] == [
-        "203.0.113.10: bandwidth.out_bps changed from 10000000 to none",
+        "203.0.113.10: limit out changed from 10mbit to none",
         "203.0.113.10: description changed from '' to 'half'",
     ]
     again = await face.ask("PATCH", f"/v1/eips/{ONE}", patch, status=200)

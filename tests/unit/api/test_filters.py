@@ -16,9 +16,11 @@ from anycastd.api.app import serve
 from anycastd.api.schema_filters import BlackholeList, FlowList, ProposalList
 from anycastd.cli.attack import attack
 from anycastd.model.topology import ApiConfig
+from anycastd.resources.commands import Allocate
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon
+from tests.unit.runtime.eip_world import World
 from tests.unit.runtime.filter_world import EIP, Scene
 from tests.unit.runtime.test_filter_desk import under_attack
 
@@ -51,10 +53,15 @@ class Face:
 @pytest_asyncio.fixture
 async def face(tmp_path: Path) -> AsyncIterator[Face]:
     scene, path = Scene(tmp_path), str(tmp_path / "api.sock")
-    server = await serve(Daemon(build.serving()), ApiConfig(port=0, socket=path), Metrics(), filters=scene.desk)
+    world = World(tmp_path / "anycastd.db")
+    eips = await world.begin()
+    await world.done(Allocate(address=EIP))
+    api = ApiConfig(port=0, socket=path)
+    server = await serve(Daemon(build.serving()), api, Metrics(), eips, filters=scene.desk)
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
         yield Face(scene, path, session)
     await server.close()
+    await world.end()
 
 
 async def test_what_is_set_is_shown_with_where_it_is_sent_and_ended(face: Face) -> None:
@@ -137,6 +144,16 @@ async def test_the_verbs_say_what_is_wrong(face: Face) -> None:
     assert "give either" in await face.verb("release", exit_code=2)
     await face.verb("release", "flow-9", exit_code=64)
     await face.verb("mitigate", str(EIP), "--drop", "--reason", "x", exit_code=65)
+    said = await face.verb("mitigate", str(EIP), "--limit", "1kbit", "--port", "1", "--reason", "", exit_code=65)
+    for line in (
+        "--limit: 1000 bit/s is neither 0 (drop) nor between 76800 bit/s and",
+        "--port: ports are of",
+        "--reason: is needed",
+    ):
+        assert line in said
+    for words in ([], ["--apply", "1"]):
+        said = await face.verb("mitigate", "203.0.113.99", *words, exit_code=64)
+        assert "no EIP has the id or address '203.0.113.99'" in said
 
 
 async def test_a_proposal_is_shown_and_set_by_its_number(face: Face) -> None:
@@ -146,6 +163,8 @@ async def test_a_proposal_is_shown_and_set_by_its_number(face: Face) -> None:
     ProposalList.model_validate(found)
     said = await face.verb("mitigate", str(EIP))
     assert said.startswith("1. drop: udp to 203.0.113.10 from any port 53  (about 92 % of the packets; dropped: ")
+    id_ = (await face.ask("GET", f"/v1/eips/{EIP}"))["id"]
+    assert (await face.verb("mitigate", id_)).splitlines()[0] == said.splitlines()[0]
     await face.verb("mitigate", str(EIP), "--apply", "9", exit_code=64)
     assert "is set" in await face.verb("mitigate", str(EIP), "--apply", "1", "--ttl", "10m")
     (rule,) = face.scene.desk.filters.rules

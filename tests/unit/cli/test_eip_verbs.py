@@ -78,8 +78,8 @@ def test_the_life_of_an_eip_at_the_prompt(verbs: Verbs) -> None:
     ):
         assert line in page.splitlines()
     assert verbs.run("eip", "modify", "203.0.113.10", "--out", "1.5gbit", "--in", "none").splitlines()[:2] == [
-        "203.0.113.10: bandwidth.in_bps changed from 200000000 to none",
-        "203.0.113.10: bandwidth.out_bps changed from none to 1500000000",
+        "203.0.113.10: limit in changed from 200mbit to none",
+        "203.0.113.10: limit out changed from none to 1500mbit",
     ]
     assert verbs.run("eip", "modify", "203.0.113.10", "--out", "1500mbit").startswith(
         "nothing changed: 203.0.113.10 is"
@@ -142,21 +142,25 @@ def test_a_binding_with_all_it_can_have(verbs: Verbs) -> None:
         (["associate", "203.0.113.10", "web-1"], 64, "'web-1' is not a target; write region/backend"),
         (["associate", "203.0.113.10", "eu-central/web-1:x"], 64, "is not a target"),
         (["associate", "203.0.113.10", "eu-central/web-1:256", "us-east/web-1@0"], 65,
-         "  targets[0].weight: 256 is not between 0 and 255\n  targets[1].priority: 0 is not between 1 and 100\n"),
+         "  target 1: weight: 256 is not between 0 and 255\n  target 2: priority: 0 is not between 1 and 100\n"),
         (["associate", "203.0.113.10"], 64, "Missing argument"),
         (["associate", "203.0.113.10", "us-east/web-1", "--port", "80:8080"], 64, "is not a port map; write tcp/80"),
         (["allocate", "203.0.113.10"], 65, "203.0.113.10 is allocated already"),
         (["allocate"], 64, "give either an address, or --prefix"),
         (["allocate", "192.0.2.1"], 65, "lies in none of the prefixes (203.0.113.0/24)"),
-        (["allocate", "203.0.113.x"], 64, "address: '203.0.113.x' is not an address"),
+        (["allocate", "203.0.113.x"], 64, "anycastd: '203.0.113.x' is not an address"),
         (["modify", "203.0.113.10", "--in", "fast"], 64, "'fast' is not a rate; write 64kbit, 200mbit"),
-        (["modify", "203.0.113.10", "--in", "0"], 65, "bandwidth.in_bps: 0 bit/s is not between 64kbit and 400gbit"),
+        (["modify", "203.0.113.10", "--in", "0"], 65, "--in: 0 bit/s is not between 64kbit and 400gbit"),
+        (["modify", "203.0.113.10", "--out", "1kbit", "--shaping", "htb"], 65,
+         "  --out: 1000 bit/s is not between 64kbit and 400gbit\n  --shaping: htb shapes on the devices"),
+        (["modify", "203.0.113.10", "--description", "x\ny"], 65, "--description: has characters that cannot be"),
+        (["modify", "203.0.113.10", "--block", ""], 65, "--block: say why it is blocked"),
         (["modify", "203.0.113.10"], 64, "say what to change"),
         (["modify", "203.0.113.10", "--block", "x", "--unblock"], 64, "contradict"),
         (["show", "203.0.113.99"], 64, "no EIP has the id or address '203.0.113.99'"),
         (["release", "203.0.113.99"], 64, "no EIP has the id or address"),
         (["disassociate", "203.0.113.10"], 65, "203.0.113.10 is not bound"),
-        (["list", "--status", "bound"], 64, "status: 'bound' is not one of"),
+        (["list", "--status", "bound"], 64, "--status: 'bound' is not one of"),
         (["list", "--backend", "us-east/web-2"], 64, "did you mean 'us-east/web-1'?"),
     ],
 )  # fmt: skip

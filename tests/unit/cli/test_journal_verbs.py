@@ -36,9 +36,16 @@ OTHER = ip_network("2001:db8::/48")
 FIRST = "      1  2001-09-09 01:46:40.000  203.0.113.0/24  NORMAL -> DEPREF  unable_to_serve, held by settling: "
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*arguments: str, out: io.StringIO | None = None) -> subprocess.CompletedProcess[str]:
     """Run a verb in this process: a fiftieth of the time, and the verb knows no difference."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO() if out is None else out, io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
             status = main(list(arguments))
@@ -210,6 +217,18 @@ def test_a_file_that_may_not_be_read_is_told_clearly(file: Path) -> None:
     assert "permission denied; become root or a member of the file's group: ls -l" in done.stderr
 
 
+def test_lines_fit_the_terminal_and_a_pipe_gets_them_whole(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run("events", "--file", str(file)).stdout
+    assert max(map(len, whole.splitlines())) > 80
+    assert len(whole.splitlines()) == 3
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for verb in ("events", "decisions"):
+        told = run(verb, "--file", str(file), out=Screen()).stdout
+        assert max(map(len, told.splitlines())) <= 80
+        assert told.split() == run(verb, "--file", str(file)).stdout.split(), "no word is lost"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
@@ -222,6 +241,10 @@ def test_a_file_that_may_not_be_read_is_told_clearly(file: Path) -> None:
         (("decisions", "--file", "nothing.db"), 69, "there is no such file; did the daemon ever run"),
         (("decisions", "--since", "soon", "--file", "FILE"), 64, "'soon' is no time"),
         (("events", "--types", "decision,storm"), 64, "'storm' is not one of"),
+        (("events", "--reason", "sesion_down"), 64, "--reason: 'sesion_down' is no reason of an entry; did you mean"),
+        (("events", "--reason", "nonsense", "--types", "gap"), 64, "of kind gap; there are: file_refuses, not_kept"),
+        (("events", "--reason", "silent", "--types", "start,stop"), 64, "entries of kind start, stop have no reason"),
+        (("decisions", "--reason", "session_down", "--file", "FILE"), 64, "no reason of an entry of kind decision"),
     ],
 )
 def test_what_cannot_be_is_told(file: Path, arguments: tuple[str, ...], status: int, told: str) -> None:

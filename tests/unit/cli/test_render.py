@@ -97,6 +97,21 @@ def test_only_the_last_column_is_wrapped_below_itself(monkeypatch: pytest.Monkey
     ]
 
 
+def test_wide_columns_share_what_room_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ("flow-1", "drop: udp to 203.0.113.10 from any port 53", "here, transit-a", "in 9 min", "dns amplification")
+    header = ("ID", "WHAT", "AT", "ENDS", "WHY")
+    whole = table(header, [row], colour=False, wide=frozenset({1, 2}))
+    assert len(whole) == 2, "in a pipe it is a line, to be searched"
+    _on_a_terminal(monkeypatch, 72)
+    lines = table(header, [row], colour=False, wide=frozenset({1, 2}))
+    assert max(map(len, lines)) <= 72
+    assert sorted(" ".join(lines).split()) == sorted(" ".join(whole).split())
+    _on_a_terminal(monkeypatch, 30)
+    assert table(header, [row], colour=False, wide=frozenset({1, 2})) == whole, "too narrow for columns at all"
+    _on_a_terminal(monkeypatch, 200)
+    assert table(header, [row], colour=False, wide=frozenset({1, 2})) == whole
+
+
 def test_an_alarm_on_a_file_names_the_file_once() -> None:
     alarm = AlarmView(Alarm.CONFIG_REFUSED, "/etc/a.yaml", 499_990.0, "/etc/a.yaml:2:1: neighbors: is missing")
     lines = status_lines(overview(replace(build.serving(), alarms=(alarm,))), colour=False)

@@ -198,9 +198,13 @@ def test_explain_of_an_unknown_prefix_is_a_usage_error_that_names_the_known(path
 
 def test_the_breaker_is_shown_and_reset(daemon: Daemon, path: str) -> None:
     daemon.state = replace(daemon.state, breaker=BreakerView(None, 1, 3, 60.0, 0))
-    assert anycastd("breaker", "show", "--socket", path).stdout == "not tripped: 1 of 3 withdrawals within 60 s\n"
+    said = anycastd("breaker", "status", "--socket", path).stdout
+    assert (
+        said == anycastd("breaker", "show", "--socket", path).stdout == "not tripped: 1 of 3 withdrawals within 60 s\n"
+    )
+    assert "show" not in anycastd("breaker", "--help").stdout.split("Verbs")[1]
     daemon.state = replace(daemon.state, breaker=BreakerView(build.NOW_S - 5, 3, 3, 60.0, 5))
-    said = anycastd("breaker", "show", "--socket", path).stdout
+    said = anycastd("breaker", "status", "--socket", path).stdout
     assert said.startswith("tripped since ")
     assert said.endswith("Z: 3 of 3 withdrawals within 60 s, 5 prefixes are kept on the air\n")
     assert anycastd("breaker", "reset", "--socket", path).stdout == "reset\n"

@@ -26,6 +26,7 @@ from anycastd.doctor.facts import (
 )
 from anycastd.doctor.finding import Severity
 from anycastd.doctor.ourselves import version_of
+from anycastd.doctor.scope import SCOPE
 from anycastd.doctor.service import DAEMON, SPEAKER
 from anycastd.model.address import CheckId, NeighborName
 from anycastd.model.attack_config import AttackConfig
@@ -235,7 +236,7 @@ BROKEN: list[tuple[str, Severity, str, str, Facts]] = [
 @pytest.mark.parametrize(("id_", "severity", "what", "mend", "facts"), BROKEN, ids=[f"{b[0]}:{b[2]}" for b in BROKEN])
 def test_what_is_broken_is_found(id_: str, severity: Severity, what: str, mend: str, facts: Facts) -> None:
     findings = diagnose(facts)
-    (found,) = [finding for finding in findings if finding.severity is not Severity.OK]
+    (found,) = [finding for finding in findings if finding.severity in (ERROR, WARNING)]
     assert (found.id, found.severity) == (id_, severity)
     assert what in found.what
     assert mend in found.mend
@@ -312,7 +313,7 @@ FINE: dict[str, Facts] = {
 
 @pytest.mark.parametrize("facts", FINE.values(), ids=FINE)
 def test_what_is_fine_is_left_alone(facts: Facts) -> None:
-    assert [finding for finding in diagnose(facts) if finding.severity is not Severity.OK] == []
+    assert [finding for finding in diagnose(facts) if finding.severity in (ERROR, WARNING)] == []
 
 
 def test_the_worst_comes_first_and_every_check_answers() -> None:
@@ -320,6 +321,27 @@ def test_the_worst_comes_first_and_every_check_answers() -> None:
     findings = diagnose(facts)
     assert [finding.severity for finding in findings][:3] == [ERROR, WARNING, Severity.OK]
     assert {finding.id for finding in findings} == {check.id for check in CHECKS}
+
+
+UNSEEN = [
+    (replace(WELL, links={}), {"rp-filter", "addresses-kept", "tunnel-mtu", "tunnel-addresses"}),
+    (replace(WELL, modules_missing=None), {"kernel-modules"}),
+    (replace(WELL, clock_synced=None), {"clock"}),
+    (replace(WELL, secrets=()), {"password-files"}),
+]
+
+
+@pytest.mark.parametrize(("facts", "unseen"), UNSEEN, ids=["no device", "no list", "no answer", "no secret"])
+def test_what_there_was_nothing_to_look_at_for_is_not_called_well(facts: Facts, unseen: set[str]) -> None:
+    before = {finding.id for finding in diagnose(WELL) if finding.severity is Severity.NOT_EXAMINED}
+    after = {finding.id: finding for finding in diagnose(facts) if finding.severity is Severity.NOT_EXAMINED}
+    assert unseen <= after.keys()
+    assert after.keys() <= before | unseen
+    assert all(finding.what for finding in after.values()), "each says why"
+
+
+def test_only_checks_that_exist_are_said_to_have_nothing_to_look_at() -> None:
+    assert {check.id for check in CHECKS} >= SCOPE.keys()
 
 
 @pytest.mark.parametrize(

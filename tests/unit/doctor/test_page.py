@@ -68,6 +68,14 @@ def test_the_lines_of_a_terminal() -> None:
     assert lines[2] == "    mend: sysctl -w net.ipv4.ip_forward=1"
     assert sum(line.startswith("    why:") for line in lines) == 2, "the reason is told once for each check"
     assert lines[-1].startswith("1 error, 2 warnings, ")
+    (apart,) = [line for line in lines if line.startswith("not examined: ") and "daemon-user" in line]
+    assert apart == "not examined: service-units, daemon-user, daemon-reads (bgp.launch is not service)"
+    assert "daemon-user" not in next(line for line in lines if line.startswith("ok: "))
+
+
+def test_that_all_was_examined_is_not_listed_as_unexamined() -> None:
+    lines = list(verb.told(diagnose(WELL), colour=False))
+    assert not any("unexamined" in line for line in lines)
 
 
 def test_it_is_a_verb() -> None:

@@ -42,7 +42,7 @@ def test_modules_of_the_running_kernel(tmp_path: Path) -> None:
     shape = Vxlan(vni=1, remote=ip_address("192.0.2.77"))
     config = replace(CONFIG, tunnels={key: replace(one, shape=shape) for key, one in CONFIG.tunnels.items()})
     ask, directory = Asking(tmp_path), f"lib/modules/{platform.release()}"
-    assert service_facts.modules_missing(ask, config) == (), "without a list nothing is judged"
+    assert service_facts.modules_missing(ask, config) is None, "without a list nothing is judged"
     write(tmp_path, f"{directory}/modules.dep", "kernel/net/netfilter/nf_tables.ko.xz: kernel/lib/libcrc32c.ko.xz\n")
     assert service_facts.modules_missing(ask, config) == (("vxlan", "tunnel eu/a"),)
     (tmp_path / "sys/module/vxlan").mkdir(parents=True)

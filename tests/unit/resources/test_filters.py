@@ -130,7 +130,7 @@ def test_what_is_released_is_gone_and_nothing_else() -> None:
         (flow(replace(UDP, source=ip_network("2001:db8::/32"))), BOTH, [(Code.VALUE, "source")]),
         (flow(replace(UDP, protocols=(256,), destination_ports=())), BOTH, [(Code.VALUE, "protocols")]),
         (flow(replace(UDP, tcp_set=2)), BOTH, [(Code.VALUE, "tcp_flags")]),
-        (flow(rate_bytes_s=9599), BOTH, [(Code.VALUE, "rate_bytes_s")]),
+        (flow(rate_bytes_s=9599), BOTH, [(Code.VALUE, "rate_bps")]),
         (hole(reason="", ttl_s=9e9), BOTH, [(Code.VALUE, "reason"), (Code.VALUE, "ttl_s")]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -86,7 +87,40 @@ def test_one_daemon_works_in_a_network_namespace_whatever_its_file_says(tmp_path
     with pytest.raises(TakenError, match=rf"pid {os.getpid()}\) works in this network namespace already"):
         KernelLock(tmp_path).take()
     first.release()
-    KernelLock(tmp_path).take()
+    second = KernelLock(tmp_path)
+    second.take()
+    second.release()
+    assert list(tmp_path.iterdir()) == [], "it leaves nothing behind"
+
+
+def test_what_killed_daemons_left_goes_with_the_next_start_and_what_is_held_stays(tmp_path: Path) -> None:
+    held, left = Lock(tmp_path / "kernel-1.lock"), tmp_path / "kernel-2.lock"
+    held.take()
+    left.write_text("999999\n")
+    ours = KernelLock(tmp_path)
+    ours.take()
+    assert (tmp_path / "kernel-1.lock").exists()
+    assert not left.exists()
+    ours.release()
+    held.release()
+
+
+def test_a_file_that_is_removed_between_open_and_lock_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock, removed = tmp_path / "anycastd.lock", fcntl.flock, list[int]()
+
+    def late(descriptor: int, how: int) -> None:
+        if not removed:
+            removed.append(descriptor)
+            path.unlink()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    lock = Lock(path)
+    lock.take()
+    assert free(path) is None, "the lock is on the file that others find"
+    lock.release()
 
 
 def test_without_a_right_to_its_file_the_lock_of_the_kernel_stops_nobody(tmp_path: Path) -> None:
