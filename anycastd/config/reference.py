@@ -37,6 +37,10 @@ A reload that would remove more than a tenth of the prefixes or of the EIPs (mor
 prefixes, EIPs, neighbors, regions, tunnels or backends, or that would unbind or block as many EIPs, or leave as many
 prefixes none of the neighbors they had, is refused unless
 `anycastd reload --expect-removals N` says how many of all these go, or stop.
+
+A prefix that a file splits (a /24 becomes two /25), joins or narrows is not withdrawn before each of its neighbors has
+what takes its place, or for as long as its packets are carried (`linger`). A POP that cannot serve at that moment
+announces the new ones depreferenced, as it did the old one, unless they say `last_resort: withdraw`.
 """
 
 _MIXED = {

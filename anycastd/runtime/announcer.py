@@ -14,6 +14,7 @@ from anycastd.reconcile.sweep import Sweep
 from anycastd.runtime.backlog import Backlog
 from anycastd.runtime.frozen import Frozen
 from anycastd.runtime.ports import Bgp, Fleet, NoFleet
+from anycastd.runtime.replaced import Replaced
 
 REFUSED_AGAIN_AFTER_S = 10.0
 ASKED_AGAIN_AFTER_S = 3.0
@@ -28,6 +29,7 @@ class Announcer:
         self._held_until_s: dict[Key, float] = {}
         self.spared: frozenset[Prefix] = frozenset()
         """Prefixes that ExaBGP holds, a restarted daemon's file lacks, and nobody confirmed yet (I4): not withdrawn."""
+        self._replaced = Replaced()
         self._eor_overdue_s = 0.0
         self._eor_asked_s: dict[EndOfRib, float] = {}
         self._wanted: dict[NeighborName, dict[Prefix, Route]] = {}
@@ -41,14 +43,15 @@ class Announcer:
         self._sweep: Sweep | None = None
         self._sweep_again = False
 
-    def configure(self, config: Config, now_s: float) -> None:
-        """Take a configuration, of which every prefix is then to be learned anew.
+    def configure(self, config: Config, gone_linger_s: Mapping[Prefix, float], now_s: float) -> None:
+        """Take a configuration, of which every prefix is then to be learned anew; and what left it.
 
         End-of-RIB is overdue 10 s before the shortest restart time of a neighbor ends.
         """
         restart_s = [n.graceful_restart_s for n in config.neighbors.values() if n.graceful_restart_s]
         self._eor_overdue_s = now_s + max(min(restart_s, default=0) - 10.0, 0.0)
-        old, known = self._wanted, config.prefixes
+        self._replaced.configure(gone_linger_s, now_s)
+        self._config, old, known = config, self._wanted, config.prefixes
         self._beacons = {name: self._beacons.get(name, {}) for name, one in config.neighbors.items() if one.is_observer}
         # what came back into the file follows health again: held for ever it could not be withdrawn
         self.spared = self.spared.difference(known)
@@ -85,6 +88,8 @@ class Announcer:
 
     def learn(self, config: Config, decisions: Mapping[Prefix, Decision], changed: Collection[Prefix]) -> None:
         """Take the decisions on `changed` into what is wanted."""
+        self._replaced.look(config, self._bgp.observed.routes)
+        self._suspects.add(self._replaced.note(decisions, changed), 0.0)
         levels = {prefix: decisions[prefix].level for prefix in changed}
         drained, eased = {p: decisions[p].drained for p in changed}, {p: decisions[p].prepend for p in changed}
         extras = {prefix: decisions[prefix].extras for prefix in changed}
@@ -135,7 +140,7 @@ class Announcer:
         if prefixes is None:
             self._sweep_again = True
         else:
-            self._suspects.add(prefixes, 0.0)
+            self._suspects.add((*prefixes, *self._replaced.of(prefixes)), 0.0)
         self.fleet.observed(prefixes)
         return self.fleet.stirred()
 
@@ -173,6 +178,7 @@ class Announcer:
         for key in [key for key, end_s in self._held_until_s.items() if end_s <= now_s]:
             del self._held_until_s[key]
             self._suspects.add((key[1],), now_s)
+        self._suspects.add(self._replaced.over(now_s), now_s)
 
     def _end_ribs(
         self, undecided: Mapping[NeighborName, frozenset[Family]], observed: BgpObserved, now_s: float
@@ -189,7 +195,7 @@ class Announcer:
         wanted, observed = only(some, self.wanted, self._bgp.observed)
         held = {key for key, end_s in self._held_until_s.items() if end_s > now_s}
         found = diff(wanted, observed, self._submitted, held, many=many)
-        actions = [a for a in found if not (isinstance(a, Withdraw) and a.prefix in self.spared)]
+        actions = [a for a in found if not (isinstance(a, Withdraw) and self._stays(a))]
         for action in actions:
             if isinstance(action, Announce):
                 self._submitted[action.neighbor, action.route.prefix] = action.route
@@ -199,13 +205,20 @@ class Announcer:
             self._acted(actions)
             self._bgp.apply(actions)
 
+    def _stays(self, gone: Withdraw) -> bool:
+        routes = self._bgp.observed.routes or {}
+        return gone.prefix in self.spared or self._replaced.waits(
+            gone.neighbor, gone.prefix, self._config, self.wanted, routes
+        )
+
     def unwanted(self, wanted: Routes) -> tuple[str, ...]:
         """Return, in words, what ExaBGP holds though nobody wants it."""
         return unwanted(wanted, self._bgp.observed, self._submitted)
 
     def next_s(self) -> float | None:
-        """Return when a held command may be repeated."""
-        return min(self._held_until_s.values(), default=None)
+        """Return when a held command may be repeated, or what is replaced has waited for long enough."""
+        due = (*self._held_until_s.values(), self._replaced.next_s())
+        return min((at_s for at_s in due if at_s is not None), default=None)
 
 
 def _families(config: Config, prefixes: Iterable[Prefix]) -> dict[NeighborName, frozenset[Family]]:

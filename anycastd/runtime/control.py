@@ -77,7 +77,7 @@ class Control:
     def _configure(self, config: Config, gone_linger_s: dict[Prefix, float], now_s: float) -> None:
         self.config = config
         self._backlog.keep(config.prefixes.keys())
-        self.announcer.configure(config, now_s)
+        self.announcer.configure(config, gone_linger_s, now_s)
         self.forwarder.configure(config, self.beliefs, gone_linger_s, now_s)
         self._probes.set_probes((*config.probes, *config.self_test.probes))
 

@@ -55,6 +55,8 @@ from anycastd.telemetry.logs import log_event
 EACH_S = 0.4
 COUNT_EACH_S = 2.0
 EOR_AGAIN_S = 3.0
+CLOCK_STEP_S = 2.0
+"""By so much the wall clock may run ahead before the packet filter's rules, which go by it, are told anew."""
 FILTERS = "filters.json"
 AUTOMATIC = "anycastd"
 """The owner of what `auto: apply` sets."""
@@ -83,6 +85,8 @@ class FilterDesk:
         """What was dropped of each address, by those that have ended too: it never goes down."""
         self._counted: dict[str, Count] = {}
         self._until: dict[tuple[str, float], int] = {}
+        self._wall_ahead_s = math.nan
+        """The wall clock, less the monotonic one, when those were worked out."""
         self.filters = self._read(memory_file.clocks())
         """Those in force."""
         self.hold: Callable[[], str] = lambda: ""
@@ -127,17 +131,35 @@ class FilterDesk:
         return local_filters(self.filters.standing, self._until_unix_s)
 
     def _until_unix_s(self, one: Filter) -> int:
-        """Return when the kernel itself ends it: without a daemon nobody else would. Worked out once, so that it stays.
+        """Return when the kernel itself ends it: without a daemon nobody else would. Worked out once, so that it stays
+        until the wall clock is set.
 
         Later than it ends here, even if all others end one by one before it.
         """
         key = one.id, one.expires_s
         if key not in self._until:
-            clocks, pace = self.clocks(), self._pace
+            pace = self._pace
             turns_s = pace.release_each_s * (pace.max_blackholes + pace.max_flow_rules)
+            if math.isnan(self._wall_ahead_s):
+                self._wall_ahead_s = self._ahead_s()
             self._until = {k: v for k, v in self._until.items() if k[0] != one.id}
-            self._until[key] = math.ceil(clocks.wall_s + one.expires_s - clocks.now_s + turns_s)
+            self._until[key] = math.ceil(self._wall_ahead_s + one.expires_s + turns_s + CLOCK_STEP_S)
         return self._until[key]
+
+    def _ahead_s(self) -> float:
+        clocks = self.clocks()
+        return clocks.wall_s - clocks.now_s
+
+    def _follow_clock(self) -> None:
+        """Tell the packet filter anew when each ends, after the wall clock was set: set forward, it would end them all.
+
+        As on a machine without a clock of its own, which is set when the network is there.
+        """
+        ahead_s = self._ahead_s()
+        if abs(ahead_s - self._wall_ahead_s) > CLOCK_STEP_S:
+            self._wall_ahead_s, self._until = ahead_s, {}
+            if self.filters.standing:
+                self.on_local()
 
     @property
     def wanted(self) -> FilterRoutes:
@@ -203,8 +225,13 @@ class FilterDesk:
         """End what is over, and warn of what will be."""
         async with self._writing:
             now_s = self.clocks().now_s
+            self._follow_clock()
             if self.filters.unread:
-                self.filters = await asyncio.to_thread(self._read, memory_file.clocks())
+                read = await asyncio.to_thread(self._read, memory_file.clocks())
+                if read.unread:
+                    self.filters = read
+                else:
+                    self._apply(read)
             kept, strangers = without_strangers(self.filters, self.config)
             ends = ends_of(kept.standing, self._pace.release_each_s, self._last_end_s)
             over = [one for at_s, one in ends if at_s <= now_s]

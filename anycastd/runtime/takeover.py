@@ -13,6 +13,8 @@ from anycastd.model.spread import NOT_SHED, Shed
 from anycastd.model.topology import Config
 from anycastd.policy.budget import charged
 from anycastd.policy.desired import level_of
+from anycastd.reconcile.overlap import overlapping
+from anycastd.runtime.replaced import gone_of
 
 HALF_LIFE_S = 900.0
 """Of a removed prefix, whose own timers are gone with it: what routers use by default (RFC 2439 section 4.2)."""
@@ -58,11 +60,14 @@ def adopted(
 
     A prefix that is absent although it was last decided NORMAL was lost with ExaBGP, not taken down by health: it
     begins afresh, so that a peer that kept the route over our restart sees it come back unchanged. Lost while it was
-    announced at all, it is not left dark when it cannot serve either, unless it may be withdrawn (I1). `sheds`: what
-    playbooks' steps in force add, which does not count as DEPREF.
+    announced at all, it is not left dark when it cannot serve either, unless it may be withdrawn (I1); nor is one whose
+    addresses are announced by a prefix that it takes the place of. `sheds`: what playbooks' steps in force add, which
+    does not count as DEPREF.
     """
     memories: dict[Prefix, Memory] = {}
-    for prefix in config.prefixes if only is None else only:
+    those = config.prefixes.keys() if only is None else only
+    heirs = overlapping(those, gone_of(config, observed.routes or {}))
+    for prefix in those:
         spec = config.prefixes[prefix]
         old = saved.get(prefix, Memory())
         routes = {n: (observed.routes or {}).get(n, {}).get(prefix) for n in spec.neighbors}
@@ -91,7 +96,7 @@ def adopted(
                 level=Level.WITHDRAWN,
                 level_since_s=now_s,
                 was_announced=by_health,
-                was_lost=old.was_lost or old.level is not Level.WITHDRAWN,
+                was_lost=old.was_lost or old.level is not Level.WITHDRAWN or prefix in heirs,
                 penalty=penalty,
             )
     return memories

@@ -153,6 +153,8 @@ class TrafficMeter:
         self._tell("")
         if saved is not None:
             self._meter, self._waiting = Meter(self._boot, saved), None
+        else:
+            self._meter.keep_all()
 
     def _tell(self, trouble: str) -> None:
         # at each reading the same trouble is told again; one line of it is enough
@@ -180,6 +182,8 @@ class TrafficMeter:
             self._months_done = await self._on_disk(self._file.finish_months, self._wall(), FINISHED_AT_ONCE)
         except TrafficNotSaved as error:
             self._tell(str(error))
+            # one that was moved away is closed; the next reading begins another
+            self._opened = self._file.is_open
 
     async def traffic(self, address: Address, within_s: float) -> dict[str, Any]:
         """Return `/v1/eips/{id}/traffic`; KeyError for an address that is not allocated, ValueError for a bad span."""

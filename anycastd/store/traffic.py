@@ -35,7 +35,7 @@ from anycastd.model.traffic import (
 )
 from anycastd.traffic.backlog import MAX_POINTS, bounded
 from anycastd.traffic.ledger import WIDTH
-from anycastd.traffic.percentile import monthly_rate
+from anycastd.traffic.percentile import metered, monthly_rate
 from anycastd.traffic.slots import month_before, month_of, month_slots, slot_of
 
 APPLICATION_ID = 0x616E7974
@@ -46,6 +46,10 @@ PRUNE_SLOTS = 12
 BUSY_WITHIN_S = 2.0
 MONTHS_S = 400 * 86400.0
 """How long the monthly rates are kept."""
+MONTHS = 14
+"""So many months' rates are kept whatever the wall clock says: set forward, it must not empty the file."""
+LEAST_S = 31 * 86400.0
+"""So much metered time is kept whatever the wall clock says."""
 
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -87,6 +91,7 @@ SELECT p.slot, p.slots, {_COLUMNS} FROM traffic_slot s JOIN traffic_point p
   WHERE s.slot < :first AND s.slot + s.slots > :first AND s.slots > 1
 ORDER BY 1
 """
+_SLOTS = "SELECT slot, slots, seconds FROM traffic_slot WHERE slot + slots > ? AND slot < ? ORDER BY slot"
 _counts = struct.Struct(f"<{3 * WIDTH}q")
 
 
@@ -106,10 +111,11 @@ class History:
 class TrafficFile:
     """The meter's tables in `path`. Not to be used from two threads at once; every method may block on the disk."""
 
-    def __init__(self, path: Path, *, history_s: float, max_points: int = MAX_POINTS) -> None:
-        self._path, self._max_points = path, max_points
+    def __init__(self, path: Path, *, history_s: float, max_points: int = MAX_POINTS, least_s: float = LEAST_S) -> None:
+        self._path, self._max_points, self._least_s = path, max_points, least_s
         self.history_s = history_s
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._waiting: Batch | None = None
         self._finished = ""
         """The last month whose rates are known to be stored for every EIP."""
@@ -126,7 +132,7 @@ class TrafficFile:
             connection = sqlite3.connect(
                 self._path, timeout=BUSY_WITHIN_S, isolation_level=None, check_same_thread=False
             )
-            self._connection = connection
+            self._connection, self._inode = connection, self._path.stat().st_ino
             self._examine(connection)
             # NORMAL: a power failure may lose the last points, and takes the kernel's counters as well
             connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
@@ -165,7 +171,23 @@ class TrafficFile:
         if self._connection is None:
             message = f"{self._path} is not open"
             raise TrafficNotSaved(message)
+        if not self._is_ours():
+            # SQLite would go on in a file that no name leads to any more
+            self.close()
+            message = f"{self._path} was moved or removed while in use: a new one is begun"
+            raise TrafficNotSaved(message)
         return self._connection
+
+    def _is_ours(self) -> bool:
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it is open: one that was moved away is closed when it is next used."""
+        return self._connection is not None
 
     def _rows(self, query: str, parameters: tuple[object, ...] | dict[str, object] = ()) -> sqlite3.Cursor:
         return self._database.execute(query, parameters)
@@ -175,8 +197,11 @@ class TrafficFile:
         self._waiting = waiting = bounded(self._waiting, batch, self._max_points)
         self._rates.clear()
         try:
-            self._transaction(self._statements(waiting))
+            anew = self._begun_anew(waiting)
+            self._transaction(self._statements(waiting, anew))
             self._waiting = None
+            if self._finished in {month_of(time.slot) for time in waiting.slots}:
+                self._finished = ""
             self._prune(waiting.state.at.unix_s)
         except sqlite3.Error as error:
             raise self._not_saved(error) from error
@@ -192,7 +217,23 @@ class TrafficFile:
                 self._rows("ROLLBACK")
             raise
 
-    def _statements(self, batch: Batch) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
+    def _begun_anew(self, batch: Batch) -> list[str]:
+        """Return the months that are on record and yet go on: the wall clock was ahead when they were taken for over.
+
+        Not those whose points were removed since: what is on record is better than what could be made of the rest.
+        """
+        found = []
+        for month in {month_of(time.slot) for time in batch.slots}:
+            (points,) = self._rows("SELECT max(points) FROM traffic_month WHERE month = ?", (month,)).fetchone()
+            if points is not None:
+                slots = month_slots(month)
+                rows = self._rows(_SLOTS, (slots.start, slots.stop))
+                if len(metered((SlotTime(*row) for row in rows), slots)) >= points:
+                    found.append(month)
+        return found
+
+    def _statements(self, batch: Batch, anew: list[str]) -> Iterator[tuple[str, Iterable[tuple[object, ...]]]]:
+        yield "DELETE FROM traffic_month WHERE month = ?", ((month,) for month in anew)
         yield "DELETE FROM traffic_eip WHERE number = ?", ((number,) for number in batch.gone)
         yield _PUT_EIP, map(_eip_row, batch.records.values())
         numbered = ((number, point) for number, points in batch.points.items() for point in points)
@@ -201,17 +242,25 @@ class TrafficFile:
         yield "INSERT OR REPLACE INTO traffic_state (id, document) VALUES (1, ?)", ((_document(batch.state),),)
 
     def _prune(self, unix_s: float) -> None:
+        """Remove what is too old by the wall clock and by the time that was metered since, as the clock may be wrong.
+
+        Points of this month stay, and those of the last until its rates are on record, however short `history_s` is.
+        """
         month = month_of(slot_of(unix_s))
-        kept = unix_s - self.history_s
-        if self._finished < month_before(month):
-            # the rates of the last month are not all stored yet, so its points are still needed
-            kept = min(kept, month_slots(month_before(month)).start * SLOT_S)
-        self._prune_points(slot_of(kept))
+        last = month_before(month)
+        needed = month_slots(month if self._finished == last else last).start
+        least = math.ceil(max(self.history_s, self._least_s) / SLOT_S)
+        row = self._rows(
+            "SELECT slot + slots FROM traffic_slot ORDER BY slot DESC LIMIT 1 OFFSET ?", (least,)
+        ).fetchone()
+        before = -1 if row is None else min(slot_of(unix_s - self.history_s), needed, row[0])
+        self._prune_points(before)
         oldest = month_of(slot_of(unix_s - MONTHS_S))
+        recent = "SELECT DISTINCT month FROM traffic_month ORDER BY month DESC LIMIT ?"
         self._transaction(
             (
-                ("DELETE FROM traffic_slot WHERE slot + slots <= ?", ((slot_of(kept),),)),
-                ("DELETE FROM traffic_month WHERE month < ?", ((oldest,),)),
+                ("DELETE FROM traffic_slot WHERE slot + slots <= ?", ((before,),)),
+                (f"DELETE FROM traffic_month WHERE month < ? AND month NOT IN ({recent})", ((oldest, MONTHS),)),
             )
         )
 
@@ -239,8 +288,7 @@ class TrafficFile:
         return History(tuple(points), tuple(times), (months[0], replace(months[1], complete=False)))
 
     def _between(self, number: int, first: int, end: int) -> tuple[list[Point], list[SlotTime]]:
-        query = "SELECT slot, slots, seconds FROM traffic_slot WHERE slot + slots > ? AND slot < ? ORDER BY slot"
-        times = [SlotTime(*row) for row in self._rows(query, (first, end))]
+        times = [SlotTime(*row) for row in self._rows(_SLOTS, (first, end))]
         rows = self._rows(_POINTS, {"number": number, "first": first, "end": end})
         points = [Point(slot, slots, tuple(rest)) for slot, slots, *rest in rows]
         if self._waiting is not None:
@@ -263,8 +311,8 @@ class TrafficFile:
     def finish_months(self, unix_s: float, count: int) -> bool:
         """Store the rates of the last month for up to `count` EIPs; return whether all are stored."""
         month = month_before(month_of(slot_of(unix_s)))
-        if self._finished >= month or self._waiting is not None:
-            return self._finished >= month
+        if self._finished == month or self._waiting is not None:
+            return self._finished == month
         query = (
             "SELECT number, since_unix_s FROM traffic_eip WHERE since_unix_s < ?"
             " AND number NOT IN (SELECT number FROM traffic_month WHERE month = ?) LIMIT ?"

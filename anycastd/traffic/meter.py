@@ -280,6 +280,12 @@ class Meter:
             dict(self._named),
         )  # fmt: skip
 
+    def keep_all(self) -> None:
+        """Have the next reading hand out every account, for a file that has none."""
+        for ledger in self._ledgers.values():
+            ledger.changed = True
+        self._began_anew = True
+
     def take_batch(self) -> Batch | None:
         """Return what the last reading gave to be saved: at the end of a slot, and when counters began anew."""
         batch, self._batch = self._batch, None

@@ -68,6 +68,8 @@ class Scene:
         base = its_config or with_filter()
         self.reported, self.bgp = Reported(), bgp or Bgp()
         self.now_s = memory_file.clocks().monotonic_s
+        self.stepped_s = 0.0
+        """By how much the wall clock was set."""
         self.local = self.ends = 0
         self.notes: list[tuple[str, str]] = []
         self.desk = FilterDesk(replace(base, state_dir=str(directory)), self.reported, self._clocks)
@@ -77,7 +79,7 @@ class Scene:
         self.desk.follow(self.now_s)
 
     def _clocks(self) -> Clocks:
-        return Clocks(self.now_s, 1_790_000_000.0 + self.now_s)
+        return Clocks(self.now_s, 1_790_000_000.0 + self.now_s + self.stepped_s)
 
     def _note(self, one: Filter, what: str, detail: str) -> None:
         self.notes.append((one.id.partition("-")[0], what))

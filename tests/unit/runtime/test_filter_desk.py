@@ -302,10 +302,62 @@ async def test_the_kernel_is_told_an_end_of_its_own_that_stays_until_it_is_renew
     (first,) = scene.desk.local
     wall_s = 1_790_000_000.0 + scene.now_s
     assert first.until_unix_s is not None
-    assert wall_s + 60 + 42 <= first.until_unix_s <= wall_s + 60 + 44
+    assert wall_s + 60 + 42 <= first.until_unix_s <= wall_s + 60 + 46
     scene.now_s += 7.25
     assert scene.desk.local == (first,), "else the rules would be put anew again and again"
     await scene.order(hole(ttl_s=60.0))
     (renewed,) = scene.desk.local
     assert renewed.until_unix_s in (first.until_unix_s + 7, first.until_unix_s + 8)
     assert scene.local == 2
+
+
+@pytest.mark.parametrize("stepped_s", [86_400.0, -86_400.0, 30.0])
+async def test_a_clock_that_is_set_leaves_the_end_of_each_in_the_packet_filter_where_it_is(
+    tmp_path: Path, stepped_s: float
+) -> None:
+    scene = Scene(tmp_path, its_config=with_filter(blackhole_ttl_s=600.0))
+    await scene.order(hole())
+    told, (before,) = scene.local, scene.desk.local
+    await scene.wait(0.4)
+    assert (scene.local, scene.desk.local) == (told, (before,))
+    # a machine without a clock of its own is set when the network is there; the kernel's rule goes by that clock
+    scene.stepped_s = stepped_s
+    await scene.wait(0.4)
+    (after,) = scene.desk.local
+    assert before.until_unix_s is not None
+    assert after.until_unix_s is not None
+    assert scene.local == told + 1
+    assert abs(after.until_unix_s - before.until_unix_s - stepped_s) <= 1
+    await scene.wait(0.4)
+    assert scene.local == told + 1
+
+
+async def test_a_clock_that_is_slewed_changes_no_rule_at_each_look(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, its_config=with_filter(blackhole_ttl_s=3600.0, release_each_s=0.0))
+    await scene.order(hole())
+    for _ in range(100):
+        scene.stepped_s += 0.05
+        await scene.wait(1.0)
+        one = scene.desk.local[0]
+        standing = scene.desk.filters.standing[0]
+        assert one.until_unix_s is not None
+        left_s = standing.expires_s - scene.now_s
+        assert one.until_unix_s >= 1_790_000_000.0 + scene.now_s + scene.stepped_s + left_s
+    assert scene.local <= 4
+
+
+async def test_what_stands_in_a_file_that_can_be_read_again_is_led_to_all_who_must_know(tmp_path: Path) -> None:
+    before = Scene(tmp_path)
+    done = await before.order(hole())
+    text = (tmp_path / FILTERS).read_text()
+    (tmp_path / FILTERS).write_text(text[:40])
+    scene = Scene(tmp_path)
+    assert not scene.desk.filters.standing
+    await scene.wait(0.0)
+    assert (scene.local, scene.ends) == (0, 0)
+    (tmp_path / FILTERS).write_text(text)
+    await scene.wait(0.0)
+    assert [one.id for one in scene.desk.local] == [done.id]
+    # the packet filter, the bridge (which ends it should no daemon be there), and the neighbors
+    assert (scene.local, scene.ends) == (1, 1)
+    assert ip_network(EIP) in scene.bgp.filters

@@ -230,3 +230,25 @@ async def test_it_reads_at_its_interval_until_cancelled(tmp_path: Path) -> None:
     assert meter.sample is not None
     assert meter.overview()["totals"]["out"]["packets"] >= 2
     await meter.stop()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_file_that_is_moved_away_is_begun_anew_with_every_account(pop: Pop, moved: bool) -> None:
+    pop.kernel.carry(B, 7)
+    await pop.carry(2, seconds=300.0)
+    if moved:
+        pop.path.rename(pop.path.with_suffix(".old"))
+    else:
+        for one in pop.path.parent.glob("traffic.db*"):
+            one.unlink()
+    # two slots on: one to see it, one for the new file
+    await pop.carry(3, seconds=300.0)
+    assert any("moved or removed" in told for told in pop.told)
+    assert pop.told[-1] == ""
+    assert pop.path.exists()
+    total = pop.total()
+    await pop.meter.stop()
+    pop.start()
+    await pop.carry(1, packets=0)
+    assert pop.meter.sample is not None
+    assert (pop.total(), pop.meter.sample.eips[B].totals.in_packets) == (total, 7)

@@ -23,8 +23,8 @@ DAYS_S = 86400.0
 COUNTS = tuple(range(12))
 
 
-def opened(path: Path, history_s: float = 35 * DAYS_S, max_points: int = 5000) -> TrafficFile:
-    file = TrafficFile(path, history_s=history_s, max_points=max_points)
+def opened(path: Path, history_s: float = 35 * DAYS_S, max_points: int = 5000, least_s: float = 0.0) -> TrafficFile:
+    file = TrafficFile(path, history_s=history_s, max_points=max_points, least_s=least_s)
     file.open()
     return file
 
@@ -113,16 +113,17 @@ def test_a_span_has_the_points_in_it_and_the_run_that_began_before(file: Traffic
 
 
 def test_points_are_removed_when_they_are_too_old_and_a_run_when_its_end_is(path: Path) -> None:
-    file, slot = opened(path, history_s=3600.0), OCTOBER.start + 5000
-    # the rates of the month before are on record, so that only the age decides
-    assert file.finish_months(slot * 300.0, 10)
+    file, slot, now_s = opened(path, history_s=3600.0), OCTOBER.start - 10, OCTOBER.start * 300.0
     file.write(batch(slot, 1, slots=10))
+    # the rates of the month before are on record, so that only the age decides
+    assert [file.finish_months(now_s, 10) for _ in range(2)] == [False, True]
     for later in range(10, 40):
         file.write(batch(slot + later, 1))
         # an hour back lies within the run until its last slot is an hour old
         assert ((slot, 10, 300) in curve(file, 1, slot + later)) is (later + 1 - 12 < 10)
-    assert curve(file, 1, slot + 40)[0][0] == slot + 28
-    assert rows(path, "traffic_slot") == 12
+    # however short the history is: of this month all are needed
+    assert curve(file, 1, slot + 40)[0][0] == OCTOBER.start
+    assert rows(path, "traffic_slot") == 30
     file.close()
 
 
@@ -137,9 +138,9 @@ def test_points_of_the_last_month_stay_until_its_rates_are_on_record(path: Path)
     assert file.history(1, 0.0, 3600.0, now_s).months[0] == expected
     assert not file.finish_months(now_s, 10)
     assert file.finish_months(now_s, 10)
-    for later in range(1, 6):
+    for later in range(1, 20):
         file.write(batch(OCTOBER.start + 1000 + later, 1))
-    assert rows(path, "traffic_point") == 6
+    assert rows(path, "traffic_point") == 20
     assert file.history(1, 0.0, 3600.0, now_s).months[0] == expected
     file.close()
 
@@ -266,3 +267,62 @@ def test_replacing_a_state_keeps_one(path: Path, file: TrafficFile) -> None:
     for slot in (1, 2):
         file.write(Batch(replace(state(SEPTEMBER.start), open_slot=slot)))
     assert rows(path, "traffic_state") == 1
+
+
+def test_a_short_history_makes_the_percentile_of_a_month_no_less_exact(path: Path) -> None:
+    file = opened(path, history_s=3600.0)
+    assert file.finish_months(OCTOBER.start * 300.0, 10)
+    for slot in range(OCTOBER.start, OCTOBER.start + 100):
+        # the busy half of the month is its first
+        file.write(batch(slot, 1, in_bytes=300_000 if slot < OCTOBER.start + 50 else 300))
+    now_s = (OCTOBER.start + 100) * 300.0
+    assert file.history(1, 0.0, 3600.0, now_s).months[1] == MonthlyRate("2026-10", 100, 8000, 0, complete=False)
+    file.close()
+
+
+@pytest.mark.parametrize("ahead_s", [40 * DAYS_S, 3600 * DAYS_S])
+def test_a_month_that_a_clock_set_forward_took_for_over_is_put_on_record_when_it_is(path: Path, ahead_s: float) -> None:
+    file, first = opened(path), SEPTEMBER.stop - 100
+    for slot in range(first, SEPTEMBER.stop - 50):
+        file.write(batch(slot, 1, in_bytes=300))
+    # a receiver of a satellite's time, or a machine's own clock, is wrong for some minutes
+    wrong = int(first + ahead_s // 300)
+    file.write(batch(wrong, 1))
+    while not file.finish_months((wrong + 1) * 300.0, 10):
+        pass
+    for slot in range(SEPTEMBER.stop - 50, SEPTEMBER.stop):
+        file.write(batch(slot, 1, in_bytes=300_000))
+    now_s = SEPTEMBER.stop * 300.0
+    assert not file.finish_months(now_s, 10)
+    assert file.finish_months(now_s, 10)
+    expected = MonthlyRate("2026-09", 100, 8000, 0, complete=True)
+    assert file.history(1, 0.0, 3600.0, now_s).months[0] == expected
+    file.close()
+
+
+def test_a_clock_set_forward_by_years_empties_nothing(path: Path) -> None:
+    file = TrafficFile(path, history_s=35 * DAYS_S)
+    file.open()
+    for slot in range(SEPTEMBER.stop - 60, SEPTEMBER.stop):
+        file.write(batch(slot, 1))
+    assert not file.finish_months(SEPTEMBER.stop * 300.0, 10)
+    for later in range(20):
+        file.write(batch(SEPTEMBER.start + 3_000_000 + later, 1))
+        file.finish_months((SEPTEMBER.start + 3_000_001 + later) * 300.0, 10)
+    months = file.history(1, 0.0, 3600.0, SEPTEMBER.stop * 300.0).months
+    assert months[0] == MonthlyRate("2026-09", 60, 8, 0, complete=True)
+    assert [rows(path, f"traffic_{table}") for table in ("point", "slot")] == [80, 80]
+    file.close()
+
+
+def test_a_month_on_record_whose_points_are_gone_stays_as_it_is_when_a_clock_is_set_back(path: Path) -> None:
+    file = opened(path, history_s=3600.0)
+    for slot in range(SEPTEMBER.start, SEPTEMBER.start + 40):
+        file.write(batch(slot, 1, in_bytes=3000))
+    now_s = OCTOBER.start * 300.0
+    assert [file.finish_months(now_s, 10) for _ in range(2)] == [False, True]
+    for slot in range(OCTOBER.start, OCTOBER.start + 40):
+        file.write(batch(slot, 1))
+    file.write(batch(SEPTEMBER.start + 50, 1))
+    assert file.history(1, 0.0, 3600.0, now_s).months[0] == MonthlyRate("2026-09", 40, 80, 0, complete=True)
+    file.close()
