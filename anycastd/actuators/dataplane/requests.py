@@ -14,7 +14,7 @@ from anycastd.errors import ActuatorRejected, ActuatorTransient
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 11, 12
 ANSWER_WITHIN_S = 5.0
 _RECEIVE_BYTES = 1 << 18
-_DUMP_TRIES = 5
+_DUMP_TRIES = 10
 _NLM_F_DUMP_INTR = 0x010
 _STATUS, _LENGTH = struct.Struct("=i"), struct.Struct("=I")
 
@@ -53,13 +53,17 @@ class Requests:
             raise ActuatorTransient(message) from error
 
     def dump(self, encode: Callable[[int], bytes]) -> list[bytes]:
-        """Return a whole dump; asked again while something changed in the middle of it."""
+        """Return a whole dump, asked for again while it was torn by a change; ActuatorTransient if it always was.
+
+        Half of one would be taken for all there is: what it left out would be made once more.
+        """
         for _ in range(_DUMP_TRIES):
             self._torn = False
             found = self.ask(encode)
             if not self._torn:
-                break
-        return found
+                return found
+        message = "netlink: a dump was torn by changes each time"
+        raise ActuatorTransient(message)
 
     def _opened(self) -> socket.socket:
         if self._socket is None:

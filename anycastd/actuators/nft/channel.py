@@ -161,6 +161,9 @@ class Channel:
                 torn = torn or bool(reply.flags & wire.NLM_F_DUMP_INTR)
                 if reply.type == wire.NLMSG_ERROR:
                     _raise_unless(reply, errno.ENOENT)
+                elif reply.type == wire.NLMSG_DONE and reply.error:
+                    # it broke off: what it was about went meanwhile, or the kernel had no room for the rest
+                    torn = True
                 ended = ended or reply.type in (wire.NLMSG_ERROR, wire.NLMSG_DONE)
             found.append(data)
         return found, torn
