@@ -32,6 +32,7 @@ from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.attack_start import watch_of
 from anycastd.runtime.attack_watch import AttackWatch
+from anycastd.runtime.closing import closed
 from anycastd.runtime.control import Control
 from anycastd.runtime.dead_man import stages
 from anycastd.runtime.effects import Effects
@@ -44,7 +45,7 @@ from anycastd.runtime.follow import Followed
 from anycastd.runtime.garbage import Garbage
 from anycastd.runtime.journal import JOURNAL, Journal
 from anycastd.runtime.lag import LagMeter
-from anycastd.runtime.leaving import leave
+from anycastd.runtime.leaving import leave, longest_gshut_s
 from anycastd.runtime.memories import Memories
 from anycastd.runtime.notify import Notify
 from anycastd.runtime.order_desk import OrderDesk
@@ -197,7 +198,7 @@ class App:
 
     async def _end_as(self, end: End) -> None:
         log_event(log, "ending", how=end.value)
-        self.unit.stopping(end.value)
+        self.unit.stopping(end.value, longest_gshut_s(self.config))
         await self.reloads.stop()
         self.scribe.stop(self.config.pop.name, end.value)
         if end is End.LEAVE and not await leave(self.control, self.speaker):
@@ -222,6 +223,7 @@ class App:
         self.supervisor.start("api", self._serve)
         self.supervisor.start("tick", self._tick)
         self.supervisor.start("watch", self._watch)
+        self.supervisor.start("memories", partial(self.memories.run, lambda: self.control.memories, self._alarms_s))
         self.supervisor.start("lag", self.lag.run)
         self.supervisor.start("orders", self.orders.run)
         self.supervisor.start("eips", self.eips.tick)
@@ -257,17 +259,14 @@ class App:
 
     async def _close(self) -> None:
         """Save what must outlive us and let go of the kernel, of which everything stays."""
-        await self.attack.close()
-        await self.memories.save(self.control.memories)
-        await self.orders.close()
-        await self.filters.close()
-        await self.eips.close()
-        await self.journal.close()
+        on_disk = {"attack": self.attack.close(), "memories": self.memories.save(self.control.memories)}
+        on_disk |= {"orders": self.orders.close(), "filters": self.filters.close(), "eips": self.eips.close()}
+        await closed(on_disk | {"spread": self.spread.close()})
+        self.memories.close()
+        await closed({"journal": self.journal.close()})
         # what is still heard of must not be acted upon with what is closed
         self._started = False
-        await self.nft.close()
-        await self.devices.close()
-        await self.kernel.close()
+        await closed({"nft": self.nft.close(), "devices": self.devices.close(), "kernel": self.kernel.close()})
         self.unit.close()
 
     def _take_signals(self) -> None:
@@ -378,12 +377,15 @@ class App:
     def _tick_s(self) -> float:
         return min(self.config.kernel.reconcile_s, self.config.bgp.reconcile_s)
 
+    def _alarms_s(self) -> float:
+        # with many prefixes a look costs much: 100 ms at 8,000 (measured), so it is taken less often
+        return ALARMS_EACH_S * max(len(self.config.prefixes) / 1000, 1.0)
+
     async def _watch(self) -> None:
-        """Raise, clear and log alarms; save what must outlive us."""
+        """Raise, clear and log alarms."""
         known: dict[tuple[Alarm, str], str] = {}
         while True:
-            # with many prefixes a look costs much: 100 ms at 8,000 (measured), so it is taken less often
-            await asyncio.sleep(ALARMS_EACH_S * max(len(self.config.prefixes) / 1000, 1.0))
+            await asyncio.sleep(self._alarms_s())
             self.circumstances.loop = self.lag.view
             status = await self.status_by_and_by()
             self.unit.see(status)
@@ -397,7 +399,6 @@ class App:
             known = standing
             self.scribe.look()
             self._set_dead_man()
-            await self.memories.save(self.control.memories)
             self._garbage.everything(self.loop.time())
 
     def _stage_failed(self, name: str, detail: str) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from anycastd.actuators.nft.bites import rest
@@ -27,9 +28,10 @@ from anycastd.model.conntrack import ConntrackStats
 from anycastd.model.nft import Count, PopCounter, PopTotals
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import Sample
-from anycastd.runtime import memory_file, usual_file
+from anycastd.runtime import usual_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.attack_alert import Alert, Sources
+from anycastd.runtime.disk import StateFile
 from anycastd.runtime.packet_look import PacketLook
 
 FILE = "usual.json"
@@ -64,8 +66,8 @@ class AttackWatch:
         clock: Callable[[], float],
     ) -> None:
         self._config, self._sources, self._told, self._look, self._clock = config.detect, sources, told, look, clock
-        self._path = Path(directory) / FILE
-        pop, eips, complaint = usual_file.load(self._path, clock())
+        self._file = StateFile(Path(directory) / FILE, told.reported)
+        pop, eips, complaint = usual_file.load(self._file.path, clock())
         if complaint:
             log.warning("what is usual is learnt anew: %s", complaint, extra={"reason": "state_not_saved"})
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
@@ -242,18 +244,13 @@ class AttackWatch:
     async def save(self) -> None:
         """Save what is usual."""
         self._saved_s = self._clock()
-        text = await asyncio.to_thread(usual_file.encode, self._pop.usual, dict(self._eips.usual))
-        try:
-            await asyncio.to_thread(memory_file.save, self._path, text)
-        except OSError as error:
-            self._told.reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), str(error))
-        else:
-            self._told.reported.clear(Alarm.STATE_NOT_SAVED, str(self._path))
+        await self._file.save(partial(usual_file.encode, self._pop.usual, dict(self._eips.usual)))
 
     async def close(self) -> None:
         """Save, and look at no packets any more."""
         self._look.close()
         await self.save()
+        self._file.disk.close()
 
 
 _NORMAL = AttackState.NORMAL

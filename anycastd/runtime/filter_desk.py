@@ -45,8 +45,9 @@ from anycastd.resources.proposal import Proposal, propose
 from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime import filters_file, memory_file
 from anycastd.runtime.alarms import Reported
+from anycastd.runtime.disk import StateFile
 from anycastd.runtime.filters_file import Found
-from anycastd.runtime.ordering import UnderWay, answered, kept_on_disk, with_answer
+from anycastd.runtime.ordering import UnderWay, answered, with_answer
 from anycastd.runtime.orders_file import Kept
 from anycastd.runtime.ports import Bgp
 from anycastd.runtime.speaker_events import ENDED
@@ -73,7 +74,7 @@ class FilterDesk:
 
     def __init__(self, config: Config, reported: Reported, clocks: Callable[[], Clocks]) -> None:
         self._path, self._reported, self.clocks = Path(config.state_dir) / FILTERS, reported, clocks
-        self.config = config
+        self.config, self._file = config, StateFile(self._path, reported)
         self._writing = asyncio.Lock()
         self._under_way = UnderWay()
         self._answers: Mapping[str, Kept] = {}
@@ -227,11 +228,7 @@ class FilterDesk:
             now_s = self.clocks().now_s
             self._follow_clock()
             if self.filters.unread:
-                read = await asyncio.to_thread(self._read, memory_file.clocks())
-                if read.unread:
-                    self.filters = read
-                else:
-                    self._apply(read)
+                await self._read_again()
             kept, strangers = without_strangers(self.filters, self.config)
             ends = ends_of(kept.standing, self._pace.release_each_s, self._last_end_s)
             over = [one for at_s, one in ends if at_s <= now_s]
@@ -246,7 +243,18 @@ class FilterDesk:
                 for one in strangers:
                     self._tell(one, "ended", "its address is in no prefix of ours any more")
                 self._apply(after)
+            elif self._file.is_doubted:
+                # what was refused as not written, since the disk did not answer, may have been written after all
+                await self._save(kept, self._answers)
             self._warn(now_s)
+
+    async def _read_again(self) -> None:
+        with suppress(TimeoutError):
+            read = await self._file.disk.run(lambda: self._read(memory_file.clocks()))
+            if read.unread:
+                self.filters = read
+            else:
+                self._apply(read)
 
     async def meet(self) -> None:
         """Set, with `auto: apply`, the flow rule that fits each attack best, and renew it while the attack goes on."""
@@ -293,7 +301,7 @@ class FilterDesk:
 
     async def _save(self, after: Filters, answers: Mapping[str, Kept]) -> bool:
         text = filters_file.encode(Found(after.standing, answers), memory_file.clocks())
-        return await kept_on_disk(self._path, text, self._reported)
+        return await self._file.save(lambda: text)
 
     async def change(self, request: FilterRequest) -> OrderDone | Refused:
         """Do what is asked, or say which rule refuses it; what is accepted is on disk."""
@@ -365,3 +373,4 @@ class FilterDesk:
     async def close(self) -> None:
         """Wait for the changes under way."""
         await self._under_way.close()
+        self._file.disk.close()

@@ -9,6 +9,7 @@ from typing import Protocol
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import BgpObserved, SpeakerState
 from anycastd.model.decision import Level
+from anycastd.model.topology import Config
 from anycastd.runtime.control import Control
 from anycastd.telemetry.logs import log_event
 
@@ -35,7 +36,7 @@ async def leave(control: Control, speaker: Speaker) -> bool:
     that prefix off the air unasked.
     """
     loop, fleet = asyncio.get_running_loop(), control.config.fleet
-    gshut_s = max((spec.timers.gshut_wait_s for spec in control.config.prefixes.values()), default=0.0)
+    gshut_s = longest_gshut_s(control.config)
     # a POP that hears us has said so within three heartbeats, or is not counted any more
     patience_s = WITHIN_S if fleet is None else min(HEARTBEATS * fleet.heartbeat_s + 1.0, WITHIN_S)
     begun_s = loop.time()
@@ -52,6 +53,11 @@ async def leave(control: Control, speaker: Speaker) -> bool:
         await asyncio.sleep(LOOK_EACH_S)
     log_event(log, "leaving_unconfirmed", level=logging.WARNING, detail="ExaBGP did not confirm every withdrawal")
     return not stay and (fleet is None or speaker.observed.routes is not None)
+
+
+def longest_gshut_s(config: Config) -> float:
+    """Return how long the most patient prefix waits in GSHUT, in seconds."""
+    return max((spec.timers.gshut_wait_s for spec in config.prefixes.values()), default=0.0)
 
 
 def _is_gone(control: Control, observed: BgpObserved) -> bool:

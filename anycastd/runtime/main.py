@@ -13,6 +13,7 @@ from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.topology import Config
 from anycastd.runtime import heap, privileges
 from anycastd.runtime.app import App
+from anycastd.runtime.closing import end_hung, own_threads
 from anycastd.runtime.lock import KernelLock, Lock, TakenError
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
@@ -75,4 +76,6 @@ def _refused(error: ConfigError) -> int:
 
 
 async def _run(path: str, config: Config) -> None:
+    pool = own_threads()
     await App(path, config).run()
+    end_hung(pool, EX_OK)

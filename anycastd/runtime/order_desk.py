@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -29,9 +30,10 @@ from anycastd.runtime import memory_file, orders_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.carried import DeviceRates, quiet
 from anycastd.runtime.control import Control
+from anycastd.runtime.disk import StateFile
 from anycastd.runtime.drain_progress import no_room, refusal_of, seen_of, would_change
 from anycastd.runtime.freeze_file import FreezeFile
-from anycastd.runtime.ordering import UnderWay, answered, kept_on_disk, with_answer
+from anycastd.runtime.ordering import UnderWay, answered, with_answer
 from anycastd.runtime.orders_file import Kept, Orders
 from anycastd.telemetry.logs import log_event
 
@@ -62,7 +64,7 @@ class OrderDesk:
     def __init__(self, config: Config, reported: Reported, clocks: Callable[[], Clocks]) -> None:
         directory = Path(config.state_dir)
         self._path, self._reported, self.clocks = directory / ORDERS, reported, clocks
-        self._freeze = FreezeFile(directory / FREEZE)
+        self._file, self._freeze = StateFile(self._path, reported), FreezeFile(directory / FREEZE)
         self._devices = DeviceRates()
         self._writing = asyncio.Lock()
         self._answers: Mapping[str, Kept] = {}
@@ -83,13 +85,15 @@ class OrderDesk:
 
     def _read(self, now: memory_file.Clocks) -> Interventions:
         found, unread = orders_file.load(self._path, now)
-        self._answers = found.answers
         if unread:
             unread = f"{unread}; move the file away to begin without orders"
             self._reported.raise_(Alarm.ORDERS_UNREAD, str(self._path), unread)
-        else:
-            self._reported.clear(Alarm.ORDERS_UNREAD)
-        return Interventions(found.drains, found.overrides, self._freeze.look(now), unread)
+        return replace(self._of(found), freeze=self._freeze.look(now), unread=unread)
+
+    def _of(self, found: Orders) -> Interventions:
+        """Take what the file holds."""
+        self._answers = found.answers
+        return Interventions(found.drains, found.overrides)
 
     def begin(self, control: Control, measure: Callable[[Drain, Mapping[str, float]], Carried]) -> None:
         """Tell the control loop, before its first step, what is in force."""
@@ -116,27 +120,37 @@ class OrderDesk:
     async def look(self) -> None:
         """Look once."""
         async with self._writing:
-            freeze = await asyncio.to_thread(self._look_at_disk)
-            before = self.orders
-            if before.unread:
-                read = await asyncio.to_thread(orders_file.load, self._path, memory_file.clocks())
-                if not read[1]:
-                    before = self._read(memory_file.clocks())
-            after, gone = expired(replace(before, freeze=freeze), self._control.config, self.clocks().now_s)
+            before = await self._read_disk()
+            after, gone = expired(before, self._control.config, self.clocks().now_s)
             for words in gone:
                 log_event(log, "order_ended", level=logging.WARNING, detail=words)
             stepped = after if after.hold else self._advanced(after)
-            if (stepped.drains, stepped.overrides) != (before.drains, before.overrides) and not await self._save(
-                stepped
-            ):
+            changed = (stepped.drains, stepped.overrides) != (before.drains, before.overrides)
+            # what was refused as not written, since the disk did not answer, may have been written after all
+            if (changed or self._file.is_doubted) and not await self._save(stepped):
                 stepped = after
             if stepped != self.orders:
                 self._apply(stepped, "; ".join(gone))
 
-    def _look_at_disk(self) -> Freeze | None:
+    async def _read_disk(self) -> Interventions:
+        """Return the orders with the freeze as it is now; while the disk does not answer, all as it was."""
+        before, subject = self.orders, str(self._freeze.path)
+        try:
+            freeze, found = await self._file.disk.run(partial(self._look_at_disk, unread=bool(before.unread)))
+        except TimeoutError as error:
+            self._reported.raise_(Alarm.STATE_NOT_SAVED, subject, f"whether it is there is not known: {error}")
+            return replace(before, freeze=_standing(before.freeze, self.clocks().now_s))
+        self._reported.clear(Alarm.STATE_NOT_SAVED, subject)
+        if found is not None:
+            self._reported.clear(Alarm.ORDERS_UNREAD)
+            before = self._of(found)
+        return replace(before, freeze=freeze)
+
+    def _look_at_disk(self, *, unread: bool) -> tuple[Freeze | None, Orders | None]:
         now = memory_file.clocks()
         self._devices.read(now.monotonic_s)
-        return self._freeze.look(now)
+        found, complaint = orders_file.load(self._path, now) if unread else (Orders(), "it was read before")
+        return self._freeze.look(now), None if complaint else found
 
     def _advanced(self, orders: Interventions) -> Interventions:
         now_s, pace = self.clocks().now_s, self._control.config.operator
@@ -155,7 +169,7 @@ class OrderDesk:
     async def _save(self, orders: Interventions) -> bool:
         at = memory_file.clocks()
         text = orders_file.encode(Orders(orders.drains, orders.overrides, self._answers), at)
-        return await kept_on_disk(self._path, text, self._reported)
+        return await self._file.save(lambda: text)
 
     def _apply(self, orders: Interventions, ended_by: str) -> None:
         before, self.orders = self.orders, orders
@@ -247,3 +261,10 @@ class OrderDesk:
     async def close(self) -> None:
         """Wait for the changes under way."""
         await self._under_way.close()
+        self._file.disk.close()
+
+
+def _standing(freeze: Freeze | None, now_s: float) -> Freeze | None:
+    """Return a freeze that nobody can look for, None when its own end has come."""
+    over = freeze is not None and freeze.expires_s is not None and freeze.expires_s <= now_s
+    return None if over else freeze

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
 from anycastd.api.ports import FilterRequest, OrderDone, OrderRequest
-from anycastd.model.status import Alarm
 from anycastd.resources.refusal import Code, Refused, refused
-from anycastd.runtime import memory_file
-from anycastd.runtime.alarms import Reported
 from anycastd.runtime.orders_file import KEPT_S, Kept
 
 Request = OrderRequest | FilterRequest
@@ -33,17 +29,6 @@ def with_answer(answers: Mapping[str, Kept], request: Request, done: OrderDone, 
         return answers
     fresh = {key: kept for key, kept in answers.items() if now_s - kept.at_s < KEPT_S}
     return {**fresh, request.key: Kept(request.digest, now_s, {"id": done.id, "changes": list(done.changes)})}
-
-
-async def kept_on_disk(path: Path, text: str, reported: Reported) -> bool:
-    """Replace a file whole, in a thread; return whether it could be, with an alarm while it cannot."""
-    try:
-        await asyncio.to_thread(memory_file.save, path, text)
-    except OSError as error:
-        reported.raise_(Alarm.STATE_NOT_SAVED, str(path), str(error))
-        return False
-    reported.clear(Alarm.STATE_NOT_SAVED, str(path))
-    return True
 
 
 class UnderWay:

@@ -32,10 +32,10 @@ from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime import memory_file, spread_file
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
+from anycastd.runtime.disk import StateFile
 from anycastd.runtime.eips import Eips
 from anycastd.runtime.fleet_calls import BeaconCalls, Calls, NoCalls
 from anycastd.runtime.load import LoadMeter
-from anycastd.runtime.ordering import kept_on_disk
 from anycastd.runtime.spread_file import Kept, Key
 from anycastd.runtime.spread_plan import plan_lines
 from anycastd.runtime.spread_sight import Present, Seen, Sights
@@ -85,7 +85,7 @@ class SpreadDesk:
         self._control, self._sample, self.present = control, sample, present
         self._calls = NoCalls() if calls is None else calls
         self._reported, self._diary, self.clocks = reported, diary, clocks
-        self._path = Path(control.config.state_dir) / SPREAD
+        self._file = StateFile(Path(control.config.state_dir) / SPREAD, reported)
         self.sights = Sights(control, lambda: control.orders.hold, self._calls.silent)
         self.view: Callable[[], AttackView] = AttackView
         """Says how the POP and its EIPs stand."""
@@ -93,9 +93,9 @@ class SpreadDesk:
         self._looking = asyncio.Lock()
         self._books: tuple[Config, Mapping[Key, Playbook], tuple[Prefix, ...]] | None = None
         self.rates_bps: Mapping[Prefix, float] = {}
-        self.kept, unread = spread_file.load(self._path, memory_file.clocks())
+        self.kept, unread = spread_file.load(self._file.path, memory_file.clocks())
         if unread:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._path), unread)
+            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._file.path), unread)
         self._tell_control()
 
     @property
@@ -198,15 +198,19 @@ class SpreadDesk:
 
     async def _take(self, kept: Kept, seen: Seen, now_s: float) -> None:
         before, self.kept = self.kept, kept
-        if before.gist != kept.gist:
+        if before.gist != kept.gist or self._file.is_doubted:
             await self._save()
         self._note(before, kept)
         self._tell_alarms(kept)
         self._tell_control(seen, now_s)
 
+    async def close(self) -> None:
+        """Let go of the file."""
+        self._file.disk.close()
+
     async def _save(self) -> None:
         text = spread_file.encode(self.kept, memory_file.clocks())
-        await kept_on_disk(self._path, text, self._reported)
+        await self._file.save(lambda: text)
 
     def _tell_control(self, seen: Seen | None = None, now_s: float = 0.0) -> None:
         """Have the control loop follow what is in force; it decides at once if that changed."""

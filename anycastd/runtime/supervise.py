@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 FIRST_DELAY_S = 0.2
 MAX_DELAY_S = 10.0
 CALM_AFTER_S = 60.0
+CANCEL_EACH_S, CANCEL_TIMES = 5.0, 2
+"""Longer than what a stage does last: the API gives a request under way a moment."""
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +77,15 @@ class Supervisor:
         self._calm = loop.call_later(CALM_AFTER_S, self._recovered, "loop")
 
     async def stop(self) -> None:
-        """Cancel every stage and all that runs once, and wait until all have ended."""
-        tasks = [*self._tasks.values(), *self._once]
+        """Cancel every stage and all that runs once, and wait until all have ended, though not for ever."""
+        tasks: set[asyncio.Task[Any]] = {*self._tasks.values(), *self._once}
         if self._calm is not None:
             self._calm.cancel()
+        for _ in range(CANCEL_TIMES):
+            # again: a cancellation that meets the end of what wait_for() waits for is lost in CPython 3.11
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=CANCEL_EACH_S)
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            log.error("stage does not end", extra={"reason": "stage_failed", "stage": task.get_name()})

@@ -20,6 +20,8 @@ NEEDED = frozenset({"observation", "data_plane", "packet_filter", "decided", "st
 """Conditions of /readyz that are our own doing. Sessions and failed prefixes are not."""
 PET_EACH_S = 1.0
 EXTEND_S = 10.0
+ENDS_WITHIN_S = 90.0
+"""So long, besides what prefixes wait in GSHUT, an end may take; then no more time is asked for: systemd ends us."""
 STUCK_AFTER_S = 60.0
 
 
@@ -48,6 +50,7 @@ class Unit:
         self._notify, self._clock, self._turns_each_s = notify, clock, turns_each_s
         self._began_s = self._turned_s = clock()
         self._ready = self._stopping = False
+        self._ends_s = 0.0
         self._said = ""
 
     def turned(self) -> None:
@@ -79,9 +82,9 @@ class Unit:
         finally:
             self._notify.send(READY=1)
 
-    def stopping(self, how: str) -> None:
-        """Tell that we end, and from now on that it goes on as long as it does."""
-        self._stopping = True
+    def stopping(self, how: str, gshut_s: float = 0.0) -> None:
+        """Tell that we end, and from now on that it goes on, as long as it may take."""
+        self._stopping, self._ends_s = True, self._clock() + gshut_s + ENDS_WITHIN_S
         self._notify.send(STOPPING=1, STATUS=f"ending: {how}")
         self.pet()
 
@@ -94,9 +97,9 @@ class Unit:
 
     def pet(self) -> None:
         """Say that we live; not when the control loop stands still, though this one turns."""
-        if self._stopping:
+        if self._stopping and self._clock() < self._ends_s:
             self._notify.send(EXTEND_TIMEOUT_USEC=int(EXTEND_S * 1e6), WATCHDOG=1)
-        elif self._clock() - self._turned_s < max(STUCK_AFTER_S, 3 * self._turns_each_s()):
+        elif not self._stopping and self._clock() - self._turned_s < max(STUCK_AFTER_S, 3 * self._turns_each_s()):
             self._notify.send(WATCHDOG=1)
 
     def close(self) -> None:

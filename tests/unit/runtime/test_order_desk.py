@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ from anycastd.runtime.memory_file import Clocks
 from anycastd.runtime.order_desk import OrderDesk
 from anycastd.runtime.scribe import Scribe
 from tests.unit.journal_world import Noted
+from tests.unit.runtime.hung import HungDisk, answered
 from tests.unit.runtime.order_world import order_desk
 from tests.unit.runtime.world import A, B, World, config
 
@@ -440,3 +442,48 @@ async def test_an_override_ends_with_its_prefix_and_one_that_names_none_keeps_no
         again, _ = order_desk(tmp_path, world)
         assert (again.orders.overrides, again.orders.hold) == ((), "")
         path.write_text(text)
+
+
+async def test_a_disk_that_hangs_refuses_orders_and_keeps_nothing_that_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was refused is not in force when the disk answers again and takes it after all: no restart may find it."""
+    hung, reported = HungDisk(monkeypatch), Reported()
+    desk, world = order_desk(tmp_path, reported=reported)
+    out = OverrideCommand(kind=OverrideKind.TUNNEL, name="eu/a", state=State.DOWN, lasting=lasting(expires_in_s=5.0))
+    await order(desk, out)
+    hung.hang()
+    try:
+        told = await refusal(desk, pop())
+        assert (told.first.code, told.first.status) == (Code.STORE, 503)
+        assert (Alarm.STATE_NOT_SAVED, str(tmp_path / "orders.json")) in reported.details
+        world.now_s += 6.0
+        await looked(desk, world, 3)
+        assert desk.orders.overrides == () == desk.orders.drains
+        assert (Alarm.STATE_NOT_SAVED, str(tmp_path / "freeze")) in reported.details, "nor is a freeze looked for"
+    finally:
+        hung.answer()
+    await answered(desk._file.disk)
+    assert json.loads((tmp_path / "orders.json").read_text())["drains"], "written, though it was refused"
+    await looked(desk, world)
+    saved = json.loads((tmp_path / "orders.json").read_text())
+    assert saved["drains"] == [] == saved["overrides"]
+    assert not reported.details
+
+
+async def test_a_freeze_ends_although_the_disk_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hung, free = HungDisk(monkeypatch), threading.Event()
+    desk, world = order_desk(tmp_path)
+    (tmp_path / "freeze").write_text(json.dumps({"reason": "work", "until_unix_s": time.time() + 60.0}))
+    await looked(desk, world)
+    assert desk.orders.hold
+    monkeypatch.setattr(FreezeFile, "look", lambda file, now: free.wait() and None)
+    try:
+        await looked(desk, world, 2)
+        assert desk.orders.hold, "whether it is there cannot be told: as it was"
+        world.now_s += 61.0
+        await looked(desk, world)
+        assert not desk.orders.hold
+    finally:
+        free.set()
+        hung.answer()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from anycastd.runtime.notify import Notify
-from anycastd.runtime.unit import READY_WITHIN_S, STUCK_AFTER_S, Unit, sentence
+from anycastd.runtime.unit import ENDS_WITHIN_S, READY_WITHIN_S, STUCK_AFTER_S, Unit, sentence
 from tests.unit import status_builder as build
 
 
@@ -125,6 +125,20 @@ def test_while_leaving_it_asks_for_more_time_and_tells_nothing_else(systemd: Sys
         {"EXTEND_TIMEOUT_USEC": "10000000", "WATCHDOG": "1"},
         {"EXTEND_TIMEOUT_USEC": "10000000", "WATCHDOG": "1"},
     ]
+    notify.close()
+
+
+def test_an_end_that_hangs_is_for_systemd_to_end(systemd: Systemd) -> None:
+    clock = Clock()
+    notify = Notify.of(systemd.environ(), 7)
+    unit = unit_of(notify, clock)
+    unit.stopping("hand over", 30.0)
+    clock.now_s += 30.0 + ENDS_WITHIN_S - 1.0
+    unit.pet()
+    assert all("EXTEND_TIMEOUT_USEC" in message for message in systemd.heard()[1:])
+    clock.now_s += 2.0
+    unit.pet()
+    assert systemd.heard() == []
     notify.close()
 
 
