@@ -424,10 +424,11 @@ class KernelFacts(Shape):
 
 
 class Explanation(Shape):
-    """Why one prefix is announced as it is; `text` is the same for a terminal."""
+    """Why one prefix is announced as it is; `text` is the same for a terminal, `advice` what can be done about it."""
 
     prefix: Prefix
     headline: str
+    advice: list[str]
     checks: list[Check]
     self_test: ExplainedSelfTest
     health: list[ExplainedHealth]

@@ -124,7 +124,9 @@ def _on_disk(path: Path, act: Callable[[], object]) -> None:
         raise
     except OSError as error:
         code = EX_NOPERM if isinstance(error, PermissionError) else EX_CONFIG
-        hint = f"; `touch {path}` freezes too, without reason and end" if error.errno == errno.ENOSPC else ""
+        hint = "; become root" if code == EX_NOPERM else ""
+        if error.errno == errno.ENOSPC:
+            hint = f"; `touch {path}` freezes too, without reason and end"
         message = f"{path}: {error.strerror or error}{hint}"
         raise AskError(message, code) from error
 

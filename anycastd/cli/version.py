@@ -35,6 +35,10 @@ def refuse_rival() -> None:
 
 @click.command("version")
 def version() -> None:
-    """Print the version."""
+    """Print the version, and that of the ExaBGP beside it (`bgp.exabgp` may name another)."""
     refuse_rival()
-    click.echo(f"anycastd {__version__} ({OURS})")
+    try:
+        speaker = metadata.version("exabgp")
+    except metadata.PackageNotFoundError:
+        speaker = "not installed here"
+    click.echo(f"anycastd {__version__} ({OURS}), ExaBGP {speaker}")

@@ -115,6 +115,15 @@ def decode_eip(text: str) -> Eip:
     return _decoded(text, _eip_in)
 
 
+def eip_at(key: str, text: str) -> Eip:
+    """Return the EIP stored at a key; ValueError also if it is another's: a copy by hand must not change that one."""
+    eip = decode_eip(text)
+    if key_of(eip.address) != key:
+        message = f"it is the EIP {eip.address}, which belongs at {key_of(eip.address)}"
+        raise ValueError(message)
+    return eip
+
+
 def _eip_in(body: Json) -> Eip:
     address = body["address"]
     limits = body.get("bandwidth")

@@ -39,7 +39,7 @@ class _Contents:
     def read(self, key: str, text: str) -> None:
         """Take in one key; ValueError if it cannot be read."""
         if key.startswith(codec.EIPS):
-            self.records.put(codec.decode_eip(text))
+            self.records.put(codec.eip_at(key, text))
         elif key.startswith(codec.TASKS):
             self.tasks.append(codec.decode_task(text))
         elif key.startswith(codec.DIALS):
@@ -181,23 +181,27 @@ class EipBook:
             if key.startswith(codec.DIALS):
                 dials = True
                 self._adopt_dial(RegionName(key.removeprefix(codec.DIALS)), item)
-            elif key.startswith(codec.EIPS) and (address := parsed(key.removeprefix(codec.EIPS))) is not None:
-                addresses.add(address)
-                self._adopt_eip(key, address, item)
+            elif key.startswith(codec.EIPS):
+                addresses |= self._adopt_eip(key, item)
             elif key.startswith(codec.ANSWERS):
                 self._adopt_answer(key, item)
         return News(frozenset(addresses), dials)
 
-    def _adopt_eip(self, key: str, address: Address, item: Item) -> None:
+    def _adopt_eip(self, key: str, item: Item) -> frozenset[Address]:
+        """Take over one EIP; return its address, none if its key has none."""
+        address = parsed(key.removeprefix(codec.EIPS))
+        named = frozenset(() if address is None else (address,))
         if item.value is None:
-            self.records.drop(address)
-            return
+            if address is not None:
+                self.records.drop(address)
+            return named
         try:
-            self.records.put(codec.decode_eip(item.value))
+            self.records.put(codec.eip_at(key, item.value))
         except ValueError as error:
             self._revisions.pop(key, None)
             self._unreadable[key] = str(error)
             self._tell_unreadable()
+        return named
 
     def _adopt_answer(self, key: str, item: Item) -> None:
         """Know what another POP answered: who asks again may ask here."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from anycastd.api.views.advice import advice
 from anycastd.api.views.checks import check
 from anycastd.api.views.kernel_facts import kernel_facts, kernel_lines
 from anycastd.api.views.moments import Json, age_s, clock, iso, span
 from anycastd.api.views.neighbors import difference, route, words
-from anycastd.api.views.prefixes import preference, prefix
+from anycastd.api.views.prefixes import preference, prefix, why
 from anycastd.api.views.seen import other_lines, others
 from anycastd.model.address import NeighborName, Prefix, family_of
 from anycastd.model.bgp import Route, SessionState
@@ -30,7 +31,10 @@ def explain(status: Status, view: PrefixView) -> Json:
     checks = _checks(status, view.prefix)
     health = _health(status, view)
     kernel = kernel_facts(status, view)
+    do = advice(view, checks)
     lines = [headline(status, view)]
+    lines += _block("why", [why(status, view.decision)] if do else [])
+    lines += _block("do", do)
     lines += _block("checks", _check_lines(checks))
     lines += _block("self-test", [_self_test_line(status)])
     lines += _block("health", [entry["text"] for entry in health])
@@ -44,6 +48,7 @@ def explain(status: Status, view: PrefixView) -> Json:
     return {
         "prefix": prefix(status, view),
         "headline": lines[0],
+        "advice": do,
         "checks": checks,
         "self_test": _self_test(status),
         "health": health,

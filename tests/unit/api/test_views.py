@@ -28,6 +28,9 @@ from tests.unit.status_builder import NOW_S, TRANSIT_A, TRANSIT_B, V4, V6
 
 ISOLATED = """\
 203.0.113.0/24 is announced at preference DEPREF 3 to transit-a and transit-b since 14:12:42 (38 s)
+  why        static guard: nobody to ask whether 2 other POPs announce it: it stays, depreferenced
+  do         mend tunnels eu-central/euc-1, eu-central/euc-2, us-east/use-1
+             if others do announce it: anycastd override prefix 203.0.113.0/24 --level withdrawn --force --reason TEXT
   checks     eu-central/euc-1            path  UNHEALTHY  timeout (no answer within 0.3 s)  since 14:12:42.050
              eu-central/euc-2            path  UNHEALTHY  timeout (no answer within 0.3 s)  since 14:12:42.050
              us-east/use-1               path  UNHEALTHY  timeout (no answer within 0.3 s)  since 14:12:42.050
@@ -64,6 +67,8 @@ DEGRADED = (
 
 STARTING = """\
 203.0.113.0/24 is not announced yet since 14:13:19 (0 s)
+  why        first checks: cannot tell yet of regions: eu-central, us-east
+  do         nothing: the first verdicts are awaited
   checks     eu-central/euc-1            path  INITIAL  no result yet
              eu-central/web-1 via euc-1  web   INITIAL  no result yet
              eu-central/web-2 via euc-1  web   INITIAL  no result yet

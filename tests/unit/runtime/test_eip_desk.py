@@ -350,6 +350,24 @@ async def test_a_record_that_cannot_be_read_is_told_kept_and_in_nobodys_way(tmp_
     await world.end()
 
 
+async def test_an_eip_that_somebody_copied_to_another_key_changes_neither(world: World) -> None:
+    await world.done(Allocate(address=ONE))
+    await world.done(Allocate(address=TWO, description="mine"))
+    key = f"/eips/{ONE}"
+    before, copy = dict(world.plane.kernel), (await world.store.snapshot(key)).items[key].value
+    changed = (copy or "").replace('"generation":1', '"generation":1,"description":"copied"')
+    following = asyncio.ensure_future(world.desk.follow())
+    await world.store.commit([Write(f"/eips/{TWO}", changed), Write("/eips/203.0.113.x", changed)], {})
+    await until(lambda: "2 in the store cannot be read" in world.complaints.get("records", ""))
+    assert f"/eips/{TWO}: it is the EIP {ONE}, which belongs at /eips/{ONE}" in world.complaints["records"]
+    assert world.plane.kernel == before
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await world.restart()
+    assert (world.plane.kernel[ONE], TWO in world.plane.kernel) == (before[ONE], False)
+    assert "2 in the store cannot be read" in world.complaints["records"]
+
+
 @pytest.mark.parametrize("mended", [True, False])
 async def test_a_record_that_another_mends_or_removes_is_complained_of_no_longer(world: World, mended: bool) -> None:
     await world.done(Allocate(address=ONE))
