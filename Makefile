@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 UNIT = $(PY) -m pytest -q -n 3 --dist worksteal -m "not lab and not slow and not soak"
 ROOT = @[ "$$(id -u)" = 0 ] || { echo "$@: needs root (network namespaces, routers): sudo make $@" >&2; exit 77; }
 
-.PHONY: help setup install demo test check unit lab bench compare docs soak format clean
+.PHONY: help setup install uninstall demo test check unit lab bench compare docs soak format clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,10 @@ setup: ## install Debian packages (root, only if missing) and .venv
 install: ## /opt/anycastd, systemd units, users; starts nothing (root)
 	$(ROOT)
 	@etc/install
+
+uninstall: ## remove what `make install` put there; configuration and state stay (root)
+	$(ROOT)
+	@etc/uninstall
 
 demo: ## three POPs with real routers: see traffic, break something, see it heal
 	$(ROOT)

@@ -85,7 +85,7 @@ class SpeakerEvents:
                 self._scribe.speaker("adopted", f"pid {pid}")
             case e.Exited(pid, status, detail):
                 log_event(log, "speaker_exited", level=logging.ERROR, pid=pid, status=status, detail=detail)
-                self._scribe.speaker("exited", f"pid {pid}, status {status}: {detail}")
+                self._scribe.speaker("exited", f"pid {pid}, status {status}{f': {detail}' if detail else ''}")
                 # the next one has refused nothing yet
                 self._reported.clear(Alarm.COMMAND_REFUSED)
                 self.on_exited()

@@ -123,3 +123,5 @@ def test_install_puts_every_file_in_its_place(tmp_path: Path) -> None:
         "usr/local/share/doc/anycastd/playbooks/call-standbys.yaml",
         "usr/local/share/doc/anycastd/playbooks/shed-load.yaml",
     }
+    subprocess.run([ROOT / "etc" / "uninstall"], env=environ, check=True, capture_output=True, timeout=30)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [], "and takes every one away again"
