@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from anycastd.telemetry.logs import log_event
+from anycastd.telemetry.logs import drain, log_event
 
 log = logging.getLogger("anycastd")
 
@@ -58,6 +57,5 @@ def end_hung(pool: ThreadPoolExecutor, status: int) -> None:
     if hung:
         detail = f"ended without waiting for {', '.join(hung)}"
         log_event(log, "thread_hangs", level=logging.ERROR, detail=detail)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        drain()
         os._exit(status)

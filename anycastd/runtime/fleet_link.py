@@ -473,7 +473,13 @@ def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, 
             reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
 
     link = FleetLink(config, boot, clock=loop.time, stir=stir, wake=lambda at_s: wake.at(at_s))
-    link.on_boot = lambda number: tell(keep_boot(path, number))
+
+    def keep(number: int) -> None:
+        # it is called in the middle of a decision, which waits for no disk
+        kept = loop.run_in_executor(None, keep_boot, path, number)
+        kept.add_done_callback(lambda done: None if done.cancelled() else tell(done.result()))
+
+    link.on_boot = keep
     wake = Wake(loop, link.act)
     return link
 

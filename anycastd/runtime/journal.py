@@ -58,6 +58,8 @@ class Journal:
         self._next = 0
         """The number of the next entry; 0 until the file has said what its last one is."""
         self._last_written = 0
+        self._size_bytes: int | None = None
+        """As of the last look by the writer: whoever asks runs in the loop, and a disk may not answer."""
         self._hole: _Hole | None = None
         self._refused = self._closed = False
         self._news = asyncio.Event()
@@ -153,7 +155,7 @@ class Journal:
 
     async def _look_aside(self) -> None:
         """Say, as long as it is there, that a damaged file was set aside."""
-        found = await self._in(self._writer, self._file.damaged)
+        found, self._size_bytes = await self._in(self._writer, lambda: (self._file.damaged(), self._file.size_bytes))
         if found:
             what = "was damaged and set aside, a new one was begun"
             self._complain(DAMAGED, f"{found[-1]} {what}: remove it when you have looked at it")
@@ -256,5 +258,5 @@ class Journal:
     def facts(self) -> JournalFacts:
         """Return what is told of the journal itself."""
         return JournalFacts(
-            dict(self._written), dict(self._lost), self._file.size_bytes, len(self._waiting), len(self.readers)
+            dict(self._written), dict(self._lost), self._size_bytes, len(self._waiting), len(self.readers)
         )

@@ -187,7 +187,9 @@ RELOADS = _counter("reloads", "Reloads of the configuration.", "result", values=
 RELOAD_TIME = _gauge("reload_last_success_seconds", "Unix time of the last applied reload; 0 = none yet.")
 STAGE_FAILURES = _counter("stage_failures", "Stages of the daemon that failed and were started again.", "stage",
                           values="the daemon's own stages")  # fmt: skip
-LOG_SUPPRESSED = _counter("log_lines_suppressed", "Log lines left out because their reason said too much.")
+LOG_SUPPRESSED = _counter(
+    "log_lines_suppressed", "Log lines left out because their reason said too much, or nobody read them."
+)
 
 SEEN_TO_DECIDED = _histogram("failover_decide_seconds", "From the probe result that tipped a verdict to the decision.")
 DECIDED_TO_COMMANDED = _histogram("failover_command_seconds", "From the decision to the line written to ExaBGP.")

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from anycastd.model.log import LoggingConfig
+from anycastd.telemetry.patient import PatientStream, patient
 
 WINDOW_S = 10.0
 _SECRET = re.compile(r"password|passwd|secret|token|private_key|authorization", re.IGNORECASE)
@@ -38,15 +39,24 @@ def set_up(
     terminal = stream.isatty()
     shape = config.format if config.format != "auto" else ("text" if terminal else "json")
     timed = not goes_to_journal(stream, environ)
-    output = logging.StreamHandler(stream)
+    output = logging.StreamHandler(patient(stream, suppressed))
     output.setFormatter(JsonLines(timed=timed) if shape == "json" else TextLines(timed=timed))
     output.addFilter(Limit(config.burst, output, suppressed=suppressed))
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, logging.StreamHandler) and isinstance(old.stream, PatientStream):
+            old.stream.close()
     root.addHandler(output)
     root.setLevel(config.level.upper())
     logging.captureWarnings(True)
+
+
+def drain() -> None:
+    """Have what a slow reader did not take yet taken, for a moment: the process ends without another word."""
+    for one in logging.getLogger().handlers:
+        if isinstance(one, logging.StreamHandler) and isinstance(one.stream, PatientStream):
+            one.stream.drain()
 
 
 def goes_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.lab.asking import asked
 from tests.lab.fleet import ABSENT, BACKENDS, DEPREF, NORMAL, Fleet
+from tests.lab.hung_disk import hung_disk
 from tests.lab.measured import Measured, Row
 from tests.lab.topology_facts import (
     PREFIX_A4,
@@ -31,6 +32,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
 FRA = SITES["fra"]
 CONFIG = "/etc/anycastd/anycastd.yaml"
+STATE = "/var/lib/anycastd"
+UNDERLAYS = ("eth2", "eth3")
 
 
 def pids(world: Fleet, pattern: str) -> list[int]:
@@ -244,6 +247,34 @@ def test_sigusr2_hands_over_without_an_update(fra: Fleet) -> None:
     assert told_nothing(fra, at_s)
     log = fra.lab.exec("fra", "cat", "/run/supervisor.log").stdout
     assert f"pid={pid} exit=0" in log
+
+
+def test_a_disk_that_hangs_holds_up_neither_health_nor_the_api(fra: Fleet) -> None:
+    """Were one file of it named in the event loop, by a scrape or by a decision, nothing would be decided any more."""
+    with hung_disk(fra.lab, "fra", STATE):
+        for target in ("/metrics", "/v1/status"):
+            assert asked(fra.lab, "fra", target)[0] == 200, target
+        for device in UNDERLAYS:
+            fra.hurt(partial(fra.lab.link_down, "fra", device), partial(fra.lab.link_up, "fra", device))
+        fra.expect({("fra", prefix): DEPREF for prefix in PREFIXES})
+        fra.heal()
+        fra.wait_normal()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_disk_that_hangs_does_not_keep_the_daemon_from_its_end(fra: Fleet, number: signal.Signals) -> None:
+    pid, speaker = daemon(fra), exabgp(fra)
+    fra.lab.exec("fra", "touch", "/run/no-restart", check=True)
+    with hung_disk(fra.lab, "fra", STATE):
+        fra.lab.kill("fra", pid, number)
+        ended = f"anycastd ended pid={pid} exit=0"
+        wait_until("the daemon ends", 60, lambda: ended in fra.lab.exec("fra", "cat", "/run/supervisor.log").stdout)
+        left = number is signal.SIGTERM
+        assert pids(fra, "exabgp server") == ([] if left else [speaker])
+        fra.expect({("fra", prefix): ABSENT for prefix in PREFIXES} if left else {})
+    fra.lab.exec("fra", "rm", "/run/no-restart", check=True)
+    fra.wait_normal()
 
 
 def test_of_two_daemons_one_refuses_and_no_route_moves(fra: Fleet) -> None:

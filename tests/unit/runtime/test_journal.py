@@ -16,6 +16,7 @@ from anycastd.model.journal import EntryKind, LostWhy, Wanted
 from anycastd.model.topology import JournalConfig
 from anycastd.runtime.journal import DAMAGED, JOURNAL, Journal
 from anycastd.store import journal_reading as reading
+from anycastd.store.journal_file import JournalFile
 from tests.unit.journal_world import QUICK, Told, made, running, until
 
 STORM = 8000
@@ -37,6 +38,16 @@ async def test_what_is_noted_is_in_the_file_in_order_and_numbered(tmp_path: Path
         facts = world.journal.facts()
         assert (facts.written, facts.lost, facts.waiting) == ({EntryKind.START: 1}, {}, 0)
         assert facts.size_bytes
+
+
+async def test_what_is_told_of_it_is_told_without_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scrape asks in the event loop: on a disk that hangs it would hold everything."""
+    async with running(tmp_path) as world:
+        world.journal.note(EntryKind.START, "fra")
+        await world.written()
+        await until("its size was looked at", lambda: world.journal.facts().size_bytes)
+        monkeypatch.setattr(JournalFile, "size_bytes", property(lambda file: pytest.fail("asked in the loop")))
+        assert world.journal.facts().size_bytes
 
 
 @pytest.mark.slow
