@@ -42,7 +42,7 @@ from anycastd.probes.bfd.reading import Readings
 from anycastd.probes.dns.probe import DnsPlan
 from anycastd.probes.exec.probe import ExecPlan
 from anycastd.probes.exec.programs import Programs
-from anycastd.probes.file import FilePlan
+from anycastd.probes.file import FilePlan, Looks
 from anycastd.probes.http.probe import HttpPlan
 from anycastd.probes.icmp.probe import IcmpPlan
 from anycastd.probes.icmp.sockets import EchoSockets
@@ -70,7 +70,7 @@ class Registry:
         self.at_once, self.bfd = at_once, BfdLink(reactor, bfd, bfd_trouble)
         self.reactor, self.contexts, self.echo_sockets = reactor, Contexts(), EchoSockets(reactor)
         self.programs, self.stamping = Programs(reactor), Stamping(reactor.now)
-        self.readings = Readings(self.programs)
+        self.readings, self.looks = Readings(self.programs), Looks(reactor)
         self.lookups = Lookups(reactor, system_servers, trouble)
 
     def plan(self, spec: ProbeSpec) -> Plan:
@@ -92,6 +92,7 @@ class Registry:
         self.echo_sockets.close()
         self.stamping.close()
         self.programs.close()
+        self.looks.close()
 
 
 def _icmp(registry: Registry, spec: ProbeSpec) -> Plan:
@@ -136,10 +137,10 @@ def _exec(registry: Registry, spec: ProbeSpec) -> Plan:
     return ExecPlan(spec, spec.check.options, registry.programs)
 
 
-def _file(_registry: Registry, spec: ProbeSpec) -> Plan:
+def _file(registry: Registry, spec: ProbeSpec) -> Plan:
     if not isinstance(spec.check.options, FileOptions):
         raise InvariantError(_mismatch(spec))
-    return FilePlan(spec.check.options)
+    return FilePlan(spec.check.options, registry.looks)
 
 
 def _bfd(registry: Registry, spec: ProbeSpec) -> Plan:

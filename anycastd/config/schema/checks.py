@@ -188,7 +188,7 @@ class ExecCheck(TimedCheck):
 class FileCheck(TimedCheck):
     """A file of this machine takes the target out: maintenance by `touch`.
 
-    It must be on a local disk. A directory that cannot be read says nothing.
+    A directory that cannot be read, or a disk that does not answer, says nothing.
     """
 
     interval: Annotated[float, duration(MIN_INTERVAL_S, MAX_INTERVAL_S)] = Field(
