@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from importlib import import_module
 from ipaddress import ip_address
+from socket import socket
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp.typedefs import Middleware
 from anycastd.api import access, ask, breaker, eips, journal, playbooks
 from anycastd.api import filters as filters_of
 from anycastd.api import orders as orders_of
+from anycastd.api.crowd import HANDSHAKE_S, IDLE_S, Crowd
 from anycastd.api.door import Door
 from anycastd.api.endpoints import READY, VIEWS, View
 from anycastd.api.faults import FAULTS
@@ -44,13 +46,16 @@ class Exposition(Protocol):
 class Server:
     """The running API. `port` is the TCP port really used."""
 
-    def __init__(self, runners: list[web.AppRunner], local: LocalSocket, port: int, history: Journal | None) -> None:
-        self._runners, self._local, self._history = runners, local, history
-        self.port = port
+    def __init__(
+        self, runners: list[web.AppRunner], local: LocalSocket, remote: asyncio.Server, history: Journal | None
+    ) -> None:
+        self._runners, self._local, self._remote, self._history = runners, local, remote, history
+        self.port = int(remote.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening, give open requests CLOSE_WITHIN_S, and remove the socket file."""
         self._local.close()
+        self._remote.close()
         if self._history is not None:
             # who reads events would else be waited for
             self._history.readers.end()
@@ -103,25 +108,36 @@ async def serve(
     local = LocalSocket(api.socket, api.group)
     runners, is_whole = list[web.AppRunner](), False
     try:
-        remote = tcp_socket(api.host, api.port)
-        port = int(remote.getsockname()[1])
+        listening = tcp_socket(api.host, api.port)
         routes = [*reads, *writes]
         runners.append(await _runner(_app(routes, access.by_peer(door))))
         await local.serve(runners[0])
-        runners.append(await _runner(_remote(routes, api, door)))
-        await web.SockSite(runners[1], remote, ssl_context=door.tls).start()
+        crowd = Crowd(journal.STREAMS)
+        runners.append(await _runner(_remote(routes, api, door, crowd)))
+        remote = await _listening(crowd, runners[1], listening, door)
         is_whole = True
     finally:
         if not is_whole:
             local.close()
             await asyncio.gather(*(runner.cleanup() for runner in runners))
-    return Server(runners, local, port, history)
+    return Server(runners, local, remote, history)
 
 
 async def _runner(app: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, logger=FAULTS, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S)
+    runner = web.AppRunner(
+        app, access_log=None, logger=FAULTS, handle_signals=False, shutdown_timeout=CLOSE_WITHIN_S,
+        keepalive_timeout=IDLE_S,
+    )  # fmt: skip
     await runner.setup()
     return runner
+
+
+async def _listening(crowd: Crowd, runner: web.AppRunner, listening: socket, door: Door) -> asyncio.Server:
+    assert runner.server is not None
+    made, wait_s = crowd.protocols(runner.server), None if door.tls is None else HANDSHAKE_S
+    return await asyncio.get_running_loop().create_server(
+        made, sock=listening, ssl=door.tls, ssl_handshake_timeout=wait_s
+    )
 
 
 def _app(routes: list[web.RouteDef], *doors: Middleware) -> web.Application:
@@ -130,11 +146,12 @@ def _app(routes: list[web.RouteDef], *doors: Middleware) -> web.Application:
     return app
 
 
-def _remote(routes: list[web.RouteDef], api: ApiConfig, door: Door) -> web.Application:
+def _remote(routes: list[web.RouteDef], api: ApiConfig, door: Door, crowd: Crowd) -> web.Application:
     local = ip_address(api.host).is_loopback
     token = access.by_token(door, local=local, socket_path=api.socket)
     # a page whose name was rebound to us cannot speak TLS with our certificate
-    return _app(routes, token) if door.tls is not None else _app(routes, ask.only_known_hosts(api.host), token)
+    hosts = [] if door.tls is not None else [ask.only_known_hosts(api.host)]
+    return _app(routes, crowd.followed, *hosts, token)
 
 
 async def _status(daemon: Daemon) -> Status:

@@ -23,6 +23,8 @@ from anycastd.store.journal_reading import JournalUnavailable
 DECISION_FILTERS = ("prefix", "reason", "since", "limit", "next_token")
 ENTRY_FILTERS = ("types", "subject", "reason", "since", "limit", "next_token")
 EVENT_FILTERS = ("types", "after")
+STREAMS = frozenset({"/v1/events"})
+"""What goes on for as long as the client likes."""
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 _NUMBER = re.compile(r"[0-9]{1,15}\Z")
 
