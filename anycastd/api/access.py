@@ -85,7 +85,7 @@ def by_peer(door: Door) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: ask.Answer) -> web.StreamResponse:
         connected = request.transport.get_extra_info("socket") if request.transport else None
-        found = Denied.PEER_REFUSED if connected is None else door.peer(connected)
+        found = Denied.PEER_REFUSED if connected is None else await door.peer(connected)
         if isinstance(found, Denied):
             message = f"only root, the daemon's own user and members of group {door.group} may ask here"
             return _denied(request, found, message)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from anycastd.api.names import Names
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.access import Denied, Role, TlsSpec, TokenSpec, Who
 from anycastd.model.topology import ApiConfig
@@ -85,6 +86,9 @@ class Door:
         self.group = api.group
         self.tls = None if api.tls is None else self._context(api.tls)
         self._tls = api.tls
+        self._names = Names()
+        # root and our own user are known without asking anybody
+        self._known = {0: "root", os.geteuid(): _user(os.geteuid())}
 
     def read(self, api: ApiConfig) -> tuple[Key, ...]:
         """Return the keys as their files are now; raise ConfigError if these or the certificate cannot be used."""
@@ -121,19 +125,23 @@ class Door:
                 found = key.who
         return found or Denied.TOKEN_UNKNOWN
 
-    def peer(self, connected: socket.socket) -> Who | Denied:
+    async def peer(self, connected: socket.socket) -> Who | Denied:
         """Return who is at the other end of a unix socket, as the kernel says: root, our own user, or the group."""
         _, uid, gid = struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid in (0, os.geteuid()):
-            return Who(_user(uid), Role.ADMIN)
+        if (name := self._known.get(uid)) is not None:
+            return Who(name, Role.ADMIN)
+        groups = {gid, *_groups(connected)}
         try:
-            allowed = grp.getgrnam(self.group)
-        except KeyError:
+            return await self._names.ask(lambda: self._member(uid, groups))
+        except (TimeoutError, KeyError, OSError, ValueError):
             return Denied.PEER_REFUSED
+
+    def _member(self, uid: int, groups: set[int]) -> Who | Denied:
+        allowed = grp.getgrnam(self.group)
+        name = _user(uid)
         # who is of very many groups is looked up by name
-        if allowed.gr_gid in {gid, *_groups(connected)} or _user(uid) in allowed.gr_mem:
-            return Who(_user(uid), Role.ADMIN)
-        return Denied.PEER_REFUSED
+        is_member = allowed.gr_gid in groups or name in allowed.gr_mem
+        return Who(name, Role.ADMIN) if is_member else Denied.PEER_REFUSED
 
     def _context(self, tls: TlsSpec) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -8,10 +8,12 @@ import hashlib
 import json
 import logging
 import os
+import pwd
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -23,6 +25,7 @@ import pytest
 
 from anycastd.api.app import Server, serve
 from anycastd.api.door import Door
+from anycastd.api.names import AT_ONCE, Names
 from anycastd.cli.client import EX_NOPERM, EX_UNAVAILABLE, AskError, Remote, ask
 from anycastd.errors import ConfigError
 from anycastd.model.access import Denied, Role, TlsSpec, TokenSpec, Who
@@ -186,6 +189,40 @@ async def test_the_kernel_says_who_asks_on_the_unix_socket(open_directory: Path)
         assert refused["error"]["code"] == Denied.PEER_REFUSED
         assert "group daemon" in refused["error"]["message"]
         assert len(daemon.asked) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it asks as another user")
+async def test_a_directory_of_users_that_does_not_answer_holds_up_nobody_else(
+    open_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, members = open_directory / "api.sock", grp.getgrnam(GROUP).gr_gid
+    asked, answers, known, held = threading.Event(), threading.Event(), pwd.getpwuid, list[int]()
+
+    def slow(uid: int) -> pwd.struct_passwd:
+        held.append(uid)
+        asked.set()
+        answers.wait(15.0)
+        held.pop()
+        return known(uid)
+
+    async with served(ApiConfig(port=0, socket=str(path), group=GROUP)) as (server, _):
+        monkeypatch.setattr(pwd, "getpwuid", slow)
+        member = asyncio.create_task(asyncio.to_thread(as_nobody(path, members), "GET", "/healthz"))
+        assert await asyncio.to_thread(asked.wait, 15.0)
+        # who is local, and root on the socket, are answered while the directory is asked
+        assert (await said(server, "GET", "/healthz", None))[0] == 200
+        assert (await asyncio.to_thread(ask, str(path), "/healthz"))["alive"] is True
+        assert held == [NOBODY]
+        answers.set()
+        assert (await member)["alive"] is True
+
+
+async def test_what_is_not_answered_in_time_is_said() -> None:
+    names, answers = Names(within_s=0.01), threading.Event()
+    for _ in range(AT_ONCE + 1):
+        with pytest.raises(TimeoutError):
+            await names.ask(lambda: answers.wait(60.0))
+    answers.set()
 
 
 def run_verb(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
