@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
 
 from anycastd.model.nft import DropElement, Elements, Key, NftChange, NftObserved, NftSet, PutElement, Value
+from anycastd.reconcile.overlap import overlapping
 
 ElementKey = tuple[NftSet, Key]
 
@@ -121,16 +122,14 @@ _LEADING = _EIPS | {NftSet.POOL, NftSet.SLOT}
 def _apart(changes: Iterable[NftChange]) -> tuple[NftChange, ...]:
     """Put the drop of a prefix right before the put of one that overlaps it: the kernel refuses both at once."""
     plan = list(changes)
-    puts = [one for one in plan if isinstance(one, PutElement) and isinstance(one.key, IPv4Network | IPv6Network)]
-    if not puts:
+    puts, drops = (
+        {one.key for one in plan if isinstance(one, kind) and isinstance(one.key, IPv4Network | IPv6Network)}
+        for kind in (PutElement, DropElement)
+    )
+    early = overlapping(drops, puts)
+    if not early:
         return tuple(plan)
-    early = [one for one in plan if isinstance(one, DropElement) and any(_overlap(one.key, put.key) for put in puts)]
-    rest = [one for one in plan if one not in early]
-    at = rest.index(puts[0])
-    return (*rest[:at], *early, *rest[at:])
-
-
-def _overlap(one: Key, other: Key) -> bool:
-    if isinstance(one, IPv4Network) and isinstance(other, IPv4Network):
-        return one.overlaps(other)
-    return isinstance(one, IPv6Network) and isinstance(other, IPv6Network) and one.overlaps(other)
+    firsts = [one for one in plan if isinstance(one, DropElement) and one.key in early]
+    rest = [one for one in plan if not (isinstance(one, DropElement) and one.key in early)]
+    at = next(number for number, one in enumerate(rest) if isinstance(one, PutElement) and one.key in puts)
+    return (*rest[:at], *firsts, *rest[at:])

@@ -35,21 +35,21 @@ class Forwarder:
 
     def configure(self, config: Config, beliefs: Beliefs, gone_linger_s: dict[Prefix, float], now_s: float) -> None:
         """Take a configuration; prefixes that left it keep forwarding for their linger time (I5, S21)."""
-        for prefix, linger_s in gone_linger_s.items():
-            self.routes.linger({prefix}, now_s + linger_s)
-            self.steering.linger({prefix}, now_s + linger_s)
+        until_s = {prefix: now_s + linger_s for prefix, linger_s in gone_linger_s.items()}
+        self.routes.linger(until_s)
+        self.steering.linger(until_s)
         if self._is_first:
             self._is_first = False
             # left by a daemon before us for prefixes that our file lacks: perhaps still announced (I5)
             left = {route.prefix for route in self.routes.observed.routes or ()} - set(config.prefixes)
-            self.routes.linger(left, now_s + PrefixTimers().linger_s)
+            self.routes.linger(dict.fromkeys(left, now_s + PrefixTimers().linger_s))
         self._config = config
         self.routes.configure(config, beliefs, now_s)
         self.steering.configure(config, beliefs.view, now_s)
 
     def keep(self, prefixes: Collection[Prefix], now_s: float) -> None:
         """Go on forwarding for prefixes that are not configured, for the default linger time from now."""
-        self.routes.linger(prefixes, now_s + PrefixTimers().linger_s)
+        self.routes.linger(dict.fromkeys(prefixes, now_s + PrefixTimers().linger_s))
         self.steering.keep(prefixes, now_s)
 
     def ready(self, prefix: Prefix) -> tuple[bool, bool]:

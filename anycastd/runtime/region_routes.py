@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from anycastd.model.address import Prefix, RegionName, TunnelId
@@ -56,11 +56,12 @@ class RegionRoutes:
         self._build()
         self._seen = None
 
-    def linger(self, prefixes: Collection[Prefix], until_s: float) -> None:
-        """Keep the blackholes that the kernel holds of prefixes that are not configured."""
-        for route in self._kernel.observed.routes or ():
-            if route.table == MAIN_TABLE and route.prefix in prefixes:
-                self.until_s[route] = until_s
+    def linger(self, until_s: Mapping[Prefix, float]) -> None:
+        """Keep the blackholes that the kernel holds of prefixes that are not configured, each until its time."""
+        # one look at the kernel's routes, however many prefixes have gone
+        for route in (self._kernel.observed.routes or ()) if until_s else ():
+            if route.table == MAIN_TABLE and (end_s := until_s.get(route.prefix)) is not None:
+                self.until_s[route] = end_s
 
     def choose(self, beliefs: Beliefs, now_s: float) -> list[Way]:
         """Order the tunnels of every region anew; return where the order changed."""

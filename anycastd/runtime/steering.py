@@ -93,9 +93,9 @@ class Steering:
         for moved in moves:
             self._moved(moved)
 
-    def linger(self, prefixes: Iterable[Prefix], until_s: float) -> None:
-        """Go on carrying packets of the EIPs of prefixes that left the configuration."""
-        self._until_s |= dict.fromkeys(prefixes, until_s)
+    def linger(self, until_s: Mapping[Prefix, float]) -> None:
+        """Go on carrying packets of the EIPs of prefixes that left the configuration, each until its time."""
+        self._until_s |= until_s
 
     def put(self, eip: Eip, now_s: float) -> None:
         """Take an EIP in, new or changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -141,3 +142,26 @@ def test_a_prefix_inside_another_is_carried_by_the_wider_and_stays_when_that_goe
     assert world.nft.elements[NftSet.OWN4].keys() == {stays}
     assert world.control.forwarder.ready(stays) == (True, True)
     assert world.device_of(stays) == "eu-a"
+
+
+class _Looked(frozenset[KernelRoute]):
+    """The kernel's routes, and how often all of them were looked through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[KernelRoute]:
+        self.looks += 1
+        return super().__iter__()
+
+
+def test_thousands_of_prefixes_that_leave_together_cost_few_looks_at_the_kernels_routes() -> None:
+    """Each was once held against every route: 3.5 s without a check or a failover for 2,000 prefixes (measured)."""
+    halves: tuple[Prefix, ...] = tuple(B.subnets(new_prefix=28))
+    world = well(config(prefixes=(A, *halves)))
+    routes = _Looked(world.kernel.observed.routes or ())
+    world.kernel.observed = replace(world.kernel.observed, routes=routes)
+    forwarder = world.control.forwarder
+    ends_s = dict.fromkeys(halves, 60.0)
+    forwarder.configure(config(prefixes=(A,)), world.control.beliefs, ends_s, world.now_s)
+    assert routes.looks <= 4 < len(halves)
+    assert {route.prefix for route in forwarder.routes.until_s} == set(halves)

@@ -164,7 +164,7 @@ def test_a_restarted_daemon_goes_on_in_the_kernels_order_until_its_first_verdict
 def test_blackholes_of_prefixes_that_left_linger_and_go_or_stay_when_they_come_back() -> None:
     bench = well()
     hole = blackhole(CONFIG, B)
-    bench.routes.linger({B}, bench.now_s + 60.0)
+    bench.routes.linger({B: bench.now_s + 60.0})
     bench.reload(config(prefixes=(A,)))
     bench.now_s += 59.0
     bench.settle()
@@ -175,7 +175,7 @@ def test_blackholes_of_prefixes_that_left_linger_and_go_or_stay_when_they_come_b
     bench.now_s += 10.0
     bench.settle()
     assert hole in (bench.kernel.observed.routes or ())
-    bench.routes.linger({B}, bench.now_s + 60.0)
+    bench.routes.linger({B: bench.now_s + 60.0})
     bench.reload(config(prefixes=(A,)))
     bench.now_s += 61.0
     bench.act()
@@ -184,7 +184,7 @@ def test_blackholes_of_prefixes_that_left_linger_and_go_or_stay_when_they_come_b
 
 def test_only_blackholes_of_the_main_table_linger() -> None:
     bench = well()
-    bench.routes.linger({EVERYTHING}, 1e9)
+    bench.routes.linger({EVERYTHING: 1e9})
     assert bench.routes.until_s == {}
 
 
@@ -279,7 +279,7 @@ def test_whatever_happened_the_kernel_is_as_wanted_once_it_accepts_again(
         elif step in ("shrink", "grow"):
             gone = set(prefixes) - {A} if step == "shrink" else set()
             prefixes = (A,) if step == "shrink" else (A, B)
-            bench.routes.linger(gone, bench.now_s + 30.0)
+            bench.routes.linger(dict.fromkeys(gone, bench.now_s + 30.0))
             bench.reload(config(prefixes=prefixes))
         else:
             bench.now_s += 31.0

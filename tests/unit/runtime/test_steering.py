@@ -68,7 +68,7 @@ class Daemon:
         """Take a configuration as the daemon does: the loop first, then the EIPs of the file."""
         left = self.config.prefixes.keys() - config.prefixes.keys()
         for prefix in left:
-            self.steering.linger({prefix}, self.now_s + self.config.prefixes[prefix].timers.linger_s)
+            self.steering.linger({prefix: self.now_s + self.config.prefixes[prefix].timers.linger_s})
         self.config = config
         self.steering.configure(config, view_of(self.states, config=config), self.now_s)
         self.act()
