@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from anycastd.api.views.moments import Json
-from anycastd.model.decision import Level, Reason
+from anycastd.model.decision import Level, PrefixState, Reason
 from anycastd.model.health import Health
 from anycastd.model.status import PrefixView
 
 SHOWN = 4
 """Things to mend that are named; the others are counted, and stand below among the checks."""
 
+NO_SESSION = "bring a neighbor up that carries it: {names}; anycastd status says why it is down"
 _BY_HAND = "anycastd override prefix {prefix} --level withdrawn --force --reason TEXT"
 _AGAIN = "anycastd override prefix {prefix} --level normal --reason TEXT"
 
@@ -45,14 +46,15 @@ DO: Mapping[Reason, str] = {
 
 
 def advice(view: PrefixView, checks: Iterable[Json]) -> list[str]:
-    """Return what can be done, the first thing first; nothing for a prefix that is at NORMAL and held by nothing.
+    """Return what can be done, the first thing first; nothing for a prefix that is announced at NORMAL and held by nothing.
 
     `checks` are those that count for the prefix, the worst first.
     """
-    decision = view.decision
+    decision, failed = view.decision, view.state is PrefixState.FAILED
+    said = [NO_SESSION.format(names=", ".join(view.carriers) or "one")] if failed else []
     if decision.level is Level.NORMAL and decision.hold is None:
-        return []
-    said = list(_mend(checks)) if decision.reason in (Reason.UNABLE_TO_SERVE, Reason.DEGRADED) else []
+        return said
+    said += _mend(checks) if decision.reason in (Reason.UNABLE_TO_SERVE, Reason.DEGRADED) else ()
     reasons = dict.fromkeys(reason for reason in (decision.hold, decision.reason) if reason is not None)
     return said + [DO[reason].format(prefix=view.prefix) for reason in reasons if reason in DO]
 

@@ -8,7 +8,7 @@ import pytest
 
 from anycastd.api.views.advice import DO, advice
 from anycastd.api.views.explain import explain
-from anycastd.model.decision import Level, Reason
+from anycastd.model.decision import Level, PrefixState, Reason
 from anycastd.model.status import Status
 from tests.unit import status_builder as build
 
@@ -43,6 +43,13 @@ def test_each_is_said_once_with_the_prefix_in_it(reason: Reason) -> None:
     view = replace(view, decision=replace(view.decision, level=Level.DEPREF, reason=reason, hold=reason))
     (said,) = advice(view, ())
     assert said == DO[reason].format(prefix="203.0.113.0/24")
+
+
+def test_without_a_session_the_neighbors_are_named_also_at_normal() -> None:
+    view = replace(build.serving().prefixes[build.V4], state=PrefixState.FAILED)
+    assert advice(view, ()) == [
+        "bring a neighbor up that carries it: transit-a, transit-b; anycastd status says why it is down"
+    ]
 
 
 def test_of_many_a_few_are_named() -> None:
