@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from anycastd.actuators.exabgp.versions import is_proven, version_of
 from anycastd.doctor.facts import Facts, Program, Step, User, allowed
 from anycastd.doctor.finding import Check, Trouble, error, warning
 from anycastd.model.topology import Launch
 
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
 UNIT_OF = {"bgpd": "frr", "gobgpd": "gobgpd", "bird": "bird"}
-EXABGP_FROM, EXABGP_BELOW = (5, 0, 13), (6,)
 SMALLEST_FREE_BYTES = 100 << 20
 NO_FREE_BYTES = 1 << 20
 SMALLEST_FREE_INODES = 1000
@@ -58,18 +57,11 @@ def _bgp_port(facts: Facts) -> Iterator[Trouble]:
             yield warning(f"{who} listens on {listener.address} port {facts.config.bgp.port}", mend)
 
 
-def version_of(text: str) -> tuple[int, ...]:
-    """Return the numbers at the head of a version."""
-    found = re.search(r"\d+(\.\d+)+", text)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
-
-
 def _exabgp_version(facts: Facts) -> Iterator[Trouble]:
-    version = version_of(facts.exabgp_version)
     mend = "pip install 'exabgp>=5.0.13,<6'   # beside anycastd, or name another one: bgp: {exabgp: PATH}"
-    if not version:
+    if not version_of(facts.exabgp_version):
         yield error("exabgp does not tell its version", mend)
-    elif not EXABGP_FROM <= version < EXABGP_BELOW:
+    elif not is_proven(facts.exabgp_version):
         yield error(f"exabgp is {facts.exabgp_version}", mend)
 
 

@@ -27,6 +27,7 @@ class Alarm(StrEnum):
     SPEAKER_ABSENT = "speaker_absent"
     SPEAKER_WEDGED = "speaker_wedged"
     SPEAKER_ONE_USER = "speaker_one_user"
+    SPEAKER_DEGRADED = "speaker_degraded"
     COMMAND_REFUSED = "command_refused"
     EXPORT_REFUSED = "export_refused"
     KERNEL_REFUSED = "kernel_refused"

@@ -117,8 +117,9 @@ class SpeakerEvents:
             self._refused(key)
 
     def _degraded(self, subject: str, detail: str) -> None:
+        alarm = Alarm.SPEAKER_ONE_USER if subject == "user" else Alarm.SPEAKER_DEGRADED
         if detail:
-            self._reported.raise_(Alarm.SPEAKER_ONE_USER, subject, detail)
+            self._reported.raise_(alarm, subject, detail)
             log_event(log, "speaker_degraded", level=logging.ERROR, subject=subject, detail=detail)
         else:
-            self._reported.clear(Alarm.SPEAKER_ONE_USER, subject)
+            self._reported.clear(alarm, subject)

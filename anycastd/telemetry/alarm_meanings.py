@@ -23,6 +23,11 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "ExaBGP runs as the daemon's own user, so that a fault in one reaches the other.",
         "Run it as the user `exabgp` (see docs/exabgp.md).",
     ),
+    Alarm.SPEAKER_DEGRADED: Meaning(
+        "ExaBGP runs, and something about it is not as it should be: its version is not the one that is installed, or "
+        "was never tried; a neighbor takes no flow rules; its files cannot be written.",
+        "The detail says what, and where it helps the command.",
+    ),
     Alarm.COMMAND_REFUSED: Meaning(
         "ExaBGP refused a command; the same is tried again only when something changed.",
         "The detail has ExaBGP's own words. Most often an attribute of `export` that it does not take.",

@@ -37,6 +37,8 @@ UPDATE, HEAD_BYTES = b'"type": "update"', 300
 PROTOCOL = 1
 DIGEST = "anycastd_digest"
 """In the environment when a service of its own started ExaBGP."""
+VERSION = "ANYCASTD_EXABGP_VERSION"
+"""In the environment by launcher.py."""
 SIGNALS = {b"!term": signal.SIGTERM, b"!kill": signal.SIGKILL, b"!reload": signal.SIGUSR1}
 
 
@@ -194,6 +196,7 @@ class Bridge:
             "deadman": self.dead_man.fired,
             "config": self.config(),
             "uptime_s": round(now_s - self.began_s, 3),
+            "version": os.environ.get(VERSION, ""),
         }
 
     def config(self) -> str:

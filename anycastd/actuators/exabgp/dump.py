@@ -39,7 +39,10 @@ _FLOW, _RATE = '"safi": "flow"', "rate-limit:"
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A bridge's first line. `exabgp` is the pid of its ExaBGP; `config` the digest of what that was started with."""
+    """A bridge's first line. `exabgp` is the pid of its ExaBGP; `config` the digest of what that was started with.
+
+    `version` is that of its ExaBGP, "" from the bridge of a release that did not tell it.
+    """
 
     pid: int
     exabgp: int
@@ -47,6 +50,7 @@ class Hello:
     dead_man: str | None
     config: str
     uptime_s: float
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ def hello(line: str) -> Hello:
             dead_man=said["deadman"],
             config=str(said["config"]),
             uptime_s=float(said["uptime_s"]),
+            version=str(said.get("version", "")),
         )
     except _OTHER_FORM as error:
         raise NotUnderstoodError(line[:200]) from error

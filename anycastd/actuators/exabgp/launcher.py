@@ -12,6 +12,7 @@ at often: CPython counts what is made less what is freed, so that behind a high 
 from __future__ import annotations
 
 import gc
+import os
 import runpy
 import socket
 import sys
@@ -23,6 +24,14 @@ try:
 except ImportError:
     outgoing = None
 
+try:
+    from exabgp.version import release
+except ImportError:
+    # of another release than was proven, and the daemon says so
+    release = "unknown"
+
+VERSION = "ANYCASTD_EXABGP_VERSION"
+"""By this variable the bridge, whom ExaBGP starts, knows which one it is."""
 GC_THRESHOLDS = (700, 10, 6_000)
 
 
@@ -43,6 +52,7 @@ def main() -> None:
         outgoing.create = without_delay(outgoing.create)
     else:
         sys.stderr.write("anycastd: sessions that ExaBGP dials are left with Nagle's algorithm\n")
+    os.environ[VERSION] = str(release)
     gc.set_threshold(*GC_THRESHOLDS)
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -13,9 +13,7 @@ from anycastd.actuators.exabgp.dump import HELLO_START, Hello, NotUnderstoodErro
 from anycastd.actuators.exabgp.dump import hello as read_hello
 from anycastd.actuators.exabgp.events import (
     Acked,
-    DeadManFired,
     Degraded,
-    LinesDropped,
     Ready,
     Refused,
     Repaired,
@@ -23,6 +21,7 @@ from anycastd.actuators.exabgp.events import (
     SpeakerEvent,
     Wedged,
 )
+from anycastd.actuators.exabgp.greeting import told_by
 from anycastd.actuators.exabgp.holdings import Holdings, touched
 from anycastd.actuators.exabgp.link import (
     ChoreDone,
@@ -390,10 +389,8 @@ class Speaker:
             self._repairs = Repairs()
             self._sessions.begin(time.monotonic(), self._supervisor.state.eor_s)
             self._holdings.forget()
-        if hello.dead_man is not None:
-            self.report(DeadManFired(hello.dead_man))
-        if hello.dropped:
-            self.report(LinesDropped(hello.dropped))
+        for event in told_by(hello, self._bgp.exabgp):
+            self.report(event)
         self._link.order("!deadman")
         self._watch(self._bgp.connect_within_s, "the answers could not be aligned")
 

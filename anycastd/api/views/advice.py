@@ -46,7 +46,7 @@ DO: Mapping[Reason, str] = {
 
 
 def advice(view: PrefixView, checks: Iterable[Json]) -> list[str]:
-    """Return what can be done, the first thing first; nothing for a prefix that is announced at NORMAL and held by nothing.
+    """Return what can be done, the first thing first; nothing for what is announced at NORMAL and held by nothing.
 
     `checks` are those that count for the prefix, the worst first.
     """

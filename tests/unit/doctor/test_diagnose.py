@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from anycastd.actuators.exabgp.versions import version_of
 from anycastd.doctor.diagnose import CHECKS, broken, diagnose
 from anycastd.doctor.facts import (
     Directory,
@@ -25,7 +26,6 @@ from anycastd.doctor.facts import (
     User,
 )
 from anycastd.doctor.finding import Severity
-from anycastd.doctor.ourselves import version_of
 from anycastd.doctor.scope import SCOPE
 from anycastd.doctor.service import DAEMON, SPEAKER
 from anycastd.model.address import CheckId, NeighborName

@@ -195,6 +195,7 @@ def test_a_route_over_a_tunnel_that_is_down_is_not_missed() -> None:
 def test_every_alarm_is_raised_by_a_condition_or_by_an_event() -> None:
     by_event = {
         Alarm.SPEAKER_ONE_USER,
+        Alarm.SPEAKER_DEGRADED,
         Alarm.COMMAND_REFUSED,
         Alarm.KERNEL_REFUSED,
         Alarm.FILTER_REFUSED,

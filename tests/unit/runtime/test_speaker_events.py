@@ -117,9 +117,14 @@ def test_an_answer_ends_the_change_that_it_answers() -> None:
 
 def test_running_otherwise_than_configured_is_an_alarm_until_it_is_well() -> None:
     hearing = Hearing()
-    hearing.events.take(e.Degraded("one_user", "same user"))
-    assert hearing.reported.details == {(Alarm.SPEAKER_ONE_USER, "one_user"): "same user"}
-    hearing.events.take(e.Degraded("one_user", ""))
+    hearing.events.take(e.Degraded("user", "same user"))
+    hearing.events.take(e.Degraded("version", "another"))
+    assert hearing.reported.details == {
+        (Alarm.SPEAKER_ONE_USER, "user"): "same user",
+        (Alarm.SPEAKER_DEGRADED, "version"): "another",
+    }
+    hearing.events.take(e.Degraded("user", ""))
+    hearing.events.take(e.Degraded("version", ""))
     assert hearing.reported.details == {}
 
 

@@ -110,6 +110,7 @@ def test_hello_and_lines_both_ways(between: Between) -> None:
         "deadman": None,
         "config": "abc-def",
         "uptime_s": hello["uptime_s"],
+        "version": "",
     }
     between.print(b'{"x": 1}\ndo')
     assert between.line() == '{"x": 1}'
