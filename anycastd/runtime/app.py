@@ -227,6 +227,7 @@ class App:
         self.supervisor.start("lag", self.lag.run)
         self.supervisor.start("orders", self.orders.run)
         self.supervisor.start("eips", self.eips.tick)
+        self.supervisor.start("connection table", self.eips.look_at_connections)
         self.supervisor.start("store", self.eips.follow)
         for name, stage in self.fleet.stages.items() if self.fleet is not None else ():
             self.supervisor.start(name, stage)

@@ -98,6 +98,11 @@ class Eips:
         """Do what has time, for ever."""
         while True:
             await self.desk.tick()
+            await asyncio.sleep(TICK_S)
+
+    async def look_at_connections(self) -> None:
+        """Look how full the table of connections is, for ever; whatever the store's disk does."""
+        while True:
             await self._look_at_connections()
             await asyncio.sleep(TICK_S)
 

@@ -27,24 +27,34 @@ class FreezeFile:
         self.path = path
         self._seen: Signature | None = None
         self._freeze: Freeze | None = None
+        self._is_known = False
+        self.trouble = ""
+        """Why whether it is there could not be told by the last look; "" = it could."""
 
     def look(self, now: Clocks) -> Freeze | None:
-        """Return the freeze, None if there is none or it is over; one that is over is removed."""
+        """Return the freeze, None if there is none or it is over; one that is over is removed.
+
+        Where that cannot be told what was stays: a disk that dies under a daemon freezes nothing. What was before the
+        first look is not known, which freezes.
+        """
         try:
             found = self.path.stat()
         except FileNotFoundError:
             self._seen = self._freeze = None
+            self._is_known, self.trouble = True, ""
             return None
         except OSError as error:
-            # whether it is there cannot be told: what was stays
-            return self._freeze or Freeze(reason=f"{self.path} cannot be looked at: {error.strerror}")
+            self.trouble = f"whether it is there cannot be told: {error.strerror}"
+            if not self._is_known:
+                return Freeze(reason=f"{self.path} cannot be looked at: {error.strerror}")
+            return standing(self._freeze, now.monotonic_s)
+        self._is_known, self.trouble = True, ""
         signature = (found.st_ino, found.st_mtime_ns, found.st_size)
         if signature != self._seen or self._freeze is None:
             self._seen, self._freeze = signature, self._read(now, found.st_mtime)
-        freeze = self._freeze
-        if freeze.expires_s is not None and freeze.expires_s <= now.monotonic_s:
+        freeze = standing(self._freeze, now.monotonic_s)
+        if freeze is None:
             self._remove()
-            return None
         return freeze
 
     def _read(self, now: Clocks, touched_unix_s: float) -> Freeze:
@@ -66,6 +76,12 @@ class FreezeFile:
         except OSError:
             # it is over all the same: its own words say so, and it is tried again at the next look
             return
+
+
+def standing(freeze: Freeze | None, now_s: float) -> Freeze | None:
+    """Return a freeze, None when the end that it names has come."""
+    over = freeze is not None and freeze.expires_s is not None and freeze.expires_s <= now_s
+    return None if over else freeze
 
 
 def _freeze(said: dict[str, Any], now: Clocks) -> Freeze:

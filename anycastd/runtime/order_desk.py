@@ -32,7 +32,7 @@ from anycastd.runtime.carried import DeviceRates, quiet
 from anycastd.runtime.control import Control
 from anycastd.runtime.disk import StateFile
 from anycastd.runtime.drain_progress import no_room, refusal_of, seen_of, would_change
-from anycastd.runtime.freeze_file import FreezeFile
+from anycastd.runtime.freeze_file import FreezeFile, standing
 from anycastd.runtime.ordering import UnderWay, answered, with_answer
 from anycastd.runtime.orders_file import Kept, Orders
 from anycastd.telemetry.logs import log_event
@@ -138,9 +138,9 @@ class OrderDesk:
         try:
             freeze, found = await self._file.disk.run(partial(self._look_at_disk, unread=bool(before.unread)))
         except TimeoutError as error:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, subject, f"whether it is there is not known: {error}")
-            return replace(before, freeze=_standing(before.freeze, self.clocks().now_s))
-        self._reported.clear(Alarm.STATE_NOT_SAVED, subject)
+            self._reported.raise_(Alarm.STATE_NOT_SAVED, subject, f"whether it is there cannot be told: {error}")
+            return replace(before, freeze=standing(before.freeze, self.clocks().now_s))
+        self._reported.tell(Alarm.STATE_NOT_SAVED, subject, self._freeze.trouble or None)
         if found is not None:
             self._reported.clear(Alarm.ORDERS_UNREAD)
             before = self._of(found)
@@ -262,9 +262,3 @@ class OrderDesk:
         """Wait for the changes under way."""
         await self._under_way.close()
         self._file.disk.close()
-
-
-def _standing(freeze: Freeze | None, now_s: float) -> Freeze | None:
-    """Return a freeze that nobody can look for, None when its own end has come."""
-    over = freeze is not None and freeze.expires_s is not None and freeze.expires_s <= now_s
-    return None if over else freeze

@@ -26,7 +26,7 @@ from anycastd.telemetry.metrics import Metrics
 log = logging.getLogger("anycastd")
 
 LOOK_EACH_S = 0.5
-APPLIED_WITHIN_S = 15.0
+APPLIED_WITHIN_S = 25.0
 """So long the end of the daemon waits for a reload under way: one that ExaBGP does not take ends with its restart."""
 TOLD_WITHIN_S = 2.0
 ENDING = "the daemon ends: the next one reads the file when it starts"

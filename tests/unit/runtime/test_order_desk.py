@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import threading
@@ -487,3 +488,33 @@ async def test_a_freeze_ends_although_the_disk_hangs(tmp_path: Path, monkeypatch
     finally:
         free.set()
         hung.answer()
+
+
+async def test_a_disk_that_dies_freezes_nothing_that_was_not_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a POP whose disk has gone would go on announcing for backends that have gone as well."""
+    reported = Reported()
+    desk, world = order_desk(tmp_path, reported=reported)
+    path, real, dead = tmp_path / "freeze", Path.stat, False
+
+    def stat(one: Path, **more: bool) -> os.stat_result:
+        if dead and one == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(one, **more)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    await looked(desk, world)
+    dead = True
+    await looked(desk, world)
+    assert desk.orders.freeze is None
+    assert "cannot be told: Input/output error" in reported.details[Alarm.STATE_NOT_SAVED, str(path)]
+    dead = False
+    path.touch()
+    await looked(desk, world)
+    assert bool(desk.orders.hold) and not reported.details
+    dead = True
+    await looked(desk, world)
+    assert bool(desk.orders.hold), "what was stays"
+    fresh, _ = order_desk(tmp_path)
+    assert "cannot be looked at" in fresh.orders.hold, "at a start it is not known what was"
