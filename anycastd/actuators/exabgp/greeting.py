@@ -8,15 +8,19 @@ from importlib import metadata
 from anycastd.actuators.exabgp.dump import Hello
 from anycastd.actuators.exabgp.events import DeadManFired, Degraded, LinesDropped, SpeakerEvent
 from anycastd.actuators.exabgp.versions import complaint
+from anycastd.model.topology import BgpConfig, Launch
+
+UNIT_END = "systemctl kill --signal=TERM anycastd-bgp"
 
 
-def told_by(hello: Hello, program: str) -> Iterator[SpeakerEvent]:
-    """Yield the events of a hello. `program` is `bgp.exabgp`: where it names another ExaBGP, ours says nothing."""
+def told_by(hello: Hello, bgp: BgpConfig) -> Iterator[SpeakerEvent]:
+    """Yield the events of a hello. Where `bgp.exabgp` names another ExaBGP, the one beside us says nothing of it."""
     if hello.dead_man is not None:
         yield DeadManFired(hello.dead_man)
     if hello.dropped:
         yield LinesDropped(hello.dropped)
-    yield Degraded("version", complaint(hello.version, "" if program else installed()))
+    end = UNIT_END if bgp.launch is Launch.SERVICE else f"kill -TERM {hello.exabgp}"
+    yield Degraded("version", complaint(hello.version, "" if bgp.exabgp else installed(), end))
 
 
 def installed() -> str:

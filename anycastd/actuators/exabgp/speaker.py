@@ -389,7 +389,7 @@ class Speaker:
             self._repairs = Repairs()
             self._sessions.begin(time.monotonic(), self._supervisor.state.eor_s)
             self._holdings.forget()
-        for event in told_by(hello, self._bgp.exabgp):
+        for event in told_by(hello, self._bgp):
             self.report(event)
         self._link.order("!deadman")
         self._watch(self._bgp.connect_within_s, "the answers could not be aligned")

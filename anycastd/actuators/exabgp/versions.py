@@ -6,7 +6,6 @@ import re
 
 PROVEN_FROM, PROVEN_BELOW = (5, 0, 13), (6,)
 """What the daemon reads back was proven with these; others word their answers differently."""
-REPLACE = "to replace it, sessions come up anew: systemctl kill --signal=TERM anycastd-bgp"
 
 
 def version_of(text: str) -> tuple[int, ...]:
@@ -20,12 +19,15 @@ def is_proven(text: str) -> bool:
     return PROVEN_FROM <= version_of(text) < PROVEN_BELOW
 
 
-def complaint(running: str, installed: str) -> str:
-    """Return what is wrong with the version that runs ("": it does not say), beside the one that is installed here."""
+def complaint(running: str, installed: str, end: str) -> str:
+    """Return what is wrong with the version that runs ("": it does not say), beside the one that is installed here.
+
+    `end` is the command that ends it, so that the installed one is started.
+    """
     if not running:
         return ""
     if not is_proven(running):
         return f"ExaBGP {running} runs, which was never tried: its answers may be understood wrongly"
     if installed and installed != running:
-        return f"ExaBGP {running} runs, {installed} is installed; {REPLACE}"
+        return f"ExaBGP {running} runs, {installed} is installed; to replace it, sessions come up anew: {end}"
     return ""
