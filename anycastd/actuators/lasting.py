@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 AGAIN_AFTER_S = 1.0
+CANCEL_EACH_S = 5.0
+
+
+async def cancelled(*tasks: asyncio.Task[None], each_s: float = CANCEL_EACH_S) -> None:
+    """Cancel tasks and wait until they have ended, whatever they end with.
+
+    Again and again: CPython 3.11 loses a cancellation that meets the end of what wait_for() waits for, and who then
+    waits for such a task waits for ever.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=each_s)
 
 
 class Lasting:
@@ -46,8 +60,5 @@ class Lasting:
         """Cancel all of them, and wait until they have ended."""
         for timer in self._waiting.values():
             timer.cancel()
-        tasks: list[Awaitable[None]] = list(self._tasks.values())
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks, self._waiting = {}, {}
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks, self._tasks, self._waiting = tuple(self._tasks.values()), {}, {}
+        await cancelled(*tasks)

@@ -7,6 +7,7 @@ import logging
 from contextlib import suppress
 from typing import Protocol
 
+from anycastd.actuators.lasting import cancelled
 from anycastd.api.ports import ReloadOutcome
 from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.status import Alarm
@@ -92,8 +93,7 @@ class Reloads:
                 pass
         if (baking := self._baking) is None or baking.done():
             return
-        baking.cancel()
-        await asyncio.wait({baking})
+        await cancelled(baking)
         if not self._goes_back:
             log_event(log, "reload_unjudged", level=logging.WARNING, detail=UNJUDGED)
             self._daemon.scribe.reload(self._daemon.config.digest, applied=True, detail=UNJUDGED)

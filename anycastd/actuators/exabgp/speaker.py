@@ -42,6 +42,7 @@ from anycastd.actuators.exabgp.sessions import Sessions, noted
 from anycastd.actuators.exabgp.supervisor import Supervisor
 from anycastd.actuators.exabgp.withdraw_all import withdraw_all
 from anycastd.actuators.exabgp.wording import CLEAR, resend
+from anycastd.actuators.lasting import cancelled
 from anycastd.errors import ActuatorTransient
 from anycastd.model.address import NeighborName, Prefix
 from anycastd.model.bgp import BgpAction, BgpObserved, DeadManStage, EndOfRib, SessionState, SpeakerState
@@ -460,8 +461,7 @@ class Speaker:
     async def _close(self) -> None:
         server, self._server = self._server, None
         if self._matching is not None:
-            self._matching.cancel()
-            await asyncio.wait([self._matching])
+            await cancelled(self._matching)
             self._matching = None
         await self._supervisor.leave()
         for handle in (self._timer, self._watchdog):
@@ -471,8 +471,8 @@ class Speaker:
             self._connection.close()
             self._connection = None
         if server is not None:
+            # not wait_closed(): from CPython 3.12 on it waits for a stopped bridge to read what was written last
             server.close()
-            await server.wait_closed()
         self._supervisor.files.socket.unlink(missing_ok=True)
         self._supervisor.files.release_lock()
 

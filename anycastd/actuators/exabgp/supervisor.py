@@ -12,6 +12,7 @@ from anycastd.actuators.exabgp import conf, process
 from anycastd.actuators.exabgp.events import Adopted, Degraded, Exited, Launched, SpeakerEvent
 from anycastd.actuators.exabgp.files import Files, State
 from anycastd.actuators.exabgp.process import Found, RunAs, Running, is_ours
+from anycastd.actuators.lasting import cancelled
 from anycastd.errors import ActuatorRejected, ActuatorTransient
 from anycastd.model.address import Address, NeighborName
 from anycastd.model.topology import BgpConfig, Launch, Neighbor, Pop
@@ -80,8 +81,7 @@ class Supervisor:
         if self._again is not None:
             self._again.cancel()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancelled(self._task)
             self._task = None
 
     async def leave(self) -> None:

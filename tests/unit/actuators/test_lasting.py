@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from anycastd.actuators.dataplane.netlink import Kernel
-from anycastd.actuators.lasting import AGAIN_AFTER_S, Lasting
+from anycastd.actuators.lasting import AGAIN_AFTER_S, CANCEL_EACH_S, Lasting, cancelled
 from anycastd.actuators.nft.table import NftTable
 from anycastd.model.nft import NftSettings
 from anycastd.model.topology import KernelConfig
@@ -81,3 +81,26 @@ def test_the_packet_filter_and_the_kernel_have_all_read_anew_then() -> None:
         assert kernel._work.is_set()
 
     run(main())
+
+
+def test_a_cancellation_that_is_lost_is_made_again() -> None:
+    """As CPython 3.11 loses one in wait_for(): whoever waits for the end of such a task would wait for ever."""
+    heard = list[float]()
+
+    async def goes_on() -> None:
+        while True:
+            try:
+                await asyncio.sleep(3600.0)
+            except asyncio.CancelledError:
+                heard.append(asyncio.get_running_loop().time())
+                if len(heard) > 2:
+                    raise
+
+    async def main() -> None:
+        task = asyncio.create_task(goes_on())
+        await asyncio.sleep(1.0)
+        await cancelled(task)
+        assert task.cancelled()
+
+    run(main())
+    assert [later - heard[0] for later in heard] == [0.0, CANCEL_EACH_S, 2 * CANCEL_EACH_S]
