@@ -221,15 +221,37 @@ def _until(expires_s: float | None, now_s: float) -> str:
     return "until it is undone" if expires_s is None else f"for {duration_text(round(expires_s - now_s))}"
 
 
-def expired(orders: Interventions, config: Config, now_s: float) -> tuple[Interventions, tuple[str, ...]]:
-    """Return the orders without those that are over or whose thing is no longer configured, and what went, in words."""
+def _is_gone(order: Drain | Override, config: Config) -> bool:
+    kind = order.scope if isinstance(order, Drain) else order.kind
+    return kind is not DrainScope.POP and not _is_known(config, kind, order.name)
+
+
+def set_aside(orders: Interventions, config: Config) -> tuple[Interventions, Interventions]:
+    """Return the orders that can be in force, and those whose thing a file on trial lacks: it may come back with it."""
+    here, aside = (
+        replace(
+            orders,
+            drains=tuple(one for one in orders.drains if _is_gone(one, config) is gone),
+            overrides=tuple(one for one in orders.overrides if _is_gone(one, config) is gone),
+        )
+        for gone in (False, True)
+    )
+    return (here, aside) if aside.drains or aside.overrides else (orders, aside)
+
+
+def expired(
+    orders: Interventions, config: Config, now_s: float, *, on_trial: bool = False
+) -> tuple[Interventions, tuple[str, ...]]:
+    """Return the orders without those that are over or whose thing is no longer configured, and what went, in words.
+
+    `on_trial`: the configuration may be taken back, so what it lacks is no reason.
+    """
 
     def is_over(order: Drain | Override) -> bool:
         return order.expires_s is not None and order.expires_s <= now_s
 
     def is_gone(order: Drain | Override) -> bool:
-        kind = order.scope if isinstance(order, Drain) else order.kind
-        return kind is not DrainScope.POP and not _is_known(config, kind, order.name)
+        return not on_trial and _is_gone(order, config)
 
     every: tuple[Drain | Override, ...] = (*orders.drains, *orders.overrides)
     gone = tuple(f"{order.what}: {'expired' if is_over(order) else 'is not configured any more'}"

@@ -126,6 +126,7 @@ class App:
         self._wake = Wake(self.loop, self._fell_due)
         self._ending = self.loop.create_future()
         self.reloads = Reloads(self)
+        self.orders.on_trial = self.filters.on_trial = lambda: self.reloads.on_trial
         self._stages: tuple[DeadManStage, ...] = ()
         self._started = self._reload_asked = False
         self._touched = Touched()

@@ -90,6 +90,10 @@ class FilterDesk:
         """The wall clock, less the monotonic one, when those were worked out."""
         self.filters = self._read(memory_file.clocks())
         """Those in force."""
+        self._aside: tuple[Filter, ...] = ()
+        """Those whose prefix a file on trial lacks."""
+        self.on_trial: Callable[[], bool] = lambda: False
+        """Says whether the configuration may yet be taken back."""
         self.hold: Callable[[], str] = lambda: ""
         self.on_local: Callable[[], None] = lambda: None
         self.on_ends: Callable[[], None] = lambda: None
@@ -229,13 +233,13 @@ class FilterDesk:
             self._follow_clock()
             if self.filters.unread:
                 await self._read_again()
-            kept, strangers = without_strangers(self.filters, self.config)
+            kept, strangers = self._sorted(now_s)
             ends = ends_of(kept.standing, self._pace.release_each_s, self._last_end_s)
             over = [one for at_s, one in ends if at_s <= now_s]
             if over:
                 self._last_end_s = max(at_s for at_s, _ in ends if at_s <= now_s)
-            if over or strangers:
-                after = replace(kept, standing=tuple(one for one in kept.standing if one not in over))
+            after = replace(kept, standing=tuple(one for one in kept.standing if one not in over))
+            if strangers or after.standing != self.filters.standing:
                 # it ends although the disk is full: the file names its end
                 await self._save(after, self._answers)
                 for one in over:
@@ -247,6 +251,14 @@ class FilterDesk:
                 # what was refused as not written, since the disk did not answer, may have been written after all
                 await self._save(kept, self._answers)
             self._warn(now_s)
+
+    def _sorted(self, now_s: float) -> tuple[Filters, tuple[Filter, ...]]:
+        """Return what may stand, and what is no longer ours; while a file is on trial that is set aside, not ended."""
+        every = replace(self.filters, standing=(*self.filters.standing, *self._aside))
+        kept, strangers = without_strangers(every, self.config)
+        on_trial = self.on_trial()
+        self._aside = tuple(one for one in strangers if on_trial and one.expires_s > now_s)
+        return kept, tuple(one for one in strangers if one not in self._aside)
 
     async def _read_again(self) -> None:
         with suppress(TimeoutError):
@@ -300,7 +312,7 @@ class FilterDesk:
         self.follow(self.clocks().now_s)
 
     async def _save(self, after: Filters, answers: Mapping[str, Kept]) -> bool:
-        text = filters_file.encode(Found(after.standing, answers), memory_file.clocks())
+        text = filters_file.encode(Found((*after.standing, *self._aside), answers), memory_file.clocks())
         return await self._file.save(lambda: text)
 
     async def change(self, request: FilterRequest) -> OrderDone | Refused:

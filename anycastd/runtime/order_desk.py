@@ -24,7 +24,7 @@ from anycastd.model.operator import After, Carried, Drain, DrainPhase, Freeze, I
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.policy.draining import advance
-from anycastd.resources.orders import DrainCommand, PlannedOrder, Undo, expired, plan_order
+from anycastd.resources.orders import DrainCommand, PlannedOrder, Undo, expired, plan_order, set_aside
 from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime import memory_file, orders_file
 from anycastd.runtime.alarms import Reported
@@ -72,6 +72,10 @@ class OrderDesk:
         self.carried: dict[str, Carried] = {}
         self.orders = self._read(memory_file.clocks())
         """Those in force."""
+        self._aside = Interventions()
+        """Those of what a file on trial lacks."""
+        self.on_trial: Callable[[], bool] = lambda: False
+        """Says whether the configuration may yet be taken back."""
         self.on_changed: Callable[[Interventions, Interventions, str], None] | None = None
         """Is told of each change, and who or what ended that which is gone."""
         self.on_refused: Callable[[Code], None] = lambda code: None
@@ -121,11 +125,18 @@ class OrderDesk:
         """Look once."""
         async with self._writing:
             before = await self._read_disk()
-            after, gone = expired(before, self._control.config, self.clocks().now_s)
+            config, aside = self._control.config, self._aside
+            every = replace(
+                before,
+                drains=(*before.drains, *aside.drains),
+                overrides=(*before.overrides, *aside.overrides),
+            )
+            after, gone = expired(every, config, self.clocks().now_s, on_trial=self.on_trial())
+            after, self._aside = set_aside(after, config)
             for words in gone:
                 log_event(log, "order_ended", level=logging.WARNING, detail=words)
             stepped = after if after.hold else self._advanced(after)
-            changed = (stepped.drains, stepped.overrides) != (before.drains, before.overrides)
+            changed = gone or (stepped.drains, stepped.overrides) != (before.drains, before.overrides)
             # what was refused as not written, since the disk did not answer, may have been written after all
             if (changed or self._file.is_doubted) and not await self._save(stepped):
                 stepped = after
@@ -168,7 +179,8 @@ class OrderDesk:
 
     async def _save(self, orders: Interventions) -> bool:
         at = memory_file.clocks()
-        text = orders_file.encode(Orders(orders.drains, orders.overrides, self._answers), at)
+        drains, overrides = (*orders.drains, *self._aside.drains), (*orders.overrides, *self._aside.overrides)
+        text = orders_file.encode(Orders(drains, overrides, self._answers), at)
         return await self._file.save(lambda: text)
 
     def _apply(self, orders: Interventions, ended_by: str) -> None:

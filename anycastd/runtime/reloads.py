@@ -60,7 +60,12 @@ class Reloads:
         self._lock = asyncio.Lock()
         self._baking: asyncio.Task[None] | None = None
         self._verdict = asyncio.Event()
-        self._goes_back = self._ends = False
+        self._goes_back = self._ends = self._tries = False
+
+    @property
+    def on_trial(self) -> bool:
+        """Return whether the configuration in force may yet be taken back, also while it is being put in place."""
+        return self._tries or self.is_baking
 
     @property
     def is_baking(self) -> bool:
@@ -70,7 +75,10 @@ class Reloads:
     async def reload(self, expected_removals: int | None, *, dry_run: bool, bake_s: float) -> ReloadOutcome:
         """Read the file and apply the difference, or refuse it whole; with `bake_s` go back to the old if it harms."""
         async with self._lock:
-            outcome = await self._reload(expected_removals, dry_run=dry_run, bake_s=bake_s)
+            try:
+                outcome = await self._reload(expected_removals, dry_run=dry_run, bake_s=bake_s)
+            finally:
+                self._tries = False
         if not dry_run:
             self._ended(outcome)
         return outcome
@@ -121,6 +129,7 @@ class Reloads:
             return ReloadOutcome(False, problems=("it is not known what is announced now, so no file can be tried",))
         if bake_s and daemon.fleet is not None and (why := await daemon.fleet.try_alone(bake_s)):
             return ReloadOutcome(False, problems=(why,))
+        self._tries = bool(bake_s)
         try:
             await daemon.apply(new, confirmed=expected_removals is not None)
             # of what is gone nothing would ever be accepted; what is still refused is told again within seconds

@@ -361,3 +361,38 @@ async def test_what_stands_in_a_file_that_can_be_read_again_is_led_to_all_who_mu
     # the packet filter, the bridge (which ends it should no daemon be there), and the neighbors
     assert (scene.local, scene.ends) == (1, 1)
     assert ip_network(EIP) in scene.bgp.filters
+
+
+async def test_what_stands_is_there_again_when_a_file_on_trial_that_lacks_its_prefix_is_taken_back(
+    tmp_path: Path,
+) -> None:
+    its_config = replace(with_filter(), state_dir=str(tmp_path))
+    scene = Scene(tmp_path, its_config=its_config)
+    done = await scene.order(hole(ttl_s=60.0))
+    gone = replace(its_config, prefixes={p: one for p, one in its_config.prefixes.items() if EIP not in p})
+    on_trial = True
+    scene.desk.on_trial = lambda: on_trial
+    scene.desk.configure(gone)
+    await scene.wait(1.0)
+    # what is not ours is not said, nor dropped; it is still on disk
+    assert scene.bgp.filters == {}
+    assert not scene.desk.filters.standing
+    assert json.loads((tmp_path / FILTERS).read_text())["filters"][0]["id"] == done.id
+    scene.desk.configure(its_config)
+    await scene.wait(1.0)
+    assert [one.id for one in scene.desk.local] == [done.id]
+    assert ip_network(EIP) in scene.bgp.filters
+    # a file that stays takes it along; one that is over does not come back
+    for stays, seconds in ((True, 1.0), (False, 70.0)):
+        again = Scene(tmp_path / str(stays), its_config=its_config)
+        await again.order(hole(ttl_s=60.0))
+        again.desk.on_trial = lambda: True
+        again.desk.configure(gone)
+        await again.wait(1.0)
+        again.desk.on_trial = (lambda: False) if stays else (lambda: True)
+        await again.wait(seconds)
+        again.desk.configure(its_config)
+        await again.wait(1.0)
+        assert again.bgp.filters == {}
+        assert json.loads((tmp_path / str(stays) / FILTERS).read_text())["filters"] == []
+        assert again.notes[-1] == ("blackhole", "ended")

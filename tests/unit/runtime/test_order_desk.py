@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from anycastd.api.ports import OrderDone, OrderRequest
+from anycastd.model.address import RegionName
 from anycastd.model.decision import Level
 from anycastd.model.journal import EntryKind
 from anycastd.model.operator import After, Carried, DrainPhase, DrainScope, OverrideKind, State
@@ -518,3 +519,40 @@ async def test_a_disk_that_dies_freezes_nothing_that_was_not_frozen(
     assert bool(desk.orders.hold), "what was stays"
     fresh, _ = order_desk(tmp_path)
     assert "cannot be looked at" in fresh.orders.hold, "at a start it is not known what was"
+
+
+async def test_what_is_drained_stays_so_when_a_file_on_trial_that_lacks_it_is_taken_back(tmp_path: Path) -> None:
+    desk, world = order_desk(tmp_path)
+    drained = await order(desk, DrainCommand(scope=DrainScope.REGION, name="us", lasting=lasting()))
+    down = OverrideCommand(kind=OverrideKind.TUNNEL, name="us/a", state=State.DOWN, lasting=lasting())
+    overridden = await order(desk, down)
+    await looked(desk, world, 3)
+    before = world.control.config
+    us = RegionName("us")
+    without = replace(
+        before,
+        regions={name: one for name, one in before.regions.items() if name != us},
+        tunnels={id_: one for id_, one in before.tunnels.items() if one.region != us},
+        backends={id_: one for id_, one in before.backends.items() if one.region != us},
+        probes=tuple(one for one in before.probes if one.region != us),
+    )
+    on_trial = True
+    desk.on_trial = lambda: on_trial
+    world.configure(without)
+    await looked(desk, world, 3)
+    assert (desk.orders.drains, desk.orders.overrides) == ((), ())
+    assert json.loads((tmp_path / "orders.json").read_text())["drains"][0]["id"] == drained.id
+    world.configure(before)
+    await looked(desk, world, 3)
+    assert [one.id for one in desk.orders.drains] == [drained.id]
+    assert [one.id for one in desk.orders.overrides] == [overridden.id]
+    assert desk.orders.drained.regions == {us}
+    # a file that stays takes them along
+    world.configure(without)
+    await looked(desk, world)
+    on_trial = False
+    await looked(desk, world)
+    world.configure(before)
+    await looked(desk, world)
+    assert (desk.orders.drains, desk.orders.overrides) == ((), ())
+    assert json.loads((tmp_path / "orders.json").read_text())["drains"] == []

@@ -45,11 +45,13 @@ class Daemon:
         self.scribe = SimpleNamespace(reload=lambda digest, applied, detail: self.noted.append((applied, detail)))
         self.orders = SimpleNamespace(holds=self.holds)
         self.reloads = Reloads(self)  # type: ignore[arg-type]
+        self.trials: list[bool] = []
 
     async def holds(self) -> str:
         return self.frozen
 
     async def apply(self, new: Config, *, confirmed: bool) -> None:
+        self.trials.append(self.reloads.on_trial)
         self.config = new
         self.control.configure(new, self.world.now_s)
 
@@ -118,6 +120,21 @@ def test_a_file_that_is_well_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         assert daemon.config is NEW and not daemon.reloads.is_baking
         assert daemon.fleet.ended == 1
         assert not daemon.reloads.confirm()
+
+    play(main, monkeypatch)
+
+
+def test_a_file_is_on_trial_from_before_it_is_in_force_until_after_it_was_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main(daemon: Daemon) -> None:
+        await daemon.try_file()
+        daemon.answer(Why.TIMEOUT)
+        await daemon.live(10.0)
+        assert (daemon.config, daemon.trials) == (OLD, [True, True])
+        assert not daemon.reloads.on_trial
+        await daemon.try_file(bake_s=0.0)
+        assert (daemon.trials, daemon.reloads.on_trial) == ([True, True, False], False)
 
     play(main, monkeypatch)
 
