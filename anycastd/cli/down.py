@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -139,6 +140,8 @@ def _purge(path: str, pid: int | None, *, dry_run: bool, yes: bool) -> None:
     from anycastd.errors import AnycastdError
     from anycastd.model.topology import KernelConfig
 
+    # what is removed is listed here already
+    logging.getLogger("anycastd").addHandler(logging.NullHandler())
     examined = examine(path).config
     kernel = KernelConfig() if examined is None else examined.kernel
     if examined is None:

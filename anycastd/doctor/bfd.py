@@ -12,7 +12,8 @@ from anycastd.model.checks import BfdOptions, Via
 from anycastd.model.topology import Config
 
 PORT, MULTIHOP_PORT = 3784, 4784
-UNIT_OF = {"bfdd": "frr", "bird": "bird"}
+VIA_OF = {"bfdd": Via.FRR, "bird": Via.BIRD}
+"""Who speaks it, and can be asked for its sessions."""
 
 
 def ports(config: Config) -> tuple[int, ...]:
@@ -32,9 +33,10 @@ def _port(facts: Facts) -> Iterator[Trouble]:
         if not found.ours:
             who = found.process or "another program"
             needed = " and ".join(str(port) for port in ports(facts.config))
-            mend = f"systemctl disable --now {UNIT_OF.get(found.process, found.process or 'PROGRAM')}"
-            if found.process == "bfdd":
-                mend = "sed -i s/^bfdd=yes/bfdd=no/ /etc/frr/daemons && systemctl restart frr"
+            mend = f"systemctl disable --now {found.process or 'PROGRAM'}"
+            if via := VIA_OF.get(found.process):
+                # the router may carry all there is: nothing that restarts it comes first
+                mend = f"checks.NAME.bfd.via: {via}   # reads its sessions; or end its BFD"
             yield error(f"{who} speaks BFD on {found.address}: UDP port {needed} is taken", mend)
 
 
@@ -42,5 +44,5 @@ BFD = (
     Check("bfd-port", "Ports of BFD",
           "UDP port 3784 (multihop: 4784) can belong to one program. While FRR's bfdd or BIRD has it, every `bfd` "
           "check is UNKNOWN. Looked at only where there is such a check.",
-          "End the other program's BFD on this machine, or use another kind of check.", _port),
+          "Read its sessions (`via: frr` or `bird`, docs/bfd.md), end its BFD, or use another kind of check.", _port),
 )  # fmt: skip

@@ -38,6 +38,7 @@ def _head(seen: Inventory) -> Iterator[str]:
     yield "# Every key there is: docs/configuration.md. Next: anycastd check, anycastd doctor."
     if seen.speaker.file:
         yield f"# AS number, neighbors, prefixes: those of {seen.speaker.file}. Two speakers cannot both have them."
+        yield "# Where it goes on, it is our only neighbor: docs/operations.md, Beside FRR or BIRD."
 
 
 def _pop(seen: Inventory) -> Iterator[str]:

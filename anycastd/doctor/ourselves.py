@@ -53,7 +53,8 @@ def _bgp_port(facts: Facts) -> Iterator[Trouble]:
         if not listener.ours:
             who = listener.process or "another program"
             unit = UNIT_OF.get(listener.process, listener.process or "PROGRAM")
-            mend = f"systemctl disable --now {unit}   # or bgp: {{listen: false}}"
+            # the router may carry all there is: what ends it never comes first
+            mend = f"bgp: {{listen: false}}   # or, where nothing needs it: systemctl disable --now {unit}"
             yield warning(f"{who} listens on {listener.address} port {facts.config.bgp.port}", mend)
 
 
@@ -146,7 +147,8 @@ OURSELVES = (
     Check("bgp-port", "Another BGP speaker on the port",
           "With FRR, BIRD or another on the port ExaBGP only dials: a neighbor that is passive never gets a session. "
           "And two speakers may open sessions to the same neighbor.",
-          "Stop the other, bind it to another address, or `bgp: {listen: false}`.", _bgp_port),
+          "`bgp: {listen: false}`, and the other as our neighbor (docs/operations.md, Beside FRR or BIRD); or bind it "
+          "to another address; or, where nothing needs it, end it.", _bgp_port),
     Check("exabgp-version", "Version of ExaBGP",
           "What the daemon reads back of ExaBGP was proven with 5.0.13 and later 5.x. Others word their answers "
           "differently: announcements could not be verified.",
