@@ -325,6 +325,14 @@ def stopped(run: Run) -> Run:
     return replace(run, stopping=True, approved=None, undone_s=None)
 
 
+def fitted(book: Playbook, run: Run, now_s: float) -> Run:
+    """Return the run with those of its steps in force that the playbook still has: another file may have fewer."""
+    taken = tuple(one for one in run.taken if one.step < len(book.steps))
+    if len(taken) == len(run.taken):
+        return run
+    return replace(run, taken=taken, approved=None, calm_since_s=None, undone_s=now_s)
+
+
 def shed_of(runs: Iterable[tuple[Playbook, Run]], carriers: tuple[NeighborName, ...]) -> Shed:
     """Return what the steps in force of all playbooks do to one prefix; never are all its neighbors told less."""
     calls, words = False, []

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anycastd.api.ports import Clocks
 from anycastd.api.views.playbooks import playbooks
-from anycastd.attack.playbook import Doing, Run, advance, approved, is_met, may_begin, shed_of, stopped
+from anycastd.attack.playbook import Doing, Run, advance, approved, fitted, is_met, may_begin, shed_of, stopped
 from anycastd.attack.standby import Stage, Standby, follow
 from anycastd.config.near import did_you_mean
 from anycastd.model.address import Prefix
@@ -91,6 +91,7 @@ class SpreadDesk:
         """Says how the POP and its EIPs stand."""
         self.load = LoadMeter()
         self._looking = asyncio.Lock()
+        self._is_unsaved = False
         self._books: tuple[Config, Mapping[Key, Playbook], tuple[Prefix, ...]] | None = None
         self.rates_bps: Mapping[Prefix, float] = {}
         self.kept, unread = spread_file.load(self._file.path, memory_file.clocks())
@@ -129,7 +130,7 @@ class SpreadDesk:
         await self._take(Kept(runs, standbys), seen, now_s)
 
     def books(self) -> Mapping[Key, Playbook]:
-        """Return every playbook with each prefix that it is for."""
+        """Return every playbook with each prefix that it is for; under a new file runs keep the steps there are."""
         config = self._control.config
         if self._books is None or self._books[0] is not config:
             found = {
@@ -140,6 +141,10 @@ class SpreadDesk:
             }
             standbys = tuple(p for p, one in config.prefixes.items() if one.announce is Announce.STANDBY)
             self._books = config, found, standbys
+            now_s = self.clocks().now_s
+            runs = {key: fitted(found[key], run, now_s) if key in found else run for key, run in self.kept.runs.items()}
+            self._is_unsaved |= runs != self.kept.runs
+            self.kept = Kept(runs, self.kept.standbys)
         return self._books[1]
 
     @property
@@ -162,7 +167,6 @@ class SpreadDesk:
                 if self._control.config is not config:
                     return dict(self.kept.runs)  # a reload came between: the next look
             run = known or Run()
-            run = run if all(taken.step < len(book.steps) for taken in run.taken) else Run(stopping=True)
             sight = self.sights.sight(book, key[1], run, seen, self.rates_bps.get(key[1]), now_s)
             if not (after := advance(book, run, sight, self.config, now_s)).is_idle:
                 runs[key] = after
@@ -304,11 +308,13 @@ class SpreadDesk:
         if why := self._control.orders.hold:
             return refused(Code.FROZEN, 409, why)
         async with self._looking:
-            runs, books, now_s = dict(self.kept.runs), self.books(), self.clocks().now_s
+            books, now_s = self.books(), self.clocks().now_s
+            runs = dict(self.kept.runs)
             for one in meant:
                 run, book = runs.get((name, one), Run()), books[name, one]
                 runs[name, one] = stopped(run) if stop else approved(book, run, now_s)
                 self._tell(one, name, "", "stop" if stop else "run", "ordered", f"by {owner}")
+            self._is_unsaved |= runs != self.kept.runs
             self.kept = Kept(runs, self.kept.standbys)
         await self.look()
         after = (self.kept.runs.get((name, one), Run()) for one in meant)

@@ -339,3 +339,33 @@ async def test_mode_off_takes_no_step(tmp_path: Path) -> None:
     pops.demand_bps = {"east": 9e8, "west": 1e8}
     await pops.run(60, 3)
     assert pops.sites["sin"].length() is None
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_a_playbook_that_lost_a_step_keeps_the_others_in_force_and_returns_in_stages(
+    tmp_path: Path, restart: bool
+) -> None:
+    pops = fleet(tmp_path, CALL, DOWN, LONGER)
+    pops.demand_bps = {"east": 9e8, "west": 1e8}
+    await pops.run(140)
+    fra = pops.sites["fra"]
+    assert [taken.step for taken in next(iter(fra.desk.kept.runs.values())).taken] == [0, 1, 2]
+    control = fra.world.control
+    shorter = replace(control.config.attack.spread, playbooks={"spread": book(CALL, DOWN)})
+    fra.world.configure(replace(control.config, attack=replace(control.config.attack, spread=shorter)))
+    if restart:
+        # the file was edited, and the daemon started with it
+        fra.begin()
+        control.step(pops.now_s)
+    assert len(fra.desk.listing()["runs"][0]["steps"]) == 2
+    await pops.run(5)
+    assert [taken.step for taken in next(iter(fra.desk.kept.runs.values())).taken] == [0, 1]
+    assert [len(route.as_path) for route in fra.routes().values() if route] == [1], "the step that is gone is undone"
+    assert fra.routes()[B_SIDE] is None
+    pops.demand_bps = {"east": 1e8, "west": 1e8}
+    seen = []
+    for _ in range(100):
+        # the change budget has its word
+        await pops.run(10, 10)
+        seen.append(len(run.taken) if (run := next(iter(fra.desk.kept.runs.values()), None)) else 0)
+    assert list(dict.fromkeys(seen)) == [2, 1, 0]
