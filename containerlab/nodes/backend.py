@@ -20,6 +20,7 @@ import json
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -149,7 +150,10 @@ def ask(wanted: str) -> int:
     """Send one line to the running server and print its answer; exit code 1 when it refused."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(5)
-        sock.connect(str(CONTROL))
+        end_s = time.monotonic() + 5.0
+        while sock.connect_ex(str(CONTROL)) and time.monotonic() < end_s:
+            # a server that was killed and is begun again does not listen yet
+            time.sleep(0.05)
         sock.sendall(f"{wanted}\n".encode())
         answer = sock.makefile().readline().strip()
     sys.stdout.write(f"{answer}\n")

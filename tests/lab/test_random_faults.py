@@ -78,15 +78,14 @@ def same_configuration(world: Fleet) -> bool:
 
 
 def play(world: Fleet, seed: int, seconds: float) -> None:
-    """Rounds of faults; after each one the world is judged, first with some faults standing, then whole."""
+    """Rounds of faults until the time is over; after each the world is judged, first with some standing, then whole."""
     print(f"ANYCASTD_SEED={seed}")
     chaos = Chaos(world, random.Random(seed))
     whole = kernel(world.lab, SITES)
-    raged_s = 0.0
+    end_s = time.monotonic() + seconds
     try:
-        while raged_s < seconds:
-            chaos.rage(min(RAGE_S, seconds - raged_s))
-            raged_s += RAGE_S
+        while (left_s := end_s - time.monotonic()) > 0.0:
+            chaos.rage(min(RAGE_S, left_s))
             broken = chaos.leave_standing(chaos.some())
             took_s = judge(chaos, broken)
             chaos.note(f"with {len(chaos.standing)} faults standing all is as it must be after {took_s:.1f} s")
