@@ -164,8 +164,12 @@ class JournalFile:
         return JournalUnavailable(f"{self.path}: it was damaged ({error}) and is set aside as {aside.name}")
 
     def damaged(self) -> list[Path]:
-        """Return the damaged files that were set aside and are still there, oldest first."""
-        found = self.path.parent.glob(f"{self.path.name}.damaged-*")
+        """Return the damaged files that were set aside and are still there, oldest first; none if it cannot be told."""
+        try:
+            found = list(self.path.parent.glob(f"{self.path.name}.damaged-*"))
+        except OSError:
+            # the disk has gone: that is told of where the file itself is used
+            return []
         return sorted(one for one in found if not one.name.endswith(("-wal", "-shm")))
 
     def append(self, notes: Sequence[Note], *, rest: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -231,6 +232,18 @@ def test_a_file_on_trial_is_taken_back_or_kept(dark: DarkStage) -> None:
     wait_until("it is kept", 60, lambda: "config_refused" not in alarms(dark, "fra"))
     code, told = dark.pops["fra"].try_cli("reload", "--confirm")
     assert "nothing to confirm" in told
+
+
+def test_a_trial_ends_with_its_daemon_and_moves_nothing(dark: DarkStage) -> None:
+    """Handed over in the middle of one: no route moves, it is told, and another POP may try its file."""
+    since, fra = dark.mark(), dark.pops["fra"]
+    reload_by_verb(dark, "fra", "--bake", "60s")
+    fra.stop(signal.SIGUSR2)
+    dark.start("fra")
+    assert "reload_unjudged" in (fra.directory / "log").read_text(encoding="utf-8")
+    reload_by_verb(dark, "sin", "--bake", "60s")
+    assert "confirmed" in dark.pops["sin"].cli("reload", "--confirm")
+    assert [line for name in POPS for line in dark.told(since, name)] == []
 
 
 @pytest.mark.parametrize("alone", SERVERS)

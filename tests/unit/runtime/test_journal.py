@@ -193,3 +193,11 @@ async def test_a_text_that_utf8_cannot_hold_does_not_hold_up_what_comes_after_it
     with reading.opened(tmp_path / "journal.db") as db:
         found = reading.page(db, Wanted(newest_first=False)).entries
     assert [one.detail for one in found] == ["byte \\udc80 of a name, \u00fc", "fine"]
+
+
+async def test_a_directory_that_cannot_be_looked_into_is_told_of_and_no_end(tmp_path: Path) -> None:
+    """As that of a disk that has gone; the journal's stage failed, which makes the daemon not ready for a minute."""
+    async with running(tmp_path / ("x" * 300)) as world:
+        world.journal.note(EntryKind.START, "fra")
+        await until("it is told of", lambda: world.told.standing)
+        assert "entries wait in memory" in next(iter(world.told.standing.values()))
