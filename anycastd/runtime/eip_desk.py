@@ -27,6 +27,7 @@ from anycastd.resources.records import Records, address_at
 from anycastd.resources.refusal import Code, Refused, of_breaches, refused
 from anycastd.resources.tasks import accepted, begun, status_when_accepted
 from anycastd.runtime.eip_book import BITE, Complain, EipBook, write_of
+from anycastd.runtime.steady import SteadyClock
 from anycastd.store.port import Compacted, Store, StoreUnavailable, Write
 
 AGAIN_AFTER_S = 1.0
@@ -82,6 +83,7 @@ class EipDesk:
         self._observed, self._act, self._complain, self.clocks = observed, act, complain, clocks
         self.config, self._facts = config, facts_of(config)
         self._book = EipBook(store, config.eips, complain)
+        self._clock = SteadyClock(clocks())
         self._errors: dict[Address, str] = {}
         self.on_changed: Callable[[Eip, tuple[str, ...]], None] = _told_nobody
         self._filled = self._filling = False
@@ -338,10 +340,12 @@ class EipDesk:
     async def tick(self) -> None:
         """Do what has time: read a store that could not be read, purge what was kept long enough, tidy up."""
         if self.loaded or await self._load():
-            async with self._writing:
-                gone = await self._book.purge(self.config.eip.keep_released_s, self.clocks().wall_s)
-                if gone:
-                    self._apply_all(gone)
+            # watched at each tick, also while nothing is old enough
+            if self._clock.is_steady(clocks := self.clocks()):
+                async with self._writing:
+                    gone = await self._book.purge(self.config.eip.keep_released_s, clocks.wall_s)
+                    if gone:
+                        self._apply_all(gone)
             try:
                 await self._store.tidy()
             except StoreUnavailable as error:

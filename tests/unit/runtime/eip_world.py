@@ -110,6 +110,7 @@ class World:
     config: Config = field(default_factory=lambda: status_builder.config())
     fuse: Fuse = field(default_factory=Fuse)
     wall_s: float = WALL_S
+    now_s: float = 1000.0
     complaints: dict[str, str] = field(default_factory=dict)
     make_plane: Callable[[Config, Fuse], Any] = lambda config, fuse: Plane(fuse)
 
@@ -125,10 +126,15 @@ class World:
             observed=NftObserved,
             act=self.plane.act,
             complain=self.complain,
-            clocks=lambda: Clocks(1000.0, self.wall_s),
+            clocks=lambda: Clocks(self.now_s, self.wall_s),
         )
         await self.desk.start()
         return self.desk
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass on both clocks."""
+        self.now_s += seconds
+        self.wall_s += seconds
 
     async def end(self) -> None:
         """Stop it."""

@@ -36,6 +36,7 @@ from anycastd.resources.commands import (
     Restore,
 )
 from anycastd.runtime.eip_tasks import KEEP_S
+from anycastd.runtime.steady import STEADY_S
 from tests.unit import status_builder
 from tests.unit.reconcile.filter import Tables, apply, observed, tables, ways
 from tests.unit.runtime.eip_world import ONE, SIX, TWO, Died, Fuse, World, bound_to, with_file
@@ -130,8 +131,10 @@ class Crashes(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 3600.0, 100_000.0]), fuse=fuses)
     def time_passes(self, seconds: float, fuse: int | None) -> None:
         before = self.stored()
-        self.world.wall_s += seconds
+        self.world.wait(seconds)
         self.dying(self.world.desk.tick(), fuse)
+        # so long a start watches the clock before it forgets anything
+        self.world.wait(STEADY_S)
         self.run(self.world.desk.tick())
         gone = before.keys() - self.stored().keys()
         kept_s = self.world.config.eip.keep_released_s
