@@ -76,6 +76,11 @@ def test_the_times_and_signals_of_the_unit_are_those_of_the_program() -> None:
     assert unit["OOMPolicy"] == ["continue"]
 
 
+def test_daemon_and_exabgp_come_before_what_else_wants_the_processors() -> None:
+    default = 100
+    assert all(int(lines(unit)["CPUWeight"][0]) > default for unit in ("anycastd.service", "anycastd-bgp.service"))
+
+
 def test_the_paths_and_users_of_the_units_are_the_defaults_of_the_configuration() -> None:
     bgp, daemon, speaker = BgpConfig(), lines("anycastd.service"), lines("anycastd-bgp.service")
     assert Path(bgp.directory).parent == Path(bgp.socket).parent == Path(ApiConfig().socket).parent
