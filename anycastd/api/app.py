@@ -12,16 +12,17 @@ from typing import Any, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from anycastd.api import access, ask, breaker, eips, journal, playbooks
-from anycastd.api import filters as filters_of
-from anycastd.api import orders as orders_of
-from anycastd.api.crowd import HANDSHAKE_S, IDLE_S, Crowd
-from anycastd.api.door import Door
-from anycastd.api.endpoints import READY, VIEWS, View
-from anycastd.api.faults import FAULTS
-from anycastd.api.listen import tcp_socket
-from anycastd.api.local_socket import LocalSocket
-from anycastd.api.playbooks import Playbooks
+from anycastd.api.door import access, ask
+from anycastd.api.door.crowd import HANDSHAKE_S, IDLE_S, Crowd
+from anycastd.api.door.faults import FAULTS
+from anycastd.api.door.listen import tcp_socket
+from anycastd.api.door.local_socket import LocalSocket
+from anycastd.api.door.tokens import Door
+from anycastd.api.endpoints import breaker, eips, journal, playbooks
+from anycastd.api.endpoints import filters as filters_of
+from anycastd.api.endpoints import orders as orders_of
+from anycastd.api.endpoints.playbooks import Playbooks
+from anycastd.api.endpoints.state import READY, VIEWS, View
 from anycastd.api.ports import Daemon, Eips, FilterPort, Journal, Orders, Traffic
 from anycastd.api.views.explain import explain
 from anycastd.api.views.prefixes import find, prefix
@@ -96,7 +97,7 @@ async def serve(
         reads += filters_of.reads(filters)
         writes += filters_of.writes(filters)
     if fleet is not None:
-        writes += import_module("anycastd.api.fleet").routes(fleet)
+        writes += import_module("anycastd.api.endpoints.fleet").routes(fleet)
     else:
         writes.append(
             _without(
@@ -180,7 +181,7 @@ def _reads(daemon: Daemon, metrics: Exposition) -> list[web.RouteDef]:
         if refused := ask.unknown_parameter(request, ()):
             return refused
         # the shapes of all answers are of no use before somebody asks for them, and to import them holds the loop
-        written = await asyncio.to_thread(import_module, "anycastd.api.openapi")
+        written = await asyncio.to_thread(import_module, "anycastd.api.openapi.document")
         return ask.answer(written.document(daemon.status().version))
 
     return [

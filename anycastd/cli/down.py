@@ -167,14 +167,14 @@ def _purge(path: str, pid: int | None, *, dry_run: bool, yes: bool) -> None:
 
 
 async def _look(kernel: KernelConfig) -> tuple[str, ...]:
-    from anycastd.runtime.purge import purging
+    from anycastd.runtime.kernel.purge import purging
 
     async with purging(kernel) as purge:
         return (await purge.look()).lines()
 
 
 async def _remove(kernel: KernelConfig) -> tuple[str, ...]:
-    from anycastd.runtime.purge import purging
+    from anycastd.runtime.kernel.purge import purging
 
     async with purging(kernel) as purge:
         return await purge.remove()

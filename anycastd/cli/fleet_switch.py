@@ -13,7 +13,7 @@ from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.store import StoreKind
 from anycastd.model.topology import Config
 from anycastd.resources import codec
-from anycastd.runtime.stores import EMBEDDED, KEPT
+from anycastd.runtime.eips.stores import EMBEDDED, KEPT
 from anycastd.store.etcd.kept import KeptFile
 from anycastd.store.etcd.store import EtcdStore
 from anycastd.store.port import ABSENT, Write

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
-from anycastd.config.eip_values import MAX_PORT, MAX_RATE_BPS, MIN_RATE_BPS
 from anycastd.config.near import did_you_mean
+from anycastd.config.values.eip import MAX_PORT, MAX_RATE_BPS, MIN_RATE_BPS
 from anycastd.model.address import Address, BackendId, Prefix, RegionName
 from anycastd.model.eip import MAX_WEIGHT, Binding, Eip, Mode, Shaping, Target, Tracking
 from anycastd.model.topology import Config

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from anycastd.config.build import build, digest_of
+from anycastd.config.build.check_options import absolute
+from anycastd.config.build.config import build, digest_of
 from anycastd.config.check import check
-from anycastd.config.check_options import absolute
 from anycastd.config.document import parse
 from anycastd.config.playbooks import playbooks_of
 from anycastd.config.source import read_text

@@ -10,7 +10,6 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from anycastd.config.fields import ValueType, duration_text
 from anycastd.config.schema.base import Section, key_of
 from anycastd.config.schema.checks import CheckSection, TimedCheck
 from anycastd.config.schema.eips import TargetSection
@@ -18,6 +17,7 @@ from anycastd.config.schema.root import REQUIRED, Root
 from anycastd.config.schema.rules import GroupSection, RuleSection
 from anycastd.config.schema.timers import TimersSection
 from anycastd.config.validate import inner
+from anycastd.config.values.fields import ValueType, duration_text
 from anycastd.model.topology import PrefixTimers
 
 _HEAD = """\

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from anycastd.config.document import Document, Path, parse
-from anycastd.config.fields import DeviceName, Flag, Name, ValueType, whole
-from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field, PrefixField
 from anycastd.config.reading import Reading
 from anycastd.config.shown import shown
 from anycastd.config.slots import table_slots
 from anycastd.config.source import read_text
+from anycastd.config.values.fields import DeviceName, Flag, Name, ValueType, whole
+from anycastd.config.values.net import AddressField, Ipv4Field, Ipv6Field, PrefixField
 from anycastd.errors import ConfigError
 from anycastd.gateway.spec import Gateway, GatewayTunnel
 from anycastd.model.address import Address, Prefix

@@ -8,8 +8,9 @@ To add a kind:
    `self.end(why, detail, now_s)`, once, whatever happens; a failing target is a value, never an exception. Sockets are
    non-blocking and edge-triggered: read until nothing is left. Over TCP, begin with `StreamAttempt`.
 3. One function and one line in `_KINDS` below.
-4. `config/schema/checks.py`: a section and its field in `CheckSection`; `config/check_options.py`: section to options;
-   `config/rules/check_kinds.py`: what a schema cannot say. Then docs/checks.md, etc/anycastd.yaml and `make docs`.
+4. `config/schema/checks.py`: a section and its field in `CheckSection`; `config/build/check_options.py`: section to
+   options; `config/rules/check_kinds.py`: what a schema cannot say. Then docs/checks.md, etc/anycastd.yaml and
+   `make docs`.
 5. `tests/unit/probes/test_KIND.py`: answers, hangs, refuses, sends garbage, is cancelled without a leak.
 """
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
+from anycastd.config.values.fields import duration_text
 from anycastd.model.address import Address, NeighborName, Prefix
 from anycastd.model.filter_config import FilterConfig
 from anycastd.model.filters import Blackhole, Filter, FilterKind, Filters, FlowRule, lies_in

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
+from anycastd.config.values.fields import duration_text
 from anycastd.model.decision import Level
 from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Interventions, Override, OverrideKind, State
 from anycastd.model.topology import Config

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from anycastd.config.binding_rules import BindingFacts, problems_of
-from anycastd.config.eip_values import rate_text
 from anycastd.config.near import did_you_mean
+from anycastd.config.values.eip import rate_text
 from anycastd.model.address import Address, Prefix, RegionName
 from anycastd.model.eip import Bandwidth, Eip, EipId, Source
 from anycastd.model.topology import Config

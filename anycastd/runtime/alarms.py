@@ -12,9 +12,9 @@ from anycastd.model.eip import PlacementReason
 from anycastd.model.health import FaultScope
 from anycastd.model.status import Alarm, AlarmView, PrefixView
 from anycastd.model.topology import Config
-from anycastd.runtime.beliefs import Beliefs
-from anycastd.runtime.forwarder import Forwarder
-from anycastd.runtime.steering import Steering
+from anycastd.runtime.loop.beliefs import Beliefs
+from anycastd.runtime.loop.forwarder import Forwarder
+from anycastd.runtime.loop.steering import Steering
 
 LOOP_LATE_MS = 200.0
 CAUSES_NAMED = 20

@@ -17,7 +17,7 @@ from anycastd import __version__
 from anycastd.actuators.dataplane.netlink import Kernel
 from anycastd.actuators.exabgp.speaker import Speaker
 from anycastd.actuators.nft.table import NftTable
-from anycastd.api.door import Door
+from anycastd.api.door.tokens import Door
 from anycastd.api.ports import Clocks, ReloadOutcome
 from anycastd.attack.filtered import with_filtered
 from anycastd.errors import AnycastdError
@@ -30,37 +30,37 @@ from anycastd.model.topology import Config
 from anycastd.policy.desired import nft_settings
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Alarms, Reported
-from anycastd.runtime.attack_start import watch_of
-from anycastd.runtime.attack_watch import AttackWatch
-from anycastd.runtime.closing import closed
+from anycastd.runtime.attack.start import watch_of
+from anycastd.runtime.attack.watch import AttackWatch
+from anycastd.runtime.bgp.dead_man import stages
+from anycastd.runtime.bgp.export_gate import ExportGate
+from anycastd.runtime.bgp.speaker_events import SpeakerEvents
 from anycastd.runtime.control import Control
-from anycastd.runtime.dead_man import stages
-from anycastd.runtime.effects import Effects
-from anycastd.runtime.eips import Eips
-from anycastd.runtime.export_gate import ExportGate
-from anycastd.runtime.filter_desk import FilterDesk
-from anycastd.runtime.fleet_link import linked
-from anycastd.runtime.fleet_start import fleet_of
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.garbage import Garbage
-from anycastd.runtime.journal import JOURNAL, Journal
-from anycastd.runtime.lag import LagMeter
-from anycastd.runtime.leaving import leave, longest_gshut_s
-from anycastd.runtime.memories import Memories
-from anycastd.runtime.notify import Notify
-from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.eips.part import Eips
+from anycastd.runtime.fleet.link import linked
+from anycastd.runtime.fleet.start import fleet_of
+from anycastd.runtime.followed.effects import Effects
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.journal.journal import JOURNAL, Journal
+from anycastd.runtime.journal.recorder import Recorder
+from anycastd.runtime.journal.scribe import Scribe
+from anycastd.runtime.kept.memories import Memories
+from anycastd.runtime.kernel.tunnel_devices import TunnelDevices
+from anycastd.runtime.loop.schedule import Soon, Wake
+from anycastd.runtime.loop.touched import Touched
+from anycastd.runtime.orders.desk import OrderDesk
+from anycastd.runtime.orders.filter_desk import FilterDesk
+from anycastd.runtime.orders.leaving import leave, longest_gshut_s
 from anycastd.runtime.probing import probe_engine, probing_facts
-from anycastd.runtime.recorder import Recorder
-from anycastd.runtime.reloads import Reloads
-from anycastd.runtime.schedule import Soon, Wake
-from anycastd.runtime.scribe import Scribe
-from anycastd.runtime.speaker_events import SpeakerEvents
-from anycastd.runtime.spread_desk import spread_of
+from anycastd.runtime.process.closing import closed
+from anycastd.runtime.process.garbage import Garbage
+from anycastd.runtime.process.lag import LagMeter
+from anycastd.runtime.process.notify import Notify
+from anycastd.runtime.process.supervise import Supervisor
+from anycastd.runtime.process.unit import Unit
+from anycastd.runtime.reloading.reloads import Reloads
+from anycastd.runtime.spread.desk import spread_of
 from anycastd.runtime.state import Circumstances, build, views
-from anycastd.runtime.supervise import Supervisor
-from anycastd.runtime.touched import Touched
-from anycastd.runtime.tunnel_devices import TunnelDevices
-from anycastd.runtime.unit import Unit
 from anycastd.telemetry.logs import log_event, set_up
 from anycastd.telemetry.metrics import Metrics
 

@@ -19,18 +19,18 @@ from anycastd.model.probe import ProbeResult
 from anycastd.model.topology import Config
 from anycastd.policy.engine import decide
 from anycastd.policy.snapshot import Snapshot
-from anycastd.runtime.announcer import Announcer
-from anycastd.runtime.backlog import BITE, Backlog
-from anycastd.runtime.beliefs import Beliefs
-from anycastd.runtime.breaker import Breaker
-from anycastd.runtime.doubts import Doubts
-from anycastd.runtime.due import Due
-from anycastd.runtime.forwarder import Forwarder
-from anycastd.runtime.ports import Bgp, KernelPort, NftPort, Probes, Record
-from anycastd.runtime.prefix_facts import facts_of, told_less
-from anycastd.runtime.spreading import Spreading
-from anycastd.runtime.takeover import adopted, missing_too_many, retired
-from anycastd.runtime.under_attack import UnderAttack
+from anycastd.runtime.loop.announcer import Announcer
+from anycastd.runtime.loop.backlog import BITE, Backlog
+from anycastd.runtime.loop.beliefs import Beliefs
+from anycastd.runtime.loop.breaker import Breaker
+from anycastd.runtime.loop.doubts import Doubts
+from anycastd.runtime.loop.due import Due
+from anycastd.runtime.loop.forwarder import Forwarder
+from anycastd.runtime.loop.ports import Bgp, KernelPort, NftPort, Probes, Record
+from anycastd.runtime.loop.prefix_facts import facts_of, told_less
+from anycastd.runtime.loop.spreading import Spreading
+from anycastd.runtime.loop.takeover import adopted, missing_too_many, retired
+from anycastd.runtime.loop.under_attack import UnderAttack
 
 
 class Control:

@@ -11,10 +11,10 @@ from pathlib import Path
 from anycastd.config.load import load
 from anycastd.errors import AnycastdError, ConfigError
 from anycastd.model.topology import Config
-from anycastd.runtime import heap, privileges
 from anycastd.runtime.app import App
-from anycastd.runtime.closing import end_hung, own_threads
-from anycastd.runtime.lock import KernelLock, Lock, TakenError
+from anycastd.runtime.process import heap, privileges
+from anycastd.runtime.process.closing import end_hung, own_threads
+from anycastd.runtime.process.lock import KernelLock, Lock, TakenError
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
 

@@ -17,9 +17,9 @@ from anycastd.model.spread import Announce
 from anycastd.model.status import LoopView, PrefixView, Status
 from anycastd.runtime.alarms import Alarms, Reported, standing
 from anycastd.runtime.control import Control
-from anycastd.runtime.due import UNDECIDED
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.prefix_facts import routes_wanted
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.loop.due import UNDECIDED
+from anycastd.runtime.loop.prefix_facts import routes_wanted
 
 
 @dataclass(slots=True)

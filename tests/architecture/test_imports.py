@@ -30,6 +30,20 @@ LAYERS = (
 )
 """Lowest first. A module imports from its own part and from lower lines only; two parts of a line are strangers."""
 
+ROOMS = (
+    ("process", "loop"),
+    ("alarms", "journal"),
+    ("control",),
+    ("bgp", "kernel", "kept", "followed", "state", "probing"),
+    ("traffic",),
+    ("eips", "orders"),
+    ("attack", "fleet"),
+    ("reloading", "spread"),
+    ("app",),
+    ("main",),
+)
+"""Inside `runtime`, likewise."""
+
 FREE = frozenset({"anycastd"})
 """`anycastd/__init__.py` holds only the version."""
 
@@ -91,6 +105,19 @@ def test_no_module_imports_a_higher_part_or_a_stranger() -> None:
             if rank_of(theirs) >= rank_of(mine):
                 wrong.append(f"{module.where} imports {name}")
     assert wrong == []
+
+
+def test_no_room_of_the_runtime_imports_a_higher_one_or_a_stranger() -> None:
+    floors = {room: floor for floor, line in enumerate(ROOMS) for room in line}
+    inside = [module for module in modules() if module.name.startswith("anycastd.runtime.")]
+    ties = {
+        (module.where, module.name.split(".")[2], name.split(".")[2])
+        for module in inside
+        for name in module.imports
+        if name.startswith("anycastd.runtime.")
+    }
+    assert len(ties) > 50
+    assert [tie for tie in sorted(ties) if tie[1] != tie[2] and floors[tie[2]] >= floors[tie[1]]] == []
 
 
 def test_the_package_itself_imports_nothing() -> None:

@@ -48,7 +48,7 @@ def test_only_the_supervisor_catches_everything() -> None:
                 caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {""}
                 if caught & {"", "Exception", "BaseException"}:
                     broad.append(module.where)
-    assert broad == ["runtime/supervise.py"]
+    assert broad == ["runtime/process/supervise.py"]
 
 
 def test_nothing_is_imported_inside_a_function() -> None:

@@ -17,8 +17,8 @@ from anycastd.model.kernel import DeleteRoute, KernelAction, KernelRoute, PutRou
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Condition
 from anycastd.policy.engine import decide
-from anycastd.runtime.garbage import Garbage
-from anycastd.runtime.prefix_facts import facts_of
+from anycastd.runtime.loop.prefix_facts import facts_of
+from anycastd.runtime.process.garbage import Garbage
 from tests.bench.configs import bulk
 from tests.bench.figures import Figure, percentile
 from tests.unit.runtime.world import Kernel, World, config

@@ -18,7 +18,7 @@ from anycastd.model.nft import Count, Counters, NftSet
 from anycastd.model.traffic import SLOT_S
 from anycastd.resources.records import Records
 from anycastd.resources.standings import Standings
-from anycastd.runtime.garbage import THRESHOLDS
+from anycastd.runtime.process.garbage import THRESHOLDS
 from anycastd.store.traffic import TrafficFile
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 from anycastd.traffic.meter import Meter

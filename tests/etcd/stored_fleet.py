@@ -21,8 +21,8 @@ from anycastd.model.decision import Level
 from anycastd.model.probe import Why
 from anycastd.model.topology import Config, PrefixTimers
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.fleet_stored import StoreChannel
-from anycastd.runtime.fleet_tokens import Tokens
+from anycastd.runtime.fleet.stored import StoreChannel
+from anycastd.runtime.fleet.tokens import Tokens
 from anycastd.store.etcd.beacons import StoredBeacons
 from tests.etcd.stores import config_of, pop_store
 from tests.etcd.virtual import MEMBERS, Cluster, Gateway, InlineLoop

@@ -18,7 +18,7 @@ from anycastd.model.store import StoreConfig, StoreKind
 from anycastd.resources import codec
 from anycastd.resources.commands import Allocate, Associate, Disassociate
 from anycastd.resources.refusal import Refused
-from anycastd.runtime.eip_desk import EipDesk
+from anycastd.runtime.eips.desk import EipDesk
 from anycastd.store.etcd.store import EtcdStore
 from anycastd.store.port import StoreUnavailable
 from tests.unit import status_builder

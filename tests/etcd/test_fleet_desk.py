@@ -30,13 +30,13 @@ from anycastd.resources.fleet import (
 from anycastd.resources.orders import DrainCommand, Lasting, Undo
 from anycastd.resources.refusal import Code, Refused
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.fleet_desk import BEGINS_WITHIN_S, RECORDS, FleetDesk
-from anycastd.runtime.order_desk import OrderDesk
-from anycastd.runtime.ports import NoFleet
+from anycastd.runtime.fleet.desk import BEGINS_WITHIN_S, RECORDS, FleetDesk
+from anycastd.runtime.loop.ports import NoFleet
+from anycastd.runtime.orders.desk import OrderDesk
 from anycastd.store.port import Write
 from tests.etcd.stores import config_of, pop_store
 from tests.etcd.virtual import MEMBERS as NAMES
-from tests.etcd.virtual import Cluster, Gateway, InlineLoop
+from tests.etcd.virtual import Cluster, Gateway, InlineLoop, InlineThread
 from tests.unit.runtime.order_world import order_desk
 from tests.unit.runtime.world import A, B, World, config
 
@@ -99,6 +99,7 @@ def run(main: Callable[[Pop], Coroutine[Any, Any, None]], directory: Path, *, si
             name, gateway = base.pop.name, Gateway(cluster)
             made = await stack.enter_async_context(pop_store(store, name, directory, beats=False, gateway=gateway))
             orders, world = order_desk(directory, its_config=base, reported=reported)
+            orders._file.disk._thread = InlineThread()  # type: ignore[assignment]
             here = Presence(pop=name, version="", config="", at_unix_s=1.0, started_unix_s=1.0, state="serving")
             clocks = lambda: Clocks(asyncio.get_running_loop().time(), 1000.0)  # noqa: E731
             desk = FleetDesk(made.store, world.control, reported, lambda: here, clocks)

@@ -17,8 +17,8 @@ from anycastd.resources.fleet import Presence
 from anycastd.resources.orders import DrainCommand, Lasting
 from anycastd.resources.refusal import Refused
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.fleet_desk import FleetDesk
-from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.fleet.desk import FleetDesk
+from anycastd.runtime.orders.desk import OrderDesk
 from anycastd.store.port import Conflict, Write
 from tests.etcd.member import Member, one_member
 from tests.etcd.stores import config_of, free_ports, pop_store, until

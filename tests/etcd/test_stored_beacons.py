@@ -16,7 +16,7 @@ from anycastd.model.fleet_view import Guard
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.model.topology import PrefixTimers
-from anycastd.runtime.fleet_trust import FleetKeyError, read_key
+from anycastd.runtime.fleet.trust import FleetKeyError, read_key
 from tests.etcd.stored_fleet import StoredFleet, run
 from tests.unit.runtime.fleet_world import RR
 from tests.unit.runtime.world import A

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -30,6 +31,22 @@ class InlineLoop(VirtualLoop):
             return func(*args)
 
         return self.create_task(done())
+
+
+class InlineThread:
+    """The thread of a state file that takes no time: the virtual clock would run away from a real one."""
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Do it at once."""
+        future = Future[Any]()
+        try:
+            future.set_result(work())
+        except OSError as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, **_: bool) -> None:
+        """There is nothing to end."""
 
 
 class Unreachable(StoreUnavailable):

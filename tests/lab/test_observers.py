@@ -13,7 +13,7 @@ import pytest
 
 from anycastd.fleet.codec import Kind, call_of, name_of, parts_of, route_of
 from anycastd.model.fleet import Beacon, Claim, Epoch, Part
-from anycastd.runtime.fleet_trust import read_key
+from anycastd.runtime.fleet.trust import read_key
 from tests.lab.observed_stage import (
     DEPREF,
     GONE,

@@ -21,7 +21,7 @@ from anycastd.model.shaping import QueueKind, Shaped, ShapingFault
 from anycastd.model.status import Alarm
 from anycastd.model.topology import EipConfig
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.shaping import Shaping, Sources
+from anycastd.runtime.kernel.shaping import Shaping, Sources
 from tests.lab.kernel_world import World, run, until, world
 
 pytestmark = pytest.mark.lab

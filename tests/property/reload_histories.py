@@ -16,7 +16,7 @@ from anycastd.model.decision import Level
 from anycastd.model.operator import Drain, DrainPhase, DrainScope, Freeze, Interventions
 from anycastd.model.spread import Announce, Extra, Shed
 from anycastd.model.topology import Config, Neighbor, PrefixTimers
-from anycastd.runtime.spreading import Spreading
+from anycastd.runtime.loop.spreading import Spreading
 from tests.unit.runtime.fleet_world import RR, FleetOfPops, Pop
 from tests.unit.runtime.fleet_world import config as of_fleet
 from tests.unit.runtime.world import UP, A, B, eip_of

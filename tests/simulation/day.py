@@ -21,11 +21,11 @@ from anycastd.model.topology import Backend, Condition, Config, LastResort, Need
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.memory_file import Clocks, decode, encode
-from anycastd.runtime.schedule import Soon, Wake
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.kept.memory_file import Clocks, decode, encode
+from anycastd.runtime.loop.schedule import Soon, Wake
+from anycastd.runtime.loop.touched import Touched
 from anycastd.runtime.state import Circumstances, build
-from anycastd.runtime.touched import Touched
 from tests.simulation.equipment import Probes, SimulatedKernel, Speaker
 from tests.simulation.oracle import EVERYTHING, REGIONS, TUNNELS, A, B, C, D, Truth, path_length, ways
 from tests.simulation.router import Router

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from anycastd.config.eip_values import read_rate
-from anycastd.config.fields import read_duration
+from anycastd.config.values.eip import read_rate
+from anycastd.config.values.fields import read_duration
 from anycastd.model.address import Prefix
 from anycastd.model.bgp import Route
 from tests.simulation.site import OBSERVERS, Site

@@ -23,14 +23,14 @@ from anycastd.reconcile.bgp import Key
 from anycastd.resources.orders import DrainCommand, Lasting, PlannedOrder, plan_order
 from anycastd.runtime.alarms import Alarms, Reported
 from anycastd.runtime.control import Control
-from anycastd.runtime.drain_progress import no_room
-from anycastd.runtime.fleet_link import FleetLink
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.memory_file import Clocks, decode, encode
-from anycastd.runtime.reload import judged
-from anycastd.runtime.schedule import Soon, Wake
+from anycastd.runtime.fleet.link import FleetLink
+from anycastd.runtime.followed.drain_progress import no_room
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.kept.memory_file import Clocks, decode, encode
+from anycastd.runtime.loop.schedule import Soon, Wake
+from anycastd.runtime.loop.touched import Touched
+from anycastd.runtime.reloading.reload import judged
 from anycastd.runtime.state import Circumstances, build
-from anycastd.runtime.touched import Touched
 from tests.simulation.equipment import Probes, SimulatedKernel, Speaker
 from tests.simulation.router import Router
 from tests.unit.runtime.fleet_world import line

@@ -41,7 +41,7 @@ WITHOUT = {
     "facebook-2021": ("anycastd.policy.rules.leaving.may_withdraw", _allowed),
     "facebook-2021-seen": ("anycastd.policy.rules.leaving.may_withdraw", _allowed),
     "front-door-2025": ("anycastd.policy.rules.leaving.may_withdraw", _allowed),
-    "gce-2016": ("anycastd.runtime.reload.refuse", lambda *args, **kwargs: ()),
+    "gce-2016": ("anycastd.runtime.reloading.reload.refuse", lambda *args, **kwargs: ()),
     "resolver-2025": ("anycastd.config.change._uprooted", lambda old, new: ()),
     "byoip-2026": ("anycastd.model.safety.BreakerConfig.limit", lambda spec, prefixes: prefixes),
     "congestion-2025": ("tests.simulation.site.no_room", lambda *args: None),

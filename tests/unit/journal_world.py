@@ -16,7 +16,7 @@ from anycastd.model.topology import JournalConfig, PrefixSpec
 from anycastd.policy.draft import Facts
 from anycastd.policy.engine import decide
 from anycastd.policy.snapshot import Snapshot
-from anycastd.runtime.journal import JOURNAL, Journal
+from anycastd.runtime.journal.journal import JOURNAL, Journal
 from anycastd.store.journal_file import Note
 from tests.wait import wait_until
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from anycastd.model.topology import ApiConfig, BfdConfig, BgpConfig
-from anycastd.runtime.leaving import WITHIN_S
 from anycastd.runtime.main import EX_CONFIG, EX_NOPERM
-from anycastd.runtime.unit import READY_WITHIN_S
+from anycastd.runtime.orders.leaving import WITHIN_S
+from anycastd.runtime.process.unit import READY_WITHIN_S
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "etc" / "systemd"

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
-from anycastd.config.build import build
+from anycastd.config.build.config import build
 from anycastd.config.check import check
 from anycastd.config.document import parse
 from anycastd.lab.shape import Endpoint, Topology

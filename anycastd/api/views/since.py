@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from anycastd.config.fields import read_duration
+from anycastd.config.values.fields import read_duration
 
 
 def since(text: str, now_unix_s: float) -> float:

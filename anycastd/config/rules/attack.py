@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from anycastd.config.eip_values import rate_text
 from anycastd.config.rules.findings import Findings
+from anycastd.config.values.eip import rate_text
 
 
 def times_rise(found: Findings) -> None:

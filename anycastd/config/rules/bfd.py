@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from anycastd.config.expand import pairs
-from anycastd.config.fields import duration_text
+from anycastd.config.build.expand import pairs
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.findings import Findings
+from anycastd.config.values.fields import duration_text
 from anycastd.model.checks import Via
 
 SAFE_INTERVAL_S, SAFE_MULTIPLIER = 0.1, 3

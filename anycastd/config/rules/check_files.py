@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.config.check_options import absolute
+from anycastd.config.build.check_options import absolute
 from anycastd.config.document import Path
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.files import Stat, look, secret

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from anycastd.config.aims import aim_of
-from anycastd.config.check_options import name_of
+from anycastd.config.build.check_options import name_of
 from anycastd.config.document import Path
-from anycastd.config.fields import duration_text
 from anycastd.config.rules.checks import sections
 from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.checks import FileCheck, HttpsCheck, LinkCheck, TimedCheck, TlsCheck
+from anycastd.config.values.fields import duration_text
 from anycastd.model.checks import Resolver
 from anycastd.model.dns import Rcode, Transport, Truncated, canonical
 from anycastd.model.topology import Launch

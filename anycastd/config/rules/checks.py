@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from anycastd.config.check_options import limits_of, name_of
+from anycastd.config.build.check_options import limits_of, name_of
 from anycastd.config.document import Path, Value
-from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.checks import BfdCheck, CheckSection, FileCheck, HttpsCheck, LinkCheck, TimedCheck
+from anycastd.config.values.fields import duration_text
 from anycastd.model.checks import CheckKind
 
 KINDS = tuple(CheckSection.model_fields)

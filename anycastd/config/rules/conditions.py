@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from anycastd.config.build_rules import members_of
+from anycastd.config.build.rules import members_of
 from anycastd.config.document import Path
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings, versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from anycastd.config.binding_rules import BindingFacts, PrefixSet, problems_of
-from anycastd.config.build_eips import eips_of
+from anycastd.config.build.eips import eips_of
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings
 from anycastd.model.address import Address, BackendId, RegionName

@@ -7,7 +7,7 @@ import stat as mode
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
-from anycastd.config.check_options import absolute
+from anycastd.config.build.check_options import absolute
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from anycastd.config.build.expand import pairs
 from anycastd.config.document import Path
-from anycastd.config.expand import pairs
-from anycastd.config.net_fields import read_host_address, read_prefix
 from anycastd.config.schema.checks import CheckUse
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.regions import TunnelSection
 from anycastd.config.schema.root import Root
 from anycastd.config.validate import Draft
+from anycastd.config.values.net import read_host_address, read_prefix
 from anycastd.errors import Problem
 from anycastd.model.address import Address, Prefix
 

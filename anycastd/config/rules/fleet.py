@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from anycastd.config.build_fleet import is_by_store, restart_of
+from anycastd.config.build.expand import pairs
+from anycastd.config.build.fleet import is_by_store, restart_of
 from anycastd.config.document import Path
-from anycastd.config.expand import pairs
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from anycastd.config.expand import DEVICE_CHECK, named, pairs
+from anycastd.config.build.expand import DEVICE_CHECK, named, pairs
 from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.checks import CheckSection, CheckUse
 

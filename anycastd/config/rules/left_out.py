@@ -10,11 +10,11 @@ from typing import Any
 
 from anycastd.config.binding_rules import EipRule, problems_of
 from anycastd.config.document import Path, Value, dotted
-from anycastd.config.eip_values import read_backend
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.eips import eip_facts
 from anycastd.config.rules.findings import Findings
 from anycastd.config.rules.known import known_of
+from anycastd.config.values.eip import read_backend
 from anycastd.model.address import Address, BackendId
 from anycastd.model.eip import Binding, Eip, EipId, Target
 

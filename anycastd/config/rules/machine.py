@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from anycastd.config.build_eips import MAX_REGIONS
-from anycastd.config.fields import duration_text
+from anycastd.config.build.eips import MAX_REGIONS
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.root import REQUIRED
 from anycastd.config.slots import TABLE_SLOTS
+from anycastd.config.values.fields import duration_text
 
 # linux/rtnetlink.h RTPROT_*, and FRR zebra/rt_netlink.h: whoever has the number removes what it does not know
 _PROTOCOLS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from anycastd.config.build_fleet import restart_of
-from anycastd.config.fields import duration_text
+from anycastd.config.build.fleet import restart_of
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.neighbors import NeighborSection
+from anycastd.config.values.fields import duration_text
 from anycastd.model.address import Family, family_of
 from anycastd.model.bgp import BLACKHOLE
 from anycastd.model.topology import Role

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
-from anycastd.config.build import timers_of
-from anycastd.config.build_fleet import domains_of_others
+from anycastd.config.build.config import timers_of
+from anycastd.config.build.fleet import domains_of_others
 from anycastd.config.document import Path
-from anycastd.config.fields import duration_text
 from anycastd.config.near import did_you_mean
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.neighbors import NeighborSection
 from anycastd.config.schema.prefixes import PrefixSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.values.fields import duration_text
 from anycastd.model.address import Address, Prefix, family_of
 from anycastd.model.topology import DeadMan, LastResort, Role
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from anycastd.config.build_eips import MAX_REGIONS, region_number
+from anycastd.config.build.eips import MAX_REGIONS, region_number
 from anycastd.config.document import Path
 from anycastd.config.rules.findings import Findings, versions
 from anycastd.config.schema.regions import TunnelSection

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from anycastd.config.fields import duration_text
 from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings
+from anycastd.config.values.fields import duration_text
 from anycastd.model.store import StoreKind
 
 _OF_ETCD = ("endpoints", "ca_file", "cert_file", "key_file", "user", "password_file")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from anycastd.config.build.tunnels import networks_of, shape_of
 from anycastd.config.document import Path
 from anycastd.config.rules.files import Stat, look, secret
 from anycastd.config.rules.findings import Findings
 from anycastd.config.schema.create import CreateSection
 from anycastd.config.schema.regions import TunnelSection
-from anycastd.config.tunnels import networks_of, shape_of
 from anycastd.model.tunnel_device import Geneve, IpTunnel, Shape, TunnelKind, Vxlan, WireGuard
 
 SMALLEST_IPV6_MTU = 1280

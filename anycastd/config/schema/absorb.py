@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Flag, ValueType, choice, duration
 from anycastd.config.schema.base import Section
 from anycastd.config.shown import shown
+from anycastd.config.values.fields import Flag, ValueType, choice, duration
 from anycastd.model.absorb import AbsorbConfig, HoldDepref, Untrack
 
 DAY_S = 86400.0

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, Name, SocketPath, UserName, choice
-from anycastd.config.net_fields import ListenHost, Port
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import FileName, Name, SocketPath, UserName, choice
+from anycastd.config.values.net import ListenHost, Port
 from anycastd.model.access import Role
 from anycastd.model.topology import ApiConfig
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import SocketPath, choice, duration
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import SocketPath, choice, duration
 from anycastd.model.topology import BfdConfig, Launch
 
 _DEFAULT = BfdConfig()

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import (
+from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import (
     AbsolutePath,
     Flag,
     ToldPath,
@@ -17,8 +18,7 @@ from anycastd.config.fields import (
     duration,
     whole,
 )
-from anycastd.config.net_fields import Port
-from anycastd.config.schema.base import Section
+from anycastd.config.values.net import Port
 from anycastd.model.topology import BgpConfig, Launch
 
 _DEFAULT = BgpConfig()

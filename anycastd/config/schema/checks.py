@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from anycastd.config.fields import (
+from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
+from anycastd.config.values.fields import (
     AbsolutePath,
     DnsName,
     FileName,
@@ -19,10 +20,9 @@ from anycastd.config.fields import (
     duration,
     whole,
 )
-from anycastd.config.limit_fields import ShareLimit, ShareLimitOrOff, TimeLimit
-from anycastd.config.net_fields import Port
-from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
-from anycastd.config.target_fields import TargetFamily, TargetField
+from anycastd.config.values.limits import ShareLimit, ShareLimitOrOff, TimeLimit
+from anycastd.config.values.net import Port
+from anycastd.config.values.target import TargetFamily, TargetField
 from anycastd.model.checks import BadWhen, BfdAuthType, Expiring, Limit, Via
 from anycastd.model.dns import Rcode, RecordType, Transport, Truncated
 

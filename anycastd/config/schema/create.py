@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, FileName, whole, whole_seconds
-from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field, Port
 from anycastd.config.schema.base import Section
-from anycastd.config.tunnel_fields import EndpointField, NetworkField, PublicKey
+from anycastd.config.values.fields import DeviceName, FileName, whole, whole_seconds
+from anycastd.config.values.net import AddressField, Ipv4Field, Ipv6Field, Port
+from anycastd.config.values.tunnel import EndpointField, NetworkField, PublicKey
 
 Vni = Annotated[int, whole(0, 16777215)]
 Ttl = Annotated[int, whole(1, 255)]

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Flag, decimal, duration, whole
-from anycastd.config.net_fields import RateField
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import Flag, decimal, duration, whole
+from anycastd.config.values.net import RateField
 from anycastd.model.attack_config import EIP_BOUNDS, POP_BOUNDS, DetectConfig
 
 DAY_S = 86400.0

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from anycastd.config.fields import DeviceName, Flag, Phrase, choice, decimal, duration, percent, whole
-from anycastd.config.net_fields import AddressField, BackendField, PortMapField, RateField
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
+from anycastd.config.values.fields import DeviceName, Flag, Phrase, choice, decimal, duration, percent, whole
+from anycastd.config.values.net import AddressField, BackendField, PortMapField, RateField
 from anycastd.model.eip import Affinity, Mode, Ping, Shaping, Spread, Tracking, WhenUnhealthy
 from anycastd.model.topology import EipConfig
 

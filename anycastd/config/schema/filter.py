@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import choice, duration, percent, whole
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import choice, duration, percent, whole
 from anycastd.model.filter_config import FilterConfig
 from anycastd.model.filters import Auto
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, Flag, Name, duration, whole
-from anycastd.config.net_fields import Ipv4Field, PrefixField
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import FileName, Flag, Name, duration, whole
+from anycastd.config.values.net import Ipv4Field, PrefixField
 
 DAY_S = 86400.0
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import choice, whole
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import choice, whole
 
 
 class LogLevel(StrEnum):

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, Flag, Name, choice, whole, whole_seconds
-from anycastd.config.net_fields import AddressField, Asn, Community, FamilyField, Ipv4Field, Ipv6Field, LargeCommunity
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import FileName, Flag, Name, choice, whole, whole_seconds
+from anycastd.config.values.net import AddressField, Asn, Community, FamilyField, Ipv4Field, Ipv6Field, LargeCommunity
 from anycastd.model.spread import Announce
 from anycastd.model.topology import Role
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Flag, Name, Phrase, ValueType, duration, percent, whole
 from anycastd.config.near import did_you_mean
-from anycastd.config.net_fields import Community, PrefixField
 from anycastd.config.schema.base import Section
 from anycastd.config.shown import shown
+from anycastd.config.values.fields import Flag, Name, Phrase, ValueType, duration, percent, whole
+from anycastd.config.values.net import Community, PrefixField
 from anycastd.model.attack import AttackState
 from anycastd.model.spread import Playbook, PlayMode, PlayStep, StepKind, When
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from anycastd.config.fields import Name
-from anycastd.config.net_fields import Asn, Ipv4Field
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import Name
+from anycastd.config.values.net import Asn, Ipv4Field
 
 
 class PopSection(Section):

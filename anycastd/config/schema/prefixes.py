@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Name, choice, duration, whole
-from anycastd.config.net_fields import PrefixField
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.rules import RuleSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.values.fields import Name, choice, duration, whole
+from anycastd.config.values.net import PrefixField
 from anycastd.model.spread import Announce
 from anycastd.model.topology import DeadMan, LastResort, WhenDegraded
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import duration, whole
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import duration, whole
 from anycastd.model.probing import ProbingConfig
 
 _DEFAULT = ProbingConfig()

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, Flag, Name, choice, percent, whole
-from anycastd.config.net_fields import AddressField, Ipv4Field, Ipv6Field
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.checks import CheckUse
 from anycastd.config.schema.create import CreateSection
 from anycastd.config.schema.rules import NeedOrRule
-from anycastd.config.tunnel_fields import OwnIpv4Field, OwnIpv6Field
+from anycastd.config.values.fields import DeviceName, Flag, Name, choice, percent, whole
+from anycastd.config.values.net import AddressField, Ipv4Field, Ipv6Field
+from anycastd.config.values.tunnel import OwnIpv4Field, OwnIpv6Field
 from anycastd.model.eip import Mode
 from anycastd.model.topology import Need, ReturnPath
 

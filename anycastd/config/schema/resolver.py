@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import duration
-from anycastd.config.net_fields import AddressField, Port
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import duration
+from anycastd.config.values.net import AddressField, Port
 from anycastd.model.checks import Resolver
 
 _DEFAULT = Resolver()

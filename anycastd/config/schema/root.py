@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from anycastd.config.fields import AbsolutePath
 from anycastd.config.schema.api import ApiSection
 from anycastd.config.schema.attack import AttackSection
 from anycastd.config.schema.base import Section
@@ -28,6 +27,7 @@ from anycastd.config.schema.safety import SafetySection
 from anycastd.config.schema.self_test import SelfTestSection
 from anycastd.config.schema.store import StoreSection
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.values.fields import AbsolutePath
 
 REQUIRED = {
     "pop": "who this POP is",

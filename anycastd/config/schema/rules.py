@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from anycastd.config.fields import Name, NeedField, Phrase
-from anycastd.config.net_fields import BackendField
 from anycastd.config.schema.base import INLINE_TAG, NAME_TAG, Section
-from anycastd.config.tunnel_fields import TunnelField
+from anycastd.config.values.fields import Name, NeedField, Phrase
+from anycastd.config.values.net import BackendField
+from anycastd.config.values.tunnel import TunnelField
 from anycastd.model.topology import Need
 
 COUNTS = ("regions", "tunnels", "backends")

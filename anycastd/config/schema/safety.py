@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import Name, duration, percent, whole
-from anycastd.config.net_fields import RateField
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import Name, duration, percent, whole
+from anycastd.config.values.net import RateField
 from anycastd.model.safety import BreakerConfig, CapacityConfig, EffectConfig
 
 DAY_S = 86400.0

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import DeviceName, Name, duration, whole
-from anycastd.config.net_fields import AddressField
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.checks import CheckUse
+from anycastd.config.values.fields import DeviceName, Name, duration, whole
+from anycastd.config.values.net import AddressField
 from anycastd.model.topology import SelfTest
 
 _DEFAULT = SelfTest()

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, duration, percent
-from anycastd.config.net_fields import RateField
 from anycastd.config.schema.base import Section
 from anycastd.config.schema.playbooks import ModeField
+from anycastd.config.values.fields import FileName, duration, percent
+from anycastd.config.values.net import RateField
 from anycastd.model.spread import PlayMode, SpreadConfig
 
 DAY_S = 86400.0

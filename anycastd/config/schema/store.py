@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import FileName, choice, duration, whole
 from anycastd.config.schema.base import Section
-from anycastd.config.store_fields import Endpoint, KeyPrefix, StoreUser
+from anycastd.config.values.fields import FileName, choice, duration, whole
+from anycastd.config.values.store import Endpoint, KeyPrefix, StoreUser
 from anycastd.model.store import StoreConfig, StoreKind
 
 _DEFAULT = StoreConfig()

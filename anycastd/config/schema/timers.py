@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from anycastd.config.fields import duration
 from anycastd.config.schema.base import Section
+from anycastd.config.values.fields import duration
 
 DAY_S = 86400.0
 

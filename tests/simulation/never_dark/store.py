@@ -1,6 +1,6 @@
 """The fleet's store in the simulation: texts by POP and part, written and watched late, cut off, lost, rolled back.
 
-As `runtime/fleet_stored.py` and `store/etcd/beacons.py` use it: a write may be lost, or be done once more much later; a
+As `runtime/fleet/stored.py` and `store/etcd/beacons.py` use it: a write may be lost, or be done once more much later; a
 POP whose own beacon does not come back takes the channel for lost, and begins anew with all that is there.
 """
 

@@ -24,8 +24,8 @@ import aiohttp
 import pytest
 
 from anycastd.api.app import Server, serve
-from anycastd.api.door import Door
-from anycastd.api.names import AT_ONCE, Names
+from anycastd.api.door.names import AT_ONCE, Names
+from anycastd.api.door.tokens import Door
 from anycastd.cli.client import EX_NOPERM, EX_UNAVAILABLE, AskError, Remote, ask
 from anycastd.errors import ConfigError
 from anycastd.model.access import Denied, Role, TlsSpec, TokenSpec, Who

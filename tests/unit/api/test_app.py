@@ -18,20 +18,22 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
-from anycastd.api import local_socket, schema, schema_safety
 from anycastd.api.app import Server, serve
-from anycastd.api.endpoints import VIEWS
+from anycastd.api.door import local_socket
+from anycastd.api.endpoints.state import VIEWS
 from anycastd.api.errors import ApiUnavailable
-from anycastd.api.openapi import SHAPES
+from anycastd.api.openapi.document import SHAPES
 from anycastd.api.ports import OrderDone, OrderRequest, ReloadOutcome, Request
-from anycastd.api.shape import LevelName
+from anycastd.api.shapes import answers as schema
+from anycastd.api.shapes import safety as schema_safety
+from anycastd.api.shapes.shape import LevelName
 from anycastd.model.bgp import SpeakerState
 from anycastd.model.decision import Level
 from anycastd.model.operator import DrainScope, OverrideKind, State
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate
 from anycastd.resources.orders import DrainCommand, Lasting, OverrideCommand
-from anycastd.runtime.journal import JOURNAL, Journal
+from anycastd.runtime.journal.journal import JOURNAL, Journal
 from anycastd.store.journal_file import JournalFile
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from anycastd.api.schema_attack import Attacks, AttackSummary
+from anycastd.api.shapes.attack import Attacks, AttackSummary
 from anycastd.api.views.attack import attacks, summary
 from anycastd.api.views.overview import overview
 from anycastd.cli.attack import short, status_lines

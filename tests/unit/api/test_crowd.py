@@ -13,9 +13,9 @@ import aiohttp
 import pytest_asyncio
 
 from anycastd.api.app import Server, serve
-from anycastd.api.crowd import MOST
+from anycastd.api.door.crowd import MOST
 from anycastd.model.topology import ApiConfig
-from anycastd.runtime.journal import JOURNAL, Journal
+from anycastd.runtime.journal.journal import JOURNAL, Journal
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon

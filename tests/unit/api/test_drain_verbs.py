@@ -18,7 +18,7 @@ from anycastd.api.app import serve
 from anycastd.cli.drain import drain, undrain
 from anycastd.model.status import Status
 from anycastd.model.topology import ApiConfig
-from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.orders.desk import OrderDesk
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.daemon import Daemon

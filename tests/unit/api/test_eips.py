@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from anycastd.api import schema
-from anycastd.api import schema_eips as shapes
-from anycastd.api import schema_traffic as shapes_traffic
 from anycastd.api.app import Server, serve
-from anycastd.api.listing import BITE
+from anycastd.api.endpoints.listing import BITE
 from anycastd.api.ports import Done, Request
+from anycastd.api.shapes import answers as schema
+from anycastd.api.shapes import eips as shapes
+from anycastd.api.shapes import traffic as shapes_traffic
 from anycastd.model.eip import Eip, EipId, Source
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate

@@ -13,7 +13,7 @@ import pytest_asyncio
 from click.testing import CliRunner
 
 from anycastd.api.app import serve
-from anycastd.api.schema_filters import BlackholeList, FlowList, ProposalList
+from anycastd.api.shapes.filters import BlackholeList, FlowList, ProposalList
 from anycastd.cli.attack import attack
 from anycastd.model.topology import ApiConfig
 from anycastd.resources.commands import Allocate

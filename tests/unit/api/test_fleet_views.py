@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from anycastd.api.schema_fleet import FleetPopsShape
+from anycastd.api.shapes.fleet import FleetPopsShape
 from anycastd.api.views.fleet import pops
 from anycastd.cli.fleet import _of_pops
 from anycastd.resources.fleet import Member, Presence, decode_presence, encode_presence

@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from anycastd.api import schema_journal as shapes
 from anycastd.api.app import Server, serve
-from anycastd.api.door import Door
+from anycastd.api.door.tokens import Door
+from anycastd.api.shapes import journal as shapes
 from anycastd.model.access import Role, TokenSpec
 from anycastd.model.journal import EntryKind, LostWhy
 from anycastd.model.topology import ApiConfig, JournalConfig

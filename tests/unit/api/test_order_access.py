@@ -13,7 +13,7 @@ from anycastd.api.app import Server, serve
 from anycastd.model.access import Denied
 from anycastd.model.operator import DrainScope
 from anycastd.model.topology import ApiConfig
-from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.orders.desk import OrderDesk
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build
 from tests.unit.api.test_access import ADMIN, OPERATE, READ, specs

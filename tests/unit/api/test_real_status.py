@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from anycastd.api import schema
-from anycastd.api.endpoints import READY, VIEWS
-from anycastd.api.openapi import SHAPES
+from anycastd.api.endpoints.state import READY, VIEWS
+from anycastd.api.openapi.document import SHAPES
+from anycastd.api.shapes import answers as schema
 from anycastd.api.views.explain import explain
 from anycastd.api.views.readiness import conditions
 from anycastd.model.probe import Why
 from anycastd.model.status import Status
 from anycastd.runtime.alarms import Alarms, Reported
-from anycastd.runtime.follow import Followed
+from anycastd.runtime.journal.follow import Followed
 from anycastd.runtime.state import Circumstances, build
 from anycastd.telemetry.metrics import Metrics
 from tests.unit.runtime.world import A, World

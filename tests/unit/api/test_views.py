@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from anycastd.api.schema import Result
+from anycastd.api.shapes.answers import Result
 from anycastd.api.views.checks import checks, result, tunnels
 from anycastd.api.views.explain import MAX_CHECK_LINES, explain
 from anycastd.api.views.moments import iso, span

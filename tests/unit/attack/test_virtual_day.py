@@ -156,7 +156,7 @@ class Day:
 
 
 class Watcher:
-    """Looks as `runtime/attack_watch.py` does: the POP each second, EIPs each fifth or when the POP jumps.
+    """Looks as `runtime/attack/watch.py` does: the POP each second, EIPs each fifth or when the POP jumps.
 
     Then new connections each half second as well.
     """

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from anycastd.cli.freeze import freeze, is_so, unfreeze
-from anycastd.runtime.freeze_file import FreezeFile
-from anycastd.runtime.memory_file import clocks
+from anycastd.runtime.kept.freeze_file import FreezeFile
+from anycastd.runtime.kept.memory_file import clocks
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from anycastd.model.decision import Level, Memory, Truth
 from anycastd.model.journal import EntryKind
 from anycastd.model.topology import ApiConfig
 from anycastd.policy.snapshot import decode
-from anycastd.runtime.journal import JOURNAL, Journal
+from anycastd.runtime.journal.journal import JOURNAL, Journal
 from anycastd.store.journal_file import JournalFile
 from anycastd.telemetry.metrics import Metrics
 from tests.unit import status_builder as build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anycastd.api.schema_playbooks import PlaybooksShape
+from anycastd.api.shapes.playbooks import PlaybooksShape
 from anycastd.cli.playbook import list_lines, show_lines
 from tests.unit.runtime.spread_world import CALL, TAG, Fleet, book, pop_config
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycastd.config import build_eips
-from anycastd.config.build_eips import eip_ids, region_number
+from anycastd.config.build import eips as build_eips
+from anycastd.config.build.eips import eip_ids, region_number
 from anycastd.config.load import load
 from anycastd.errors import ConfigError
 from anycastd.model.address import Address, BackendId

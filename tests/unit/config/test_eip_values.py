@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycastd.config.eip_values import (
+from anycastd.config.values.eip import (
     MAX_RATE_BPS,
     MIN_RATE_BPS,
     port_map_text,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anycastd.config.fields import (
+from anycastd.config.reference import types_of
+from anycastd.config.values.fields import (
     DeviceName,
     HostName,
     HttpPath,
@@ -21,8 +22,7 @@ from anycastd.config.fields import (
     duration_text,
     read_duration,
 )
-from anycastd.config.net_fields import AddressField, Asn, Community, LargeCommunity, PrefixField
-from anycastd.config.reference import types_of
+from anycastd.config.values.net import AddressField, Asn, Community, LargeCommunity, PrefixField
 from anycastd.model.topology import Need
 
 BIG = 4200000000

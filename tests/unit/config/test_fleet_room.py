@@ -12,7 +12,7 @@ from anycastd.config.rules import fleet as rules
 from anycastd.errors import ConfigError
 from anycastd.fleet import codec
 from anycastd.model.fleet import Beacon, Claim, Epoch
-from anycastd.runtime.fleet_link import specs_of
+from anycastd.runtime.fleet.link import specs_of
 from tests.unit.config.places import GOOD
 
 TEXT = """

@@ -9,12 +9,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from anycastd.config.fields import ValueType
 from anycastd.config.reference import page, types_of
 from anycastd.config.schema.base import key_of
 from anycastd.config.schema.checks import TimedCheck
 from anycastd.config.schema.root import Root
 from anycastd.config.schema.timers import TimersSection
+from anycastd.config.values.fields import ValueType
 from anycastd.model.checks import Limits, Timing
 from anycastd.model.topology import PrefixTimers
 from tests.unit.config.places import ROOT

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from anycastd.config.load import load
-from anycastd.config.net_fields import Ipv4Field
 from anycastd.config.reference import types_of
-from anycastd.config.tunnel_fields import EndpointField, NetworkField, OwnIpv4, OwnIpv4Field, OwnIpv6, PublicKey
+from anycastd.config.values.net import Ipv4Field
+from anycastd.config.values.tunnel import EndpointField, NetworkField, OwnIpv4, OwnIpv4Field, OwnIpv6, PublicKey
 from anycastd.errors import ConfigError
 from anycastd.model.address import TunnelId
 from anycastd.model.topology import Config, Tunnel

@@ -15,7 +15,7 @@ from anycastd.model.probe import Why
 from anycastd.model.topology import LastResort, PrefixSpec, PrefixTimers, WhenDegraded
 from anycastd.policy.draft import Facts, Order
 from anycastd.policy.engine import decide
-from anycastd.runtime.memory_file import Clocks, decode, encode
+from anycastd.runtime.kept.memory_file import Clocks, decode, encode
 from anycastd.runtime.state import views
 from tests.property.histories import Moment, play_against, restless, spiteful, until
 from tests.simulation.router import Router

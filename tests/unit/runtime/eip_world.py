@@ -15,7 +15,7 @@ from anycastd.model.nft import NftObserved
 from anycastd.model.topology import Config
 from anycastd.resources.commands import EipCommand
 from anycastd.resources.refusal import Refused
-from anycastd.runtime.eip_desk import EipDesk
+from anycastd.runtime.eips.desk import EipDesk
 from anycastd.store.port import Write
 from anycastd.store.sqlite import SqliteStore
 from tests.unit import status_builder

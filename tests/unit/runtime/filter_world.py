@@ -26,9 +26,9 @@ from anycastd.model.flow import FlowMatch
 from anycastd.model.topology import Config
 from anycastd.resources.filters import FilterCommand, Release
 from anycastd.resources.refusal import Code, Refused
-from anycastd.runtime import memory_file
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.filter_desk import FilterDesk
+from anycastd.runtime.kept import memory_file
+from anycastd.runtime.orders.filter_desk import FilterDesk
 from tests.unit.runtime.world import UP, config
 
 EIP = ip_address("203.0.113.10")

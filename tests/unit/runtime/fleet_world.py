@@ -16,7 +16,7 @@ from anycastd.model.decision import Level, Reason
 from anycastd.model.fleet_config import FleetConfig, FleetPop
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Config, LastResort, Neighbor, PrefixTimers, Role
-from anycastd.runtime.fleet_link import FleetLink
+from anycastd.runtime.fleet.link import FleetLink
 from tests.unit.runtime.world import UP, Speaker, World
 from tests.unit.runtime.world import config as plain
 

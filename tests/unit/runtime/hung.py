@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from anycastd.runtime import disk
-from anycastd.runtime.disk import Disk
+from anycastd.runtime.kept import disk
+from anycastd.runtime.kept.disk import Disk
 
 WITHIN_S = 0.05
 

@@ -11,7 +11,7 @@ from anycastd.api.ports import Clocks
 from anycastd.model.operator import Carried
 from anycastd.model.topology import Config, OperatorConfig
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.order_desk import OrderDesk
+from anycastd.runtime.orders.desk import OrderDesk
 from tests.unit.runtime.world import World, config
 
 PACE = OperatorConfig(depref_s=0.0, quiet_for_s=0.0, wait_at_most_s=600.0, settled_s=0.0)

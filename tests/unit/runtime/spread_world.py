@@ -22,7 +22,7 @@ from anycastd.model.topology import Config, Pop
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.resources.fleet import Presence, decode_presence, encode_presence
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.spread_desk import SpreadDesk
+from anycastd.runtime.spread.desk import SpreadDesk
 from tests.unit.runtime.air import Air
 from tests.unit.runtime.world import UP, A, Speaker, World, config, eip_of
 

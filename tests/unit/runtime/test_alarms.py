@@ -21,7 +21,7 @@ from anycastd.model.status import Alarm, AlarmView, LoopView, Status
 from anycastd.model.topology import SelfTest
 from anycastd.runtime import alarms as words_of_alarms
 from anycastd.runtime.alarms import LONGER_THAN_S, LOOP_LATE_MS, Alarms, Reported
-from anycastd.runtime.follow import Followed
+from anycastd.runtime.journal.follow import Followed
 from anycastd.runtime.state import Circumstances, build
 from tests.unit.runtime.world import UP, A, B, World, config, eip_of
 

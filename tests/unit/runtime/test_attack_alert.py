@@ -25,9 +25,9 @@ from anycastd.model.eip import EipId
 from anycastd.model.nft import Count, Counters, NftSet, PopCounter, PopTotals
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.attack_alert import Sources
-from anycastd.runtime.attack_watch import AttackWatch, Told
-from anycastd.runtime.packet_look import PacketLook
+from anycastd.runtime.attack.alert import Sources
+from anycastd.runtime.attack.packet_look import PacketLook
+from anycastd.runtime.attack.watch import AttackWatch, Told
 from anycastd.simulation.clock import VirtualLoop
 from tests.unit.attack.packets import udp
 from tests.unit.runtime.test_attack_watch import Picker

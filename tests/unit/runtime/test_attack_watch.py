@@ -20,9 +20,9 @@ from anycastd.model.nft import Count, Counters, NftSet, PopCounter, PopTotals
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import Totals
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.attack_alert import Sources
-from anycastd.runtime.attack_watch import SAVE_EACH_S, AttackWatch, Told
-from anycastd.runtime.packet_look import MOST_EIPS, PacketLook, share_of
+from anycastd.runtime.attack.alert import Sources
+from anycastd.runtime.attack.packet_look import MOST_EIPS, PacketLook, share_of
+from anycastd.runtime.attack.watch import SAVE_EACH_S, AttackWatch, Told
 from tests.unit.attack.packets import udp
 from tests.unit.attack.readings import A, B, Eips
 

@@ -9,7 +9,7 @@ from hypothesis.strategies import integers, lists
 
 from anycastd.model.decision import Level
 from anycastd.model.probe import ProbeResult, Why
-from anycastd.runtime.backlog import BITE, Backlog
+from anycastd.runtime.loop.backlog import BITE, Backlog
 from tests.unit.runtime.world import UP, World, config
 
 MANY = [ip_network(f"45.{n // 256}.{n % 256}.0/24") for n in range(3 * BITE)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.runtime.boot_number import LARGEST, keep_boot, next_boot
+from anycastd.runtime.kept.boot_number import LARGEST, keep_boot, next_boot
 
 
 def test_it_is_the_time_and_grows_though_the_clock_is_set_back(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from anycastd.model.safety import BreakerConfig, SafetyConfig
 from anycastd.model.status import Alarm, Status
 from anycastd.model.topology import Config, LastResort
 from anycastd.runtime.alarms import Alarms, Reported
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.memory_file import Clocks, decode, encode
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.kept.memory_file import Clocks, decode, encode
 from anycastd.runtime.state import Circumstances, build
 from tests.unit.runtime.test_orders import drain
 from tests.unit.runtime.world import Speaker, World, config

@@ -12,7 +12,7 @@ from anycastd.errors import ActuatorTransient
 from anycastd.model.address import Address, BackendId, RegionName
 from anycastd.model.conntrack import ConnectionCounts, PathConnections
 from anycastd.model.eip import Eip, EipId, Mode, Path, PortMap, Tracking, Transport
-from anycastd.runtime.connection_meter import ConnectionMeter
+from anycastd.runtime.traffic.connection_meter import ConnectionMeter
 from tests.unit import status_builder
 from tests.unit.runtime.eip_world import ONE, SIX, TWO
 

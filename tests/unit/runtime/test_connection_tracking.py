@@ -10,7 +10,7 @@ from anycastd.model.conntrack import ConntrackWanted
 from anycastd.model.status import Alarm
 from anycastd.model.topology import EipConfig
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.connection_tracking import ConnectionTracking
+from anycastd.runtime.kernel.connection_tracking import ConnectionTracking
 
 
 @dataclass

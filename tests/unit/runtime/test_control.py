@@ -13,7 +13,7 @@ from anycastd.model.nft import NftSet
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Condition, Scope
 from anycastd.policy.desired import route_for
-from anycastd.runtime.prefix_facts import routes_wanted
+from anycastd.runtime.loop.prefix_facts import routes_wanted
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config, eip_of
 
 

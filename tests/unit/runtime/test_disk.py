@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from anycastd.model.status import Alarm
-from anycastd.runtime import closing
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.disk import Disk, StateFile
-from anycastd.runtime.memories import Memories
+from anycastd.runtime.kept.disk import Disk, StateFile
+from anycastd.runtime.kept.memories import Memories
+from anycastd.runtime.process import closing
 from tests.unit.runtime.hung import HungDisk, answered
 
 
@@ -129,7 +129,7 @@ async def test_what_cannot_be_closed_keeps_nothing_else_from_it(
 
 PROCESS = """
 import asyncio, threading
-from anycastd.runtime import closing
+from anycastd.runtime.process import closing
 closing.THREADS_WITHIN_S = 0.1
 begun = threading.Event()
 def hang():

@@ -11,8 +11,8 @@ from anycastd.model.address import BackendId, CheckId, Prefix, RegionName
 from anycastd.model.checks import ProbeSpec
 from anycastd.model.health import Health
 from anycastd.model.probe import Why
-from anycastd.runtime.beliefs import Beliefs
-from anycastd.runtime.doubts import FEW, REST_EACH_S, Doubted, Doubts
+from anycastd.runtime.loop.beliefs import Beliefs
+from anycastd.runtime.loop.doubts import FEW, REST_EACH_S, Doubted, Doubts
 from tests.unit.runtime.world import World, config
 
 EU, US = RegionName("eu"), RegionName("us")

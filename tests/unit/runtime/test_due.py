@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 from anycastd.model.decision import Decision, Reason
-from anycastd.runtime.due import EACH_S, FEW, Due
+from anycastd.runtime.loop.due import EACH_S, FEW, Due
 from tests.unit.runtime.test_backlog import announced
 from tests.unit.runtime.world import A, B
 

@@ -16,7 +16,7 @@ from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
 from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.effects import LOOKED_AT, Effects, rates_of
+from anycastd.runtime.followed.effects import LOOKED_AT, Effects, rates_of
 from tests.unit.runtime.world import UP, A, B, Notes, World, eip_of
 
 

@@ -35,8 +35,8 @@ from anycastd.resources.commands import (
     Release,
     Restore,
 )
-from anycastd.runtime.eip_tasks import KEEP_S
-from anycastd.runtime.steady import STEADY_S
+from anycastd.runtime.eips.steady import STEADY_S
+from anycastd.runtime.eips.tasks import KEEP_S
 from tests.unit import status_builder
 from tests.unit.reconcile.filter import Tables, apply, observed, tables, ways
 from tests.unit.runtime.eip_world import ONE, SIX, TWO, Died, Fuse, World, bound_to, with_file

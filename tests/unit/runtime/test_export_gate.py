@@ -18,7 +18,7 @@ from anycastd.model.status import Alarm
 from anycastd.model.topology import Config, Export, Role
 from anycastd.policy.desired import route_for
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.export_gate import ExportGate
+from anycastd.runtime.bgp.export_gate import ExportGate
 from tests.unit import status_builder
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config
 

@@ -28,11 +28,11 @@ from anycastd.model.nft import Count
 from anycastd.model.status import Alarm
 from anycastd.resources.filters import Release
 from anycastd.resources.refusal import Code
-from anycastd.runtime import filters_file, memory_file
-from anycastd.runtime.filter_desk import AUTOMATIC, FILTERS
-from anycastd.runtime.filters_file import Found
-from anycastd.runtime.memory_file import Clocks as FileClocks
-from anycastd.runtime.orders_file import Kept
+from anycastd.runtime.kept import filters_file, memory_file
+from anycastd.runtime.kept.filters_file import Found
+from anycastd.runtime.kept.memory_file import Clocks as FileClocks
+from anycastd.runtime.kept.orders_file import Kept
+from anycastd.runtime.orders.filter_desk import AUTOMATIC, FILTERS
 from tests.unit.runtime.filter_world import EIP, UDP, Bgp, Scene, flow, hole, with_filter
 from tests.unit.runtime.world import UP
 

@@ -16,8 +16,8 @@ from anycastd.model.filters import Blackhole, Filter, FlowRule
 from anycastd.model.topology import Config, Export
 from anycastd.policy.filters import blackhole_route, flow_route, takers, wanted_filters
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.export_gate import ExportGate
-from anycastd.runtime.takeover import adopted, missing_too_many
+from anycastd.runtime.bgp.export_gate import ExportGate
+from anycastd.runtime.loop.takeover import adopted, missing_too_many
 from tests.unit.runtime.filter_world import EIP, UDP, with_filter
 from tests.unit.runtime.world import UP, A, config
 

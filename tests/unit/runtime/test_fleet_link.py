@@ -17,10 +17,10 @@ from anycastd.model.fleet_view import Guard
 from anycastd.model.operator import Interventions
 from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.status import Alarm
-from anycastd.runtime.fleet_calls import BeaconCalls
-from anycastd.runtime.fleet_link import LOWER_GAP_S, FleetLink
-from anycastd.runtime.fleet_trust import refusal
-from anycastd.runtime.ports import NoFleet
+from anycastd.runtime.fleet.calls import BeaconCalls
+from anycastd.runtime.fleet.link import LOWER_GAP_S, FleetLink
+from anycastd.runtime.fleet.trust import refusal
+from anycastd.runtime.loop.ports import NoFleet
 from tests.unit.runtime.fleet_world import NETWORK, POPS, RR, FleetOfPops, Pop, config, line
 from tests.unit.runtime.world import UP, A, B, World
 from tests.unit.runtime.world import config as plain

@@ -8,7 +8,7 @@ from anycastd.api.ports import Clocks
 from anycastd.resources.fleet import Presence
 from anycastd.resources.fleet_budget import FleetSeen
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.fleet_desk import FleetDesk
+from anycastd.runtime.fleet.desk import FleetDesk
 from tests.unit.runtime.world import World
 
 

@@ -18,7 +18,7 @@ from anycastd.model.decision import Level
 from anycastd.model.fleet import Claim, NotCounted
 from anycastd.model.probe import Why
 from anycastd.model.status import Alarm
-from anycastd.runtime.fleet_trust import FleetKeyError, read_key
+from anycastd.runtime.fleet.trust import FleetKeyError, read_key
 from tests.unit.runtime.fleet_world import POPS, FleetOfPops, Pop, config, line
 from tests.unit.runtime.world import A
 

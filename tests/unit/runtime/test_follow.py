@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anycastd.model.status import FailoverTimer
-from anycastd.runtime.follow import KEPT, Followed
+from anycastd.runtime.journal.follow import KEPT, Followed
 from tests.unit.runtime.world import A, B
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from anycastd.model.journal import EntryKind, LostWhy, Wanted
 from anycastd.model.topology import JournalConfig
-from anycastd.runtime.journal import DAMAGED, JOURNAL, Journal
+from anycastd.runtime.journal.journal import DAMAGED, JOURNAL, Journal
 from anycastd.store import journal_reading as reading
 from anycastd.store.journal_file import JournalFile
 from tests.unit.journal_world import QUICK, Told, made, running, until

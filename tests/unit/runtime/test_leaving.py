@@ -11,8 +11,8 @@ from anycastd.model.address import NeighborName
 from anycastd.model.bgp import BgpObserved, SpeakerState
 from anycastd.model.decision import Level
 from anycastd.model.topology import LastResort
-from anycastd.runtime import leaving
 from anycastd.runtime.control import Control
+from anycastd.runtime.orders import leaving
 from tests.unit.runtime.fleet_world import RR, Pop, config
 from tests.unit.runtime.world import UP, A, B, World
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from anycastd.runtime.letting_go import FREED_AT_ONCE, let_go
+from anycastd.runtime.traffic.letting_go import FREED_AT_ONCE, let_go
 
 
 @pytest.mark.parametrize("make", [lambda n: list(range(n)), lambda n: dict.fromkeys(range(n))])

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.runtime.lock import KernelLock, Lock, TakenError
+from anycastd.runtime.process.lock import KernelLock, Lock, TakenError
 from tests.wait import wait_until
 
 HOLD = """
 import signal, sys
 from pathlib import Path
-from anycastd.runtime.lock import Lock
+from anycastd.runtime.process.lock import Lock
 Lock(Path(sys.argv[1])).take()
 print("held", flush=True)
 signal.pause()

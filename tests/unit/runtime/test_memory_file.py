@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from anycastd.model.address import Prefix
 from anycastd.model.decision import Level, Memory, Penalty
-from anycastd.runtime import memory_file
-from anycastd.runtime.memory_file import Clocks, decode, encode, load, save
+from anycastd.runtime.kept import memory_file
+from anycastd.runtime.kept.memory_file import Clocks, decode, encode, load, save
 
 A: Prefix = ip_network("203.0.113.0/24")
 HERE = Clocks("boot-1", 5000.0, 1_790_000_000.0)

@@ -24,12 +24,12 @@ from anycastd.model.status import Alarm
 from anycastd.policy.capacity import overloads
 from anycastd.resources.orders import DrainCommand, Lasting, OrderCommand, OverrideCommand, Undo
 from anycastd.resources.refusal import Code, Refused
-from anycastd.runtime import memory_file, orders_file
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.freeze_file import FreezeFile
-from anycastd.runtime.memory_file import Clocks
-from anycastd.runtime.order_desk import OrderDesk
-from anycastd.runtime.scribe import Scribe
+from anycastd.runtime.journal.scribe import Scribe
+from anycastd.runtime.kept import memory_file, orders_file
+from anycastd.runtime.kept.freeze_file import FreezeFile
+from anycastd.runtime.kept.memory_file import Clocks
+from anycastd.runtime.orders.desk import OrderDesk
 from tests.unit.journal_world import Noted
 from tests.unit.runtime.hung import HungDisk, answered
 from tests.unit.runtime.order_world import order_desk

@@ -22,8 +22,8 @@ from anycastd.model.operator import (
 from anycastd.model.probe import Why
 from anycastd.model.topology import Config
 from anycastd.policy.desired import route_for
-from anycastd.runtime.drain_progress import refusal_of, seen_of, would_change
-from anycastd.runtime.frozen import Frozen
+from anycastd.runtime.followed.drain_progress import refusal_of, seen_of, would_change
+from anycastd.runtime.loop.frozen import Frozen
 from tests.unit.runtime.world import UP, A, B, Speaker, World, config, eip_of
 
 UP2 = NeighborName("transit-b")

@@ -25,9 +25,9 @@ from anycastd.model.probe import ProbeResult, Why
 from anycastd.model.topology import Config
 from anycastd.policy.desired import blackhole, region_table
 from anycastd.policy.tunnel_order import order
-from anycastd.runtime import region_routes
-from anycastd.runtime.beliefs import Beliefs
-from anycastd.runtime.region_routes import RegionRoutes
+from anycastd.runtime.loop import region_routes
+from anycastd.runtime.loop.beliefs import Beliefs
+from anycastd.runtime.loop.region_routes import RegionRoutes
 from tests.unit.runtime.world import A, B, Kernel, config
 
 EU, US = RegionName("eu"), RegionName("us")

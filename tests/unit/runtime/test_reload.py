@@ -10,7 +10,7 @@ import pytest
 from anycastd.api.ports import ReloadOutcome
 from anycastd.config.load import load
 from anycastd.model.topology import Config
-from anycastd.runtime.reload import reload_config
+from anycastd.runtime.reloading.reload import reload_config
 
 EXAMPLE = Path(__file__).parents[3] / "etc" / "anycastd.yaml"
 B = ip_network("198.18.0.0/24")

@@ -19,11 +19,11 @@ from anycastd.model.status import Alarm
 from anycastd.model.topology import Config, PrefixTimers
 from anycastd.policy.bake import Announced, gone, less, words_of
 from anycastd.policy.draining import level_of_phase
-from anycastd.runtime import reloads
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.reloads import Reloads
-from anycastd.runtime.spreading import Spreading
-from anycastd.runtime.trial import announced
+from anycastd.runtime.loop.spreading import Spreading
+from anycastd.runtime.reloading import reloads
+from anycastd.runtime.reloading.reloads import Reloads
+from anycastd.runtime.reloading.trial import announced
 from anycastd.simulation.clock import run
 from tests.unit.runtime.world import UP, A, B, World, config
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from anycastd.runtime.lag import LagMeter
-from anycastd.runtime.schedule import FIRST_GAP_S, MAX_GAP_S, SHARE, Soon, Wake
+from anycastd.runtime.loop.schedule import FIRST_GAP_S, MAX_GAP_S, SHARE, Soon, Wake
+from anycastd.runtime.process.lag import LagMeter
 from anycastd.simulation.clock import VirtualLoop, run
 
 

@@ -10,9 +10,9 @@ from anycastd.model.fleet import NotCounted
 from anycastd.model.fleet_view import FleetView, Guard, PopSeen
 from anycastd.model.journal import EntryKind
 from anycastd.model.probe import Why
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.recorder import Recorder
-from anycastd.runtime.scribe import ADDRESSES_NAMED, Scribe
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.journal.recorder import Recorder
+from anycastd.runtime.journal.scribe import ADDRESSES_NAMED, Scribe
 from anycastd.telemetry.metrics import Metrics
 from tests.unit.journal_world import Noted, made
 from tests.unit.runtime.world import A, World

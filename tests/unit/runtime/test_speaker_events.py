@@ -13,9 +13,9 @@ from anycastd.model.bgp import Announce, EndOfRib, Route, SessionState, Withdraw
 from anycastd.model.status import Alarm, FailoverTimer
 from anycastd.reconcile.bgp import Key
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.follow import Followed
-from anycastd.runtime.scribe import Scribe
-from anycastd.runtime.speaker_events import SpeakerEvents, key_of
+from anycastd.runtime.bgp.speaker_events import SpeakerEvents, key_of
+from anycastd.runtime.journal.follow import Followed
+from anycastd.runtime.journal.scribe import Scribe
 from anycastd.telemetry.metrics import Metrics
 from tests.unit.journal_world import Noted
 from tests.unit.runtime.world import UP, A

@@ -16,9 +16,9 @@ from anycastd.model.operator import Freeze, Interventions
 from anycastd.model.spread import Announce, PlayMode, When
 from anycastd.model.status import Alarm
 from anycastd.resources.refusal import Refused
-from anycastd.runtime.spreading import Spreading
+from anycastd.runtime.loop.spreading import Spreading
+from anycastd.runtime.loop.takeover import adopted
 from anycastd.runtime.state import views
-from anycastd.runtime.takeover import adopted
 from tests.unit.runtime.air import Air
 from tests.unit.runtime.spread_world import B_SIDE, CALL, DOWN, LONGER, TAG, Fleet, book, pop_config
 from tests.unit.runtime.world import UP, A

@@ -15,8 +15,8 @@ from anycastd.attack.playbook import Doing, Run, Taken
 from anycastd.attack.standby import Stage, Standby
 from anycastd.model.address import Prefix
 from anycastd.model.effect import Effect
-from anycastd.runtime.memory_file import Clocks
-from anycastd.runtime.spread_file import Kept, decode, encode, load
+from anycastd.runtime.kept.memory_file import Clocks
+from anycastd.runtime.kept.spread_file import Kept, decode, encode, load
 
 A: Prefix = ip_network("203.0.113.0/24")
 B: Prefix = ip_network("2001:db8:113::/48")

@@ -12,7 +12,7 @@ from anycastd.model.decision import Decision, Level, NeighborLevel, PrefixState,
 from anycastd.model.probe import Why
 from anycastd.model.status import LoopView, Status
 from anycastd.runtime.alarms import Alarms, Reported
-from anycastd.runtime.follow import Followed
+from anycastd.runtime.journal.follow import Followed
 from anycastd.runtime.state import Circumstances, build, state_of
 from tests.unit.runtime.world import UP, A, B, World, config
 

@@ -17,8 +17,8 @@ from anycastd.model.nft import Key, NftChange, NftObserved, NftSet
 from anycastd.model.topology import Config, PrefixSpec, PrefixTimers
 from anycastd.reconcile.eip_plane import EipPlane
 from anycastd.reconcile.eip_pool import Moved
-from anycastd.runtime import steering as words
-from anycastd.runtime.steering import Steering
+from anycastd.runtime.loop import steering as words
+from anycastd.runtime.loop.steering import Steering
 from tests.unit.policy.eips import BAD, CONFIG, NET4, NET6, bound, eip, to, view_of, world
 from tests.unit.policy.pops import Place
 from tests.unit.runtime.world import Nft, World

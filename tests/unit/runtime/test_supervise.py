@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from anycastd.runtime.supervise import CALM_AFTER_S, CANCEL_EACH_S, CANCEL_TIMES, MAX_DELAY_S, Supervisor
+from anycastd.runtime.process.supervise import CALM_AFTER_S, CANCEL_EACH_S, CANCEL_TIMES, MAX_DELAY_S, Supervisor
 from anycastd.simulation.clock import run
 
 

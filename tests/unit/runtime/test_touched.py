@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anycastd.runtime.touched import Touched
+from anycastd.runtime.loop.touched import Touched
 from tests.unit.runtime.world import A, B
 
 

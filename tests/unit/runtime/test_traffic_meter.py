@@ -17,7 +17,7 @@ from anycastd.model.eip import Eip, EipId, EipStatus, EipView, PlacementReason
 from anycastd.model.nft import Counters, NftSet
 from anycastd.model.topology import EipConfig
 from anycastd.model.traffic import EipStanding
-from anycastd.runtime.traffic_meter import TrafficMeter
+from anycastd.runtime.traffic.meter import TrafficMeter
 from tests.unit.traffic.kernel import NOON, SIX, STANDINGS, A, B, Kernel
 
 

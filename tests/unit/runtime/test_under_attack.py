@@ -18,7 +18,7 @@ from anycastd.model.topology import Config
 from anycastd.model.traffic import Rates, Sample, Totals
 from anycastd.policy.desired import nft_settings
 from anycastd.policy.elements import may_be_loose
-from anycastd.runtime.under_attack import attacked_prefixes
+from anycastd.runtime.loop.under_attack import attacked_prefixes
 from tests.unit.runtime.test_control import healthy_world
 from tests.unit.runtime.world import A, B, World, config, eip_of
 

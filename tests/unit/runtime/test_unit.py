@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from anycastd.runtime.notify import Notify
-from anycastd.runtime.unit import ENDS_WITHIN_S, READY_WITHIN_S, STUCK_AFTER_S, Unit, sentence
+from anycastd.runtime.process.notify import Notify
+from anycastd.runtime.process.unit import ENDS_WITHIN_S, READY_WITHIN_S, STUCK_AFTER_S, Unit, sentence
 from tests.unit import status_builder as build
 
 

@@ -62,8 +62,8 @@ from anycastd.model.topology import (
 )
 from anycastd.policy.snapshot import Snapshot
 from anycastd.reconcile.eip_pool import Moved
-from anycastd.runtime.beliefs import Verdict
 from anycastd.runtime.control import Control
+from anycastd.runtime.loop.beliefs import Verdict
 
 A = ip_network("203.0.113.0/24")
 B = ip_network("198.51.100.0/24")

@@ -1,0 +1,1 @@
+"""What is asked and ordered: one file a subject."""

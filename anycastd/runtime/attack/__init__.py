@@ -1,0 +1,1 @@
+"""Attacks as the daemon sees them: the POP's totals, each EIP, samples of packets."""

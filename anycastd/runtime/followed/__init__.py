@@ -1,0 +1,1 @@
+"""Whether anything followed what was done: a change of level, a drain."""

@@ -1,0 +1,1 @@
+"""What happens, told to the log, the metrics, the journal and whoever reads along."""

@@ -1,0 +1,1 @@
+"""What outlives the daemon: small files, each replaced whole."""

@@ -1,0 +1,1 @@
+"""A new configuration file: read, judged, applied, tried, and taken back."""

@@ -1,0 +1,1 @@
+"""Playbooks and standbys: what they see, and what they do."""
