@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anycastd.model.decision import Decision, Level, Memory, Reason, Truth
@@ -90,7 +90,15 @@ def test_a_drain_only_goes_down_and_never_past_the_guard(
         lowest = min(lowest, decision.level)
 
 
+SHUT_AFTER_A_WITHDRAWAL = [
+    (1.0, Truth.TRUE, DrainPhase.WITHDRAW, True), (1412.0, Truth.TRUE, DrainPhase.DEPREF, False),
+    (1412.0, Truth.TRUE, DrainPhase.DEPREF, False), (1.0, Truth.TRUE, DrainPhase.WITHDRAW, True),
+    (1.0, Truth.TRUE, DrainPhase.GSHUT, True),
+]  # fmt: skip
+
+
 @given(SPECS, st.lists(st.tuples(WAITS_S, TRUTHS, st.sampled_from(PHASES), st.booleans()), max_size=10))
+@example(SPEC, SHUT_AFTER_A_WITHDRAWAL)
 @SOME
 def test_what_is_undone_returns_by_slow_start_and_within_the_budget(
     spec: PrefixSpec, steps: list[tuple[float, Truth, DrainPhase, bool]]

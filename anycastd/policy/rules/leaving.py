@@ -99,8 +99,11 @@ def gshut_wait(facts: Facts, memory: Memory, draft: Draft) -> Draft:
 
 
 def gshut_budget(facts: Facts, memory: Memory, draft: Draft) -> Draft:
-    """GSHUT waits at DEPREF until it, and the step back, cannot make a neighbor suppress the prefix (I7)."""
-    if draft.level is not Level.GSHUT or memory.level <= Level.GSHUT:
+    """GSHUT waits at DEPREF until it, and the step back, cannot make a neighbor suppress the prefix (I7).
+
+    So does what was withdrawn and comes in at GSHUT: a drain that is undone then would pay for the step to DEPREF.
+    """
+    if draft.level is not Level.GSHUT or memory.level is Level.GSHUT:
         return draft
     wait_s = return_fits_in_s(memory.penalty, facts.now_s, facts.spec.timers.half_life_s)
     if wait_s <= 0:
