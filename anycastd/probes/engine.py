@@ -132,13 +132,13 @@ class Engine:
             if wanted.get(known.spec.id) != known.spec:
                 del self._checks[known.spec.id]
                 known.cancel()
-        now_s = self._time()
+        now_s, together = self._time(), len(wanted) - len(self._checks)
         for spec in wanted.values():
             if spec.id not in self._checks:
                 check = self._checks[spec.id] = _Check(self, spec, self._registry.plan(spec))
                 # what netlink told, or a file says, is at hand: waiting spreads nothing, and at a start a tunnel waits
                 at_once = spec.check.kind in (CheckKind.LINK, CheckKind.FILE, CheckKind.BFD)
-                self._schedule(check, now_s if at_once else check.slots.first(now_s))
+                self._schedule(check, now_s if at_once else check.slots.first(now_s, together))
         self._registry.settle()
         self._reactor.wake()
 

@@ -235,19 +235,27 @@ def kernels(world: Fleet) -> Iterator[Fault]:
             yield Fault(f"kernel of {pop}", f"{pop}: {' '.join(argv)}", partial(world.lab.exec, pop, *argv))
 
 
+RELOAD_S = 10
+
+
 def cover(world: Fleet, pop: str, old: str, new: str) -> None:
     """Give a POP another configuration, and have it read."""
     text = world.lab.exec(pop, "cat", CONFIG, check=True).stdout
     assert old in text
     script = f"cat > /run/chaos.yaml && mount --bind /run/chaos.yaml {CONFIG}"
     world.lab.exec(pop, "sh", "-c", script, text=text.replace(old, new), check=True)
-    world.lab.exec(pop, COMMAND, "reload")
+    read_again(world, pop)
 
 
 def uncover(world: Fleet, pop: str) -> None:
-    """Give a POP its configuration back; whoever has no daemon at the moment reads it when it starts."""
+    """Give a POP its configuration back."""
     world.lab.exec(pop, "umount", CONFIG, check=True)
-    world.lab.exec(pop, COMMAND, "reload")
+    read_again(world, pop)
+
+
+def read_again(world: Fleet, pop: str) -> None:
+    """Order a reload. Who has no daemon now reads the file when it starts; one that is stopped answers nobody."""
+    world.lab.exec(pop, "timeout", str(RELOAD_S), COMMAND, "reload")
 
 
 def reloads(world: Fleet) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 from hypothesis import given
@@ -20,6 +21,15 @@ def test_first_start_comes_soon(check: str, interval_s: float, now_s: float) -> 
     """Within min(interval, 1 s), however long the interval."""
     first_s = Slots(share_of(CheckId(check)), Timing(interval_s=interval_s)).first(now_s)
     assert now_s <= first_s <= now_s + min(interval_s, 1.0) + 1e-6
+
+
+def test_of_ten_thousand_that_begin_together_no_tenth_of_a_second_has_more_than_one_core_takes() -> None:
+    every = [
+        Slots(share_of(CheckId(f"self/{n}/a")), Timing(interval_s=10.0)).first(50.0, 10_000) for n in range(10_000)
+    ]
+    assert min(every) >= 50.0 and max(every) <= 52.0
+    tenths = Counter(int((first_s - 50.0) * 10) for first_s in every)
+    assert max(tenths.values()) < 700
 
 
 @given(st.floats(0.0, 0.999), INTERVALS, TIMES, st.floats(0.0, 0.4))

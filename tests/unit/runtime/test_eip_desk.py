@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from anycastd.actuators.lasting import cancelled
 from anycastd.api.ports import Dialed, Done, Request
 from anycastd.model.address import RegionName
 from anycastd.model.eip import Eip, EipId, EipStatus, Source, TaskState
@@ -386,8 +387,7 @@ async def test_an_eip_that_somebody_copied_to_another_key_changes_neither(world:
     await until(lambda: "2 in the store cannot be read" in world.complaints.get("records", ""))
     assert f"/eips/{TWO}: it is the EIP {ONE}, which belongs at /eips/{ONE}" in world.complaints["records"]
     assert world.plane.kernel == before
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await cancelled(following)
     await world.restart()
     assert (world.plane.kernel[ONE], TWO in world.plane.kernel) == (before[ONE], False)
     assert "2 in the store cannot be read" in world.complaints["records"]
