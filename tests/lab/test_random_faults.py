@@ -95,8 +95,10 @@ def play(world: Fleet, seed: int, seconds: float) -> None:
             chaos.left.clear()
             chaos.note(f"whole after {took_s:.1f} s")
     finally:
-        chaos.end()
-        print("\n".join(chaos.notes))
+        try:
+            chaos.end()
+        finally:
+            print("\n".join(chaos.notes))
 
 
 @pytest.mark.timeout(420)
