@@ -15,6 +15,7 @@ from typing import Any
 from anycastd.model.address import NeighborName
 from anycastd.model.filters import Blackhole, Filter, FlowRule
 from anycastd.model.flow import FlowMatch, Ranges
+from anycastd.runtime.kept.document import loaded, made_of
 from anycastd.runtime.kept.memory_file import Clocks, SavedTimes
 from anycastd.runtime.kept.orders_file import KEPT_S, Kept, answers_of
 
@@ -59,17 +60,13 @@ def _plain(one: Filter) -> dict[str, Any]:
 
 def decode(text: str, now: Clocks) -> Found:
     """Return what stands, with times on the present clock; ValueError if the text is not what `encode` writes."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            message = f"format {document['format']!r} is not {FORMAT}"
-            raise ValueError(message)
+
+    def made(document: dict[str, Any]) -> Found:
         times = SavedTimes.of(document["clocks"], now)
         standing = tuple(_filter(one, times) for one in document["filters"])
         return Found(standing, answers_of(document["answers"], times))
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"not a file of filters: {error!r}"
-        raise ValueError(message) from error
+
+    return made_of(text, FORMAT, "a file of filters", made)
 
 
 def _filter(value: dict[str, Any], times: SavedTimes) -> Filter:
@@ -117,9 +114,4 @@ def _ranges(value: list[list[int]]) -> Ranges:
 
 def load(path: Path, now: Clocks) -> tuple[Found, str]:
     """Return what stands, and why the file cannot be read (empty = it can; one that is not there holds none)."""
-    try:
-        return decode(path.read_text(encoding="utf-8"), now), ""
-    except FileNotFoundError:
-        return Found(), ""
-    except (OSError, ValueError) as error:
-        return Found(), f"{path}: {error}"
+    return loaded(path, lambda text: decode(text, now), Found)

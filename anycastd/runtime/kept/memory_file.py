@@ -20,6 +20,7 @@ from typing import Any
 
 from anycastd.model.address import Prefix
 from anycastd.model.decision import Level, Memory, Penalty
+from anycastd.runtime.kept.document import loaded, made_of
 
 FORMAT = 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -114,16 +115,12 @@ def _plain(memory: Memory) -> dict[str, Any]:
 
 def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
     """Return the memories with their times on the present clock; ValueError if the text is not what `encode` writes."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            message = f"format {document['format']!r} is not {FORMAT}"
-            raise ValueError(message)
+
+    def made(document: dict[str, Any]) -> dict[Prefix, Memory]:
         times = SavedTimes.of(document["clocks"], now)
         return {ip_network(key): _memory(key, value, times) for key, value in document["prefixes"].items()}
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"not a memory file: {error!r}"
-        raise ValueError(message) from error
+
+    return made_of(text, FORMAT, "a memory file", made)
 
 
 def _memory(key: str, value: dict[str, Any], times: SavedTimes) -> Memory:
@@ -166,9 +163,4 @@ def _replace(path: Path, new: Path, text: str) -> None:
 
 def load(path: Path) -> tuple[dict[Prefix, Memory], str]:
     """Return the saved memories and, if there are none to be had, why (empty for a first start)."""
-    try:
-        return decode(path.read_text(encoding="utf-8"), clocks()), ""
-    except FileNotFoundError:
-        return {}, ""
-    except (OSError, ValueError) as error:
-        return {}, f"{path}: {error}"
+    return loaded(path, lambda text: decode(text, clocks()), dict)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from anycastd.model.decision import Level
 from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Override, OverrideKind, State
+from anycastd.runtime.kept.document import loaded, made_of
 from anycastd.runtime.kept.memory_file import Clocks, SavedTimes
 
 FORMAT = 1
@@ -56,23 +57,16 @@ def encode(orders: Orders, at: Clocks) -> str:
 
 def decode(text: str, now: Clocks) -> Orders:
     """Return the orders with their times on the present clock; ValueError if the text is not what `encode` writes."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            message = f"format {document['format']!r} is not {FORMAT}"
-            raise ValueError(message)
+
+    def made(document: dict[str, Any]) -> Orders:
         times = SavedTimes.of(document["clocks"], now)
         return Orders(
             tuple(_shifted(_drain(one), times) for one in document["drains"]),
             tuple(_shifted(_override(one), times) for one in document["overrides"]),
             answers_of(document["answers"], times),
         )
-    except KeyError as error:
-        message = f"not a file of orders: {error} is missing, or is no word for what stands there"
-        raise ValueError(message) from error
-    except (TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = "not a file of orders: something in it has another shape"
-        raise ValueError(message) from error
+
+    return made_of(text, FORMAT, "a file of orders", made)
 
 
 def _drain(value: dict[str, Any]) -> Drain:
@@ -107,9 +101,4 @@ def _shifted(order: T, times: SavedTimes) -> T:
 
 def load(path: Path, now: Clocks) -> tuple[Orders, str]:
     """Return the orders, and why they cannot be read (empty = they can; a file that is not there holds none)."""
-    try:
-        return decode(path.read_text(encoding="utf-8"), now), ""
-    except FileNotFoundError:
-        return Orders(), ""
-    except (OSError, ValueError) as error:
-        return Orders(), f"{path}: {error}"
+    return loaded(path, lambda text: decode(text, now), Orders)

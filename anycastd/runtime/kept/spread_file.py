@@ -13,6 +13,7 @@ from anycastd.attack.playbook import Doing, Run
 from anycastd.attack.standby import Standby
 from anycastd.model.address import Prefix
 from anycastd.model.plain import from_plain, to_plain
+from anycastd.runtime.kept.document import loaded, made_of
 from anycastd.runtime.kept.memory_file import Clocks, SavedTimes
 
 FORMAT = 1
@@ -54,19 +55,15 @@ def encode(kept: Kept, at: Clocks) -> str:
 
 def decode(text: str, now: Clocks) -> Kept:
     """Return what is kept, with its times on the present clock; ValueError if the text is not what `encode` writes."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            message = f"format {document['format']!r} is not {FORMAT}"
-            raise ValueError(message)
+
+    def made(document: dict[str, Any]) -> Kept:
         times = SavedTimes.of(document["clocks"], now)
         return Kept(
             {(str(one["playbook"]), ip_network(one["prefix"])): _run(one["run"], times) for one in document["runs"]},
             {ip_network(one["prefix"]): _standby(one["standby"], times) for one in document["standbys"]},
         )
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        message = f"not a file of playbooks' runs: {error!r}"
-        raise ValueError(message) from error
+
+    return made_of(text, FORMAT, "a file of playbooks' runs", made)
 
 
 def _run(value: Any, times: SavedTimes) -> Run:
@@ -90,9 +87,4 @@ def _standby(value: Any, times: SavedTimes) -> Standby:
 
 def load(path: Path, now: Clocks) -> tuple[Kept, str]:
     """Return what is kept, and why it cannot be read (empty = it can; a file that is not there holds nothing)."""
-    try:
-        return decode(path.read_text(encoding="utf-8"), now), ""
-    except FileNotFoundError:
-        return Kept(), ""
-    except (OSError, ValueError) as error:
-        return Kept(), f"{path}: {error}"
+    return loaded(path, lambda text: decode(text, now), Kept)

@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from anycastd.attack.usual import Usual
 from anycastd.model.address import Address
+from anycastd.runtime.kept.document import loaded, made_of
 
 FORMAT = 1
 MOST = 1e15
@@ -32,16 +34,12 @@ def _numbers(one: Usual) -> str:
 
 def decode(text: str, now_s: float) -> tuple[Usual, dict[Address, Usual]]:
     """Return what `encode` wrote, learnt until `now_s` (monotonic); ValueError for anything else."""
-    try:
-        document = json.loads(text)
-        if document["format"] != FORMAT:
-            message = f"format {document['format']!r} is not {FORMAT}"
-            raise ValueError(message)
+
+    def made(document: dict[str, Any]) -> tuple[Usual, dict[Address, Usual]]:
         eips = {ip_address(key): _usual(value, now_s) for key, value in document["eips"].items()}
         return _usual(document["pop"], now_s), eips
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        message = f"not a file of what is usual: {error!r}"
-        raise ValueError(message) from error
+
+    return made_of(text, FORMAT, "a file of what is usual", made)
 
 
 def _usual(value: list[float], now_s: float) -> Usual:
@@ -55,9 +53,5 @@ def _usual(value: list[float], now_s: float) -> Usual:
 
 def load(path: Path, now_s: float) -> tuple[Usual, dict[Address, Usual], str]:
     """Return what was saved and, if there is none to be had, why (empty for a first start)."""
-    try:
-        return *decode(path.read_text(encoding="utf-8"), now_s), ""
-    except FileNotFoundError:
-        return Usual(at_s=now_s), {}, ""
-    except (OSError, ValueError) as error:
-        return Usual(at_s=now_s), {}, f"{path}: {error}"
+    (pop, eips), why = loaded(path, lambda text: decode(text, now_s), lambda: (Usual(at_s=now_s), {}))
+    return pop, eips, why
