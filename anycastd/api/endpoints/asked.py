@@ -11,6 +11,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from anycastd.api.door import ask
+from anycastd.api.ports import OrderDone
 from anycastd.config.near import did_you_mean
 from anycastd.config.values.fields import read_duration
 from anycastd.resources.refusal import Refused
@@ -37,6 +38,14 @@ def refusal(refused: Refused) -> web.Response:
     if first.status == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+def done(outcome: OrderDone | Refused, *, dry_run: bool) -> web.Response:
+    """Return the answer to an order: what it changed, or why it was refused."""
+    if isinstance(outcome, Refused):
+        return refusal(outcome)
+    changes = list(outcome.changes)
+    return ask.answer({"id": outcome.id, "dry_run": dry_run, "replayed": outcome.replayed, "changes": changes})
 
 
 def understood(answer: ask.Answer, *allowed: str) -> ask.Answer:

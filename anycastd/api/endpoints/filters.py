@@ -142,7 +142,4 @@ async def _taken(desk: FilterPort, request: web.Request, command: FilterCommand 
             dry_run=dry_run,
         )
     )
-    if isinstance(done, Refused):
-        return asked.refusal(done)
-    body = {"id": done.id, "dry_run": dry_run, "replayed": done.replayed, "changes": list(done.changes)}
-    return ask.answer(body)
+    return asked.done(done, dry_run=dry_run)

@@ -86,7 +86,4 @@ async def _taken(orders: Orders, request: web.Request, command: OrderCommand, ow
             dry_run=dry_run,
         )
     )
-    if isinstance(done, Refused):
-        return asked.refusal(done)
-    body = {"id": done.id, "dry_run": dry_run, "replayed": done.replayed, "changes": list(done.changes)}
-    return ask.answer(body)
+    return asked.done(done, dry_run=dry_run)
