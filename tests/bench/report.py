@@ -43,7 +43,7 @@ RATIO_BUDGET, LATE_BUDGET_MS = 0.6, 100.0
 
 HEAD = """# Benchmarks
 
-Written by `make bench` (root; about seventeen minutes). The daemon, ExaBGP, routers and servers are real, in network
+Written by `make bench` (root; about twenty minutes). The daemon, ExaBGP, routers and servers are real, in network
 namespaces; a figure with a baseline is judged against that baseline in the same run, since the machine is not quiet.
 
 * **Latency** begins when the server writes the answer that completes the check's fall count, and ends when the UPDATE
