@@ -1,13 +1,14 @@
 """Frozen dataclasses to the values that JSON has, and back: by their annotations, complete, and strict in reading.
 
 A field that is added to a class needs no word here. A text in which it is missing is read with its default, as what was
-so when the text was written; a field that is not known is refused, and so is every value of another type.
+so when the text was written; a value of another type is refused. So is a field that is not known, unless it says
+nothing (`known_of`): a newer release has written it, and nobody used what it is for.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum, IntEnum
 from functools import cache
@@ -38,6 +39,20 @@ def from_plain(kind: type[T], value: object, where: str) -> T:
     """Return the dataclass that `to_plain` wrote; ValueError names the place below `where` that is wrong."""
     known: Any = kind
     return cast(T, _reader(known)(value, where))
+
+
+def known_of(value: Mapping[str, Any], known: Collection[str], where: str) -> dict[str, Any]:
+    """Return an object without the fields that are not `known` and say nothing: null, false, 0, or empty.
+
+    Those are of a newer release, which writes every field; where one says something, what is meant is not understood:
+    ValueError. So a field that is added to a file is to say nothing until what it is for is used.
+    """
+    for name, one in value.items():
+        if name not in known and one:
+            place = f"{where}.{name}" if where else name
+            message = f"{place}: there is no such field in this release, and it says {str(one)[:60]!r}"
+            raise ValueError(message)
+    return {name: one for name, one in value.items() if name in known}
 
 
 def _refuse(where: str, wanted: str, value: object) -> ValueError:
@@ -239,9 +254,7 @@ def _reader_of_fields(kind: Any) -> Read:
             plan.update((name, (_reader(hint), _has_default(one))) for name, hint, one in _fields(kind))
         if not isinstance(value, dict):
             raise _refuse(where, "an object", value)
-        for name in value.keys() - plan.keys():
-            message = f"{where}.{name}: there is no such field"
-            raise ValueError(message)
+        value = known_of(value, plan, where)
         for name, (_, optional) in plan.items():
             if name not in value and not optional:
                 message = f"{where}.{name}: it is missing"

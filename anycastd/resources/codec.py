@@ -131,7 +131,8 @@ def _eip_in(body: Json) -> Eip:
     return Eip(
         id=EipId(body["id"]),
         address=known_address(address),
-        binding=None if binding is None else _binding_in(binding),
+        # the first releases wrote it as an object, not as a text
+        binding=None if binding is None else _binding_in(binding if isinstance(binding, str) else _text(binding)),
         bandwidth=Bandwidth()
         if limits is None
         else Bandwidth(in_bps=limits["in_bps"], out_bps=limits["out_bps"], shaping=Shaping(limits["shaping"])),

@@ -133,8 +133,9 @@ def _terms(wanted: Wanted) -> tuple[list[str], list[object]]:
         terms.append(term)
         values.extend(given)
 
-    if wanted.kinds is not None:
-        need(f"kind IN ({', '.join('?' * len(wanted.kinds))})", *sorted(wanted.kinds))
+    # a newer release may have written others, of which this one knows nothing to say
+    kinds = EntryKind if wanted.kinds is None else wanted.kinds
+    need(f"kind IN ({', '.join('?' * len(kinds))})", *sorted(kinds))
     if wanted.subject is not None:
         need("subject = ?", wanted.subject)
     if wanted.reason is not None:
@@ -154,7 +155,7 @@ def one(db: sqlite3.Connection, number: int) -> tuple[Entry, str] | None:
     """Return an entry and the text of its snapshot (empty: it has none), or None if it is not there."""
     query = f"SELECT {COLUMNS} FROM entries WHERE number = ?"
     row = db.execute(query, (number,)).fetchone()
-    if row is None:
+    if row is None or row[2] not in set(EntryKind):
         return None
     found = db.execute("SELECT document FROM snapshots WHERE number = ?", (number,)).fetchone()
     return _entry(row), "" if found is None else str(found[0])

@@ -69,7 +69,7 @@ class AttackWatch:
         self._file = StateFile(Path(directory) / FILE, told.reported)
         pop, eips, complaint = usual_file.load(self._file.path, clock())
         if complaint:
-            log.warning("what is usual is learnt anew: %s", complaint, extra={"reason": "state_not_saved"})
+            self._file.not_understood(f"{complaint}; what is usual is learnt anew")
         self._pop, self._eips = PopWatch(pop), EipWatch(eips)
         self._pop.track = Track(since_s=clock())
         self._hurts, self._pains = Hurts(), tuple[AttackReason, ...]()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from anycastd.model.status import Alarm
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.kept import memory_file
+from anycastd.telemetry.logs import log_event
 
 WITHIN_S = 5.0
 """So long one piece of work may take: a disk under load takes less, and whoever waits has others waiting."""
 
 T = TypeVar("T")
+log = logging.getLogger("anycastd")
 
 
 class Disk:
@@ -82,7 +86,18 @@ class StateFile:
     def __init__(self, path: Path, reported: Reported) -> None:
         self.path, self._reported = path, reported
         self.disk = Disk(path.stem)
-        self._doubted = False
+        self._doubted = self._aside_first = False
+
+    def not_understood(self, complaint: str) -> None:
+        """Tell that what is in it cannot be used: the first text to replace it leaves it beside, for whoever can."""
+        self._aside_first = True
+        self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self.path), complaint)
+        aside = self._aside.name
+        log_event(log, "state_not_understood", level=logging.ERROR, detail=complaint, kept_as=aside)
+
+    @property
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.unread")
 
     @property
     def is_doubted(self) -> bool:
@@ -95,6 +110,10 @@ class StateFile:
         def write() -> bool:
             if (said := text()) is None:
                 return False
+            if self._aside_first:
+                with suppress(FileNotFoundError):
+                    self.path.replace(self._aside)
+                self._aside_first = False
             memory_file.save(self.path, said)
             return True
 

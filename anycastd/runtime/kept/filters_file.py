@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from typing import Any
 from anycastd.model.address import NeighborName
 from anycastd.model.filters import Blackhole, Filter, FlowRule
 from anycastd.model.flow import FlowMatch, Ranges
+from anycastd.model.plain import known_of
 from anycastd.runtime.kept.document import loaded, made_of
 from anycastd.runtime.kept.memory_file import Clocks, SavedTimes
 from anycastd.runtime.kept.orders_file import KEPT_S, Kept, answers_of
 
 FORMAT = 1
+_HOLE_FIELDS, _RULE_FIELDS, _MATCH_FIELDS = (
+    tuple(one.name for one in fields(kind)) for kind in (Blackhole, FlowRule, FlowMatch)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,14 @@ def decode(text: str, now: Clocks) -> Found:
         standing = tuple(_filter(one, times) for one in document["filters"])
         return Found(standing, answers_of(document["answers"], times))
 
-    return made_of(text, FORMAT, "a file of filters", made)
+    return made_of(text, FORMAT, "a file of filters", ("clocks", "filters", "answers"), made)
 
 
 def _filter(value: dict[str, Any], times: SavedTimes) -> Filter:
     id_, owner, reason = str(value["id"]), str(value["owner"]), str(value["reason"])
     neighbors = tuple(NeighborName(name) for name in value["neighbors"])
+    # a rule that is understood in part would drop what it was not made for
+    known_of(value, _HOLE_FIELDS if "address" in value else _RULE_FIELDS, id_)
     began_s, expires_s = (times.now(value[name], f"{id_}.{name}") for name in ("began_s", "expires_s"))
     if "address" in value:
         return Blackhole(
@@ -85,7 +91,7 @@ def _filter(value: dict[str, Any], times: SavedTimes) -> Filter:
         )
     return FlowRule(
         id=id_,
-        match=_match(value["match"]),
+        match=_match(value["match"], f"{id_}.match"),
         rate_bytes_s=int(value["rate_bytes_s"]),
         neighbors=neighbors,
         owner=owner,
@@ -95,7 +101,8 @@ def _filter(value: dict[str, Any], times: SavedTimes) -> Filter:
     )
 
 
-def _match(value: dict[str, Any]) -> FlowMatch:
+def _match(value: dict[str, Any], where: str) -> FlowMatch:
+    value = known_of(value, _MATCH_FIELDS, where)
     return FlowMatch(
         destination=ip_network(value["destination"]),
         source=None if value["source"] is None else ip_network(value["source"]),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from anycastd.model.address import Prefix
 from anycastd.model.decision import Memory
-from anycastd.model.status import Alarm
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.kept import memory_file
 from anycastd.runtime.kept.disk import StateFile
@@ -24,7 +23,7 @@ class Memories:
         self._saved: dict[Prefix, Memory] | None = None
         self.loaded, complaint = memory_file.load(self._file.path)
         if complaint:
-            reported.raise_(Alarm.STATE_NOT_SAVED, str(self._file.path), complaint)
+            self._file.not_understood(complaint)
 
     async def run(self, now: Callable[[], Mapping[Prefix, Memory]], pause_s: Callable[[], float]) -> None:
         """Save them now and then, for ever; nothing else waits for it."""

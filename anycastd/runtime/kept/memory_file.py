@@ -20,6 +20,7 @@ from typing import Any
 
 from anycastd.model.address import Prefix
 from anycastd.model.decision import Level, Memory, Penalty
+from anycastd.model.plain import known_of
 from anycastd.runtime.kept.document import loaded, made_of
 
 FORMAT = 1
@@ -54,6 +55,9 @@ def clocks() -> Clocks:
     return Clocks(BOOT_ID.read_text(encoding="ascii").strip(), time.monotonic(), time.time())
 
 
+_CLOCKS = tuple(field.name for field in fields(Clocks))
+
+
 @dataclass(frozen=True, slots=True)
 class SavedTimes:
     """The times of a saved file, told on the present clock; what is no time is a ValueError.
@@ -67,7 +71,7 @@ class SavedTimes:
     @classmethod
     def of(cls, clocks: Any, now: Clocks) -> SavedTimes:
         """Return those of a file, by the clocks that it was saved at."""
-        saved = Clocks(**clocks)
+        saved = Clocks(**known_of(clocks, _CLOCKS, "clocks"))
         for name, value in (("monotonic_s", saved.monotonic_s), ("wall_s", saved.wall_s)):
             _must_be_time(value, 0.0, f"clocks.{name}")
         return cls(saved, saved.shift_s(now))
@@ -120,13 +124,15 @@ def decode(text: str, now: Clocks) -> dict[Prefix, Memory]:
         times = SavedTimes.of(document["clocks"], now)
         return {ip_network(key): _memory(key, value, times) for key, value in document["prefixes"].items()}
 
-    return made_of(text, FORMAT, "a memory file", made)
+    return made_of(text, FORMAT, "a memory file", ("clocks", "prefixes"), made)
 
 
 def _memory(key: str, value: dict[str, Any], times: SavedTimes) -> Memory:
     try:
-        penalty = Penalty(**value.pop("penalty"))
-        memory = Memory(**value | {"level": Level[value["level"]]})
+        # what a newer release remembers besides is passed over: to forget the rest for it would cost more
+        penalty = Penalty(**{name: one for name, one in value["penalty"].items() if name in _PENALTY_FIELDS})
+        known = {name: one for name, one in value.items() if name in _MEMORY_FIELDS and name != "penalty"}
+        memory = Memory(**known | {"level": Level[value["level"]]})
         numbers = memory.relapses, memory.epoch, memory.return_step, penalty.plain, penalty.strict
         if not all(math.isfinite(number) for number in numbers):
             message = "a number is not finite"

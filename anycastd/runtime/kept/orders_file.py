@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from anycastd.model.decision import Level
 from anycastd.model.operator import After, Drain, DrainPhase, DrainScope, Override, OverrideKind, State
+from anycastd.model.plain import known_of
 from anycastd.runtime.kept.document import loaded, made_of
 from anycastd.runtime.kept.memory_file import Clocks, SavedTimes
 
@@ -21,6 +22,7 @@ FORMAT = 1
 KEPT_S = 86400.0
 """How long an answer to an Idempotency-Key is known."""
 T = TypeVar("T", Drain, Override)
+_DRAIN_FIELDS, _OVERRIDE_FIELDS = (tuple(one.name for one in fields(kind)) for kind in (Drain, Override))
 _DRAIN = {"scope": DrainScope, "after": After, "phase": DrainPhase}
 
 
@@ -66,11 +68,12 @@ def decode(text: str, now: Clocks) -> Orders:
             answers_of(document["answers"], times),
         )
 
-    return made_of(text, FORMAT, "a file of orders", made)
+    return made_of(text, FORMAT, "a file of orders", ("clocks", "drains", "overrides", "answers"), made)
 
 
 def _drain(value: dict[str, Any]) -> Drain:
-    return Drain(**value | {name: kind(value[name]) for name, kind in _DRAIN.items()})
+    known = known_of(value, _DRAIN_FIELDS, str(value["id"]))
+    return Drain(**known | {name: kind(value[name]) for name, kind in _DRAIN.items()})
 
 
 def _override(value: dict[str, Any]) -> Override:
@@ -79,7 +82,8 @@ def _override(value: dict[str, Any]) -> Override:
     if (level is None) is (state is None):
         message = "not a file of orders: an override has a level or a state"
         raise ValueError(message)
-    return Override(**value | {"kind": OverrideKind(value["kind"]), "level": level, "state": state})
+    known = known_of(value, _OVERRIDE_FIELDS, str(value["id"]))
+    return Override(**known | {"kind": OverrideKind(value["kind"]), "level": level, "state": state})
 
 
 def answers_of(answers: dict[str, Any], times: SavedTimes) -> dict[str, Kept]:

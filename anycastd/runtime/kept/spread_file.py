@@ -63,7 +63,7 @@ def decode(text: str, now: Clocks) -> Kept:
             {ip_network(one["prefix"]): _standby(one["standby"], times) for one in document["standbys"]},
         )
 
-    return made_of(text, FORMAT, "a file of playbooks' runs", made)
+    return made_of(text, FORMAT, "a file of playbooks' runs", ("clocks", "runs", "standbys"), made)
 
 
 def _run(value: Any, times: SavedTimes) -> Run:

@@ -39,7 +39,7 @@ def decode(text: str, now_s: float) -> tuple[Usual, dict[Address, Usual]]:
         eips = {ip_address(key): _usual(value, now_s) for key, value in document["eips"].items()}
         return _usual(document["pop"], now_s), eips
 
-    return made_of(text, FORMAT, "a file of what is usual", made)
+    return made_of(text, FORMAT, "a file of what is usual", ("pop", "eips"), made)
 
 
 def _usual(value: list[float], now_s: float) -> Usual:

@@ -96,7 +96,7 @@ class SpreadDesk:
         self.rates_bps: Mapping[Prefix, float] = {}
         self.kept, unread = spread_file.load(self._file.path, memory_file.clocks())
         if unread:
-            self._reported.raise_(Alarm.STATE_NOT_SAVED, str(self._file.path), unread)
+            self._file.not_understood(unread)
         self._tell_control()
 
     @property

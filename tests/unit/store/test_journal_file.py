@@ -211,6 +211,21 @@ def test_a_file_of_another_release_or_program_is_not_touched(file: JournalFile, 
         pass
 
 
+def test_entries_of_a_kind_that_a_newer_release_added_are_left_out(file: JournalFile) -> None:
+    file.append([note(1), decision(2), note(3), decision(4)])
+    file.close()
+    with closing(sqlite3.connect(file.path)) as db, db:
+        db.execute("UPDATE entries SET kind = 'weather' WHERE number IN (1, 3)")
+    assert numbers(file.path) == [2, 4]
+    with reading.opened(file.path) as db:
+        page = reading.page(db, Wanted(limit=1, newest_first=False))
+        assert ([one.number for one in page.entries], page.more) == ([2], True)
+        assert reading.one(db, 3) is None
+    file.append([note(5)])
+    with closing(sqlite3.connect(file.path)) as db:
+        assert db.execute("SELECT count(*) FROM entries").fetchone() == (5,)
+
+
 def test_a_file_that_was_removed_is_begun_anew(file: JournalFile) -> None:
     file.append([note(1)])
     for ending in ("", "-wal", "-shm"):
