@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from anycastd.model.address import Address, Prefix, RegionName
 from anycastd.model.bgp import BgpObserved, FilterRoutes
@@ -143,6 +143,14 @@ class OrderRequest:
     key: str | None = None
     digest: str = ""
     dry_run: bool = False
+
+
+class Overwritten(NamedTuple):
+    """How many keys the fleet's store lacked, had otherwise, and was not given since their texts cannot be read."""
+
+    added: int
+    replaced: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,8 +116,8 @@ ALARMS: Mapping[Alarm, Meaning] = {
         "The file of drains and overrides (`orders.json`) cannot be read. Announcements are frozen at what they are, "
         "so that nothing that was drained comes back by accident. Or the file of blackholes and flow rules "
         "(`filters.json`): then none stands, for what nobody can end must not last.",
-        "Mend its permissions or put a copy back; or move it away: then there are none of what it held. After a roll back "
-        "it may hold what only the newer release understands: docs/operations.md.",
+        "Mend its permissions or put a copy back; or move it away: then there are none of what it held. After a roll "
+        "back it may hold what only the newer release understands: docs/operations.md.",
     ),
     Alarm.STORE_TROUBLE: Meaning(
         "The store of EIPs cannot be read or written, or holds EIPs that the file does not allow (the detail says "

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from anycastd.api.ports import Clocks, OrderDone, OrderRequest
 from anycastd.model.address import Prefix
+from anycastd.model.eip import Eip, EipId
 from anycastd.model.fleet import Others
 from anycastd.model.operator import Drain, DrainPhase, DrainScope
 from anycastd.model.status import Alarm
+from anycastd.resources import codec
 from anycastd.resources.fleet import (
     LEDGER,
     MEMBERS,
@@ -289,3 +292,28 @@ def test_while_the_store_is_away_a_drain_goes_on_if_beacons_confirm_others(tmp_p
         assert not pop.desk.may_leave(drain) and "sin does not announce it" in pop.held
 
     run(main, tmp_path)
+
+
+def test_what_cannot_be_read_here_is_not_put_back_into_the_store(tmp_path: Path) -> None:
+    """`restore --here`: an EIP that is in force is put back as it is, whatever somebody wrote over it."""
+    good, over, never = (f"/eips/203.0.113.{number}" for number in (10, 11, 12))
+    texts = {key: eip_text(key) for key in (good, over)}
+
+    async def main(pop: Pop) -> None:
+        store = pop.desk.store
+        await store.commit([Write(good, texts[good]), Write(over, "spoiled"), Write(never, "{}")], {})
+        await asyncio.sleep(1.0)
+        assert set((await store.dump(here=True)).items) == {good, over, never}
+        pop.desk.applied = texts.get
+        assert dict((await pop.desk.dump(here=True))[2]) == texts
+        assert await pop.desk.overwrite(None, last=True, dry_run=True) == (0, 1, 1)
+        assert await pop.desk.overwrite(None, last=True, dry_run=False) == (0, 1, 1)
+        there = {key: item.value for key, item in (await store.dump(here=False)).items.items()}
+        assert there == {**texts, never: "{}"}
+
+    run(main, tmp_path)
+
+
+def eip_text(key: str) -> str:
+    address = ip_address(key.removeprefix("/eips/"))
+    return codec.encode_eip(Eip(id=EipId(f"eip-{address}"), address=address, description="shop"))

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from anycastd.api.door import ask
 from anycastd.api.endpoints import asked, bodies
-from anycastd.api.ports import Clocks
+from anycastd.api.ports import Clocks, Overwritten
 from anycastd.api.shapes.fleet import MAX_TEXT, FleetRestoreBody
 from anycastd.api.views import fleet as views
 from anycastd.errors import AnycastdError
@@ -20,6 +20,9 @@ from anycastd.model.topology import Config
 from anycastd.resources import codec
 from anycastd.resources.fleet_budget import FleetSeen
 from anycastd.resources.refusal import Code, Refusal, Refused, refused
+
+DONE = ("added", "replaced", "left out: they cannot be read here, and nothing of them is in force")
+"""What became of keys, in the order of `Overwritten`."""
 
 
 class Fleet(Protocol):
@@ -51,8 +54,8 @@ class Fleet(Protocol):
         """Return cluster, revision and texts by key: of the store, or of what this POP has applied."""
         ...
 
-    async def overwrite(self, items: Mapping[str, str] | None, *, last: bool, dry_run: bool) -> tuple[int, int]:
-        """Have these (None: all that this POP has applied) in the store; return how many were missing, and differed."""
+    async def overwrite(self, items: Mapping[str, str] | None, *, last: bool, dry_run: bool) -> Overwritten:
+        """Have these (None: all that this POP has applied) in the store; return what that changed."""
         ...
 
     def accept(self) -> str:
@@ -150,10 +153,10 @@ def _restore(fleet: Fleet) -> ask.Answer:
         dry_run = asked.flag(request, "dry_run")
         try:
             items = None if body.here else body.items
-            missing, differed = await fleet.overwrite(items, last=body.last, dry_run=dry_run)
+            done = await fleet.overwrite(items, last=body.last, dry_run=dry_run)
         except AnycastdError as error:
             return _unavailable(error)
-        words = [f"{count} {what}" for count, what in ((missing, "added"), (differed, "replaced")) if count]
+        words = [f"{count} {what}" for count, what in zip(done, DONE, strict=True) if count]
         return ask.answer({"dry_run": dry_run, "changes": words})
 
     return asked.understood(restore, "dry_run")

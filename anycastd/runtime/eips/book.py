@@ -93,6 +93,7 @@ class EipBook:
             # known before, and not gone only because it cannot be read any more
             if codec.key_of(address) in unreadable:
                 contents.records.put(eip)
+        contents.dials |= {name: dial for name, dial in self.dials.items() if codec.DIALS + name in unreadable}
         gone = [address for address in self.records.stored if address not in contents.records.stored]
         contents.records.set_file(self.records.file)
         self.records = contents.records
@@ -113,6 +114,15 @@ class EipBook:
             return
         key, why = next(iter(unreadable.items()))
         self._complain(UNREADABLE, f"{len(unreadable)} in the store cannot be read and stay as they are: {key}: {why}")
+
+    def text_of(self, key: str) -> str | None:
+        """Return what is known of an EIP or a dial, as a text of the store; None: nothing is."""
+        if key.startswith(codec.DIALS):
+            dial = self.dials.get(RegionName(key.removeprefix(codec.DIALS)))
+            return None if dial is None else codec.encode_dial(dial)
+        address = parsed(key.removeprefix(codec.EIPS))
+        eip = None if address is None else self.records.stored.get(address)
+        return None if eip is None else codec.encode_eip(eip)
 
     async def commit(self, writes: Sequence[Write], compared: Iterable[str]) -> Refused | None:
         """Commit if the compared keys are as we know them; return why not, if not. Nothing is kept of a refused one."""

@@ -117,6 +117,10 @@ class EipDesk:
         """Return the dials that an operator set."""
         return self._book.dials
 
+    def text_of(self, key: str) -> str | None:
+        """Return what is in force of a stored EIP or dial, as a text of the store; None: nothing is."""
+        return self._book.text_of(key)
+
     async def start(self) -> None:
         """Put everything in force into the plane, and act once; `tick` tries a store again that cannot be read."""
         if not await self._load():

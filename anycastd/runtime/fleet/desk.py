@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from anycastd.api.ports import Clocks
+from anycastd.api.ports import Clocks, Overwritten
 from anycastd.model.decision import Level
 from anycastd.model.operator import Drain, DrainPhase, DrainScope
 from anycastd.model.status import Alarm
@@ -39,11 +39,13 @@ from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime.alarms import Reported
 from anycastd.runtime.control import Control
 from anycastd.store.etcd.store import EtcdStore
-from anycastd.store.port import ABSENT, Conflict, Snapshot, StoreUnavailable, Write
+from anycastd.store.port import ABSENT, Conflict, Item, Snapshot, StoreUnavailable, Write
 from anycastd.telemetry.logs import log_event
 
 log = logging.getLogger("anycastd")
 
+AT_ONCE = 50
+"""Texts looked at before the loop is given back: a millisecond."""
 TRIES = 5
 """How often a commit of the ledger is tried anew when another POP was first."""
 ASK_WITHIN_S = 2.0
@@ -72,6 +74,8 @@ class FleetDesk:
         self._entered_of: Config | None = None
         self.seen = FleetSeen()
         """What was read last; for display."""
+        self.applied: Callable[[str], str | None] = lambda key: None
+        """Says what is in force here of a key whose text in the store cannot be read; None: nothing is."""
         self.stages: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"fleet": self.run}
         """What the daemon runs of the fleet, by name."""
 
@@ -297,19 +301,39 @@ class FleetDesk:
     async def dump(self, *, here: bool) -> tuple[str, int, Mapping[str, str]]:
         """Return cluster, revision, and every EIP and dial: of the store, or of what this POP has applied."""
         kept = await self.store.dump(here=here)
-        kinds = (codec.EIPS, codec.DIALS)
-        items = {key: item.value or "" for key, item in kept.items.items() if key.startswith(kinds)}
-        return kept.cluster, kept.revision, items
+        items = _resources(kept.items)
+        return kept.cluster, kept.revision, (await self._as_applied(items))[0] if here else items
 
-    async def overwrite(self, items: Mapping[str, str] | None, *, last: bool, dry_run: bool) -> tuple[int, int]:
-        """Have these (None: all that this POP has applied) in the store; return how many were missing, and differed."""
+    async def _as_applied(self, items: Mapping[str, str]) -> tuple[Mapping[str, str], int]:
+        """Return them with what is in force where a text cannot be read, and how many are left out since nothing is.
+
+        Such a text was written past the API: put back, it would be in the way of its EIP again, at every POP.
+        """
+        found: dict[str, str] = {}
+        for number, (key, text) in enumerate(items.items()):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            try:
+                codec.check(key, text)
+                found[key] = text
+            except ValueError as error:
+                applied = self.applied(key)
+                how = "left out, since nothing of it is in force" if applied is None else "taken as it is in force"
+                log_event(log, "fleet_record_unread", level=logging.WARNING, key=key[:64], detail=f"{error}; {how}")
+                if applied is not None:
+                    found[key] = applied
+        return found, len(items) - len(found)
+
+    async def overwrite(self, items: Mapping[str, str] | None, *, last: bool, dry_run: bool) -> Overwritten:
+        """Have these (None: all that this POP has applied) in the store; return what that changed."""
+        left = 0
         if items is None:
-            items = (await self.dump(here=True))[2]
+            items, left = await self._as_applied(_resources((await self.store.dump(here=True)).items))
         missing, differed = await self.store.overwrite(items, last=last, dry_run=dry_run)
         if not dry_run:
             detail = f"{missing} added, {differed} replaced"
             log_event(log, "fleet_restored", level=logging.WARNING, detail=detail)
-        return missing, differed
+        return Overwritten(missing, differed, left)
 
     def accept(self) -> str:
         """Have what was held applied; return why it was held ("": nothing was)."""
@@ -342,6 +366,11 @@ class FleetDesk:
         await self.store.commit_fleet([Write(MEMBERS + pop, None)], {})
         await self.release(pop)
         return f"{pop} is forgotten: it does not count any more"
+
+
+def _resources(items: Mapping[str, Item]) -> Mapping[str, str]:
+    """Return EIPs and dials, without tasks and answers."""
+    return {key: item.value or "" for key, item in items.items() if key.startswith((codec.EIPS, codec.DIALS))}
 
 
 def seen_of(snapshot: Snapshot) -> FleetSeen:

@@ -48,6 +48,7 @@ def fleet_of(
         )
 
     made: FleetDesk = import_module("anycastd.runtime.fleet.desk").FleetDesk(store, control, reported, presence, clocks)
+    made.applied = eips.desk.text_of
     config = control.config
     keys = import_module("anycastd.store.etcd.beacons").StoredBeacons(
         store, config.store.prefix, config.pop.name, config.store.attempt_s

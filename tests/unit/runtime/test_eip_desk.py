@@ -18,6 +18,7 @@ from anycastd.actuators.lasting import cancelled
 from anycastd.api.ports import Dialed, Done, Request
 from anycastd.model.address import RegionName
 from anycastd.model.eip import Eip, EipId, EipStatus, Source, TaskState
+from anycastd.resources import codec
 from anycastd.resources.commands import (
     Allocate,
     Associate,
@@ -415,6 +416,17 @@ async def test_an_eip_whose_record_cannot_be_read_any_more_stays_as_it_was_known
     assert await world.desk._load()
     assert set(world.plane.kernel) == {ONE}
     assert not world.desk.complete
+
+
+async def test_what_is_in_force_can_be_put_back_where_its_record_cannot_be_read(world: World) -> None:
+    await world.done(Allocate(address=ONE))
+    await world.desk.dial(Dial(RegionName("us-east"), 25))
+    (eip,) = world.desk.records.stored.values()
+    await world.store.commit([Write(f"/eips/{ONE}", "{"), Write("/dials/us-east", "{"), Write("/dials/sin", "{")], {})
+    assert await world.desk._load()
+    assert world.plane.dials == {"us-east": 25}
+    texts = [world.desk.text_of(key) for key in (f"/eips/{ONE}", "/dials/us-east", "/dials/sin", "/eips/x")]
+    assert texts == [codec.encode_eip(eip), codec.encode_dial(25), None, None]
 
 
 async def test_dials_are_known_before_the_eips(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
