@@ -184,7 +184,7 @@ class App:
         self.control.step(self.loop.time())
         await self.speaker.start()
         self._start_stages()
-        self._garbage.begin()
+        self._garbage.started()
         sys.setswitchinterval(GIL_S)
         log_event(log, "started", version=__version__, pop=self.config.pop.name, config=self.config.digest)
         if self._reload_asked:

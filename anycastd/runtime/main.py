@@ -14,6 +14,7 @@ from anycastd.model.topology import Config
 from anycastd.runtime.app import App
 from anycastd.runtime.process import heap, privileges
 from anycastd.runtime.process.closing import end_hung, own_threads
+from anycastd.runtime.process.garbage import Garbage
 from anycastd.runtime.process.lock import KernelLock, Lock, TakenError
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
@@ -76,6 +77,7 @@ def _refused(error: ConfigError) -> int:
 
 
 async def _run(path: str, config: Config) -> None:
+    Garbage.begin()
     pool = own_threads()
     await App(path, config).run()
     end_hung(pool, EX_OK)

@@ -20,11 +20,20 @@ class Garbage:
         self._steps = 0
         self._everything_s = now_s + EVERYTHING_EACH_S
 
-    def begin(self) -> None:
-        """Keep what is loaded by now out of every later collection."""
-        gc.collect()
+    @staticmethod
+    def begin() -> None:
+        """Collect no more by CPython's own count, nor what is here before the start: modules and the configuration.
+
+        With 10,000 EIPs that count had all there is looked at four times while they were taken in, 0.3 s (measured).
+        """
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)
+
+    @staticmethod
+    def started() -> None:
+        """Keep what the start loaded out of every later collection too."""
+        gc.collect()
+        gc.freeze()
 
     def step(self) -> None:
         """Collect what was made since the last step."""
