@@ -24,14 +24,15 @@ def check(path: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_json(examined), indent=2))
     else:
-        for line in _told(examined):
+        for line in _told(examined, path):
             click.echo(line)
     sys.exit(os.EX_OK if examined.config is not None else os.EX_CONFIG)
 
 
-def _told(examined: Examined) -> Iterator[str]:
+def _told(examined: Examined, path: str) -> Iterator[str]:
     notes = [(problem, "") for problem in examined.problems] + [(one, "warning: ") for one in examined.warnings]
-    for problem, kind in sorted(notes):
+    # the file itself first, then those that it names
+    for problem, kind in sorted(notes, key=lambda note: (note[0].file != path, note[0].file, note)):
         yield str(replace(problem, message=kind + problem.message))
     config = examined.config
     if config is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from anycastd.config.build.check_options import absolute
 from anycastd.config.build.config import build, digest_of
 from anycastd.config.check import check
-from anycastd.config.document import parse
-from anycastd.config.playbooks import playbooks_of
+from anycastd.config.document import Document, Value, parse
+from anycastd.config.playbooks import playbooks_of, problems_alone
 from anycastd.config.source import read_text
 from anycastd.errors import ConfigError, Problem
 from anycastd.model.topology import Config
@@ -59,9 +59,12 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 def _examined(text: str, path: str) -> Examined:
     directory = str(Path(path).absolute().parent)
-    verdict = check(parse(text, path), directory, Path.stat)
+    document = parse(text, path)
+    verdict = check(document, directory, Path.stat)
     if verdict.root is None:
-        return Examined(None, verdict.problems, verdict.warnings)
+        # whoever mends this file is told of the others' mistakes too
+        others = problems_alone(absolute(name, directory) or "" for name in _playbooks_named(document))
+        return Examined(None, (*verdict.problems, *others), verdict.warnings)
     config = build(
         verdict.root,
         path=path,
@@ -78,6 +81,14 @@ def _examined(text: str, path: str) -> Examined:
     return Examined(replace(config, attack=attack), (), verdict.warnings)
 
 
+def _playbooks_named(document: Document) -> tuple[str, ...]:
+    """Return the files of playbooks that a document names, whatever else is wrong with it."""
+    here: Value = document.value
+    for key in ("attack", "spread", "playbooks"):
+        here = here.get(key) if isinstance(here, dict) else None
+    return tuple(name for name in here if isinstance(name, str) and name) if isinstance(here, list) else ()
+
+
 def problems(path: str) -> tuple[Problem, ...]:
-    """Return every error of a file, in the order of the file; empty when it can be loaded."""
+    """Return every error of a file, in its order, then those of files that it names; empty when it can be loaded."""
     return examine(path).problems

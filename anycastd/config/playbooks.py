@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -51,16 +51,33 @@ def playbooks_of(config: Config, paths: tuple[str, ...]) -> Mapping[str, Playboo
     return found
 
 
-def read(text: str, path: str, config: Config) -> Playbook:
-    """Return the playbook of a text; raise ConfigError with every problem."""
+def problems_alone(paths: Iterable[str]) -> tuple[Problem, ...]:
+    """Return what is wrong with these files in themselves, where there is no configuration to hold them against."""
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            problems += _checked(read_text(path), path, None)[0].problems
+        except ConfigError as error:
+            problems += error.problems
+    return tuple(problems)
+
+
+def _checked(text: str, path: str, config: Config | None) -> tuple[_Checked, PlaybookFile]:
     document, written = _written(text, path)
     checked = _Checked(document, list(document.problems))
     _conditions(checked, written, config)
-    _prefixes(checked, written, config)
+    if config is not None:
+        _prefixes(checked, written, config)
     if not written.steps:
         checked.error(("steps",), "a playbook without steps does nothing")
     for number, step in enumerate(written.steps):
         _step(checked, ("steps", number), step, config, written.prefixes)
+    return checked, written
+
+
+def read(text: str, path: str, config: Config) -> Playbook:
+    """Return the playbook of a text; raise ConfigError with every problem."""
+    checked, written = _checked(text, path, config)
     if checked.problems:
         raise ConfigError(tuple(sorted(set(checked.problems))))
     return Playbook(
@@ -96,14 +113,14 @@ def _written(text: str, path: str) -> tuple[Document, PlaybookFile]:
         raise ConfigError(tuple(sorted(set(problems)))) from error
 
 
-def _conditions(checked: _Checked, written: PlaybookFile, config: Config) -> None:
+def _conditions(checked: _Checked, written: PlaybookFile, config: Config | None) -> None:
     if not written.when:
         checked.error(("when",), "a playbook without a condition never begins")
     for number, one in enumerate(written.when):
         place = ("when", number)
         if one.state is None and one.load_above is None:
             checked.error(place, "state or load_above is missing")
-        if one.load_above is not None and config.attack.spread.capacity_bps is None:
+        if config is not None and one.load_above is not None and config.attack.spread.capacity_bps is None:
             checked.error(
                 (*place, "load_above"), "attack.spread.capacity is not written: of what is this a percentage?"
             )
@@ -119,7 +136,9 @@ def _parts(step: StepSection) -> dict[StepKind, object]:
     return {kind: part for kind in StepKind if (part := getattr(step, kind.value)) is not None}
 
 
-def _step(checked: _Checked, place: Path, step: StepSection, config: Config, prefixes: tuple[Prefix, ...]) -> None:
+def _step(
+    checked: _Checked, place: Path, step: StepSection, config: Config | None, prefixes: tuple[Prefix, ...]
+) -> None:
     kinds = [kind.value for kind in _parts(step)]
     if len(kinds) != 1:
         wanted = ", ".join(kind.value for kind in StepKind)
@@ -127,6 +146,15 @@ def _step(checked: _Checked, place: Path, step: StepSection, config: Config, pre
         return
     if list(step.verify_after) != sorted(set(step.verify_after)) or not step.verify_after:
         checked.error((*place, "verify_after"), "times are wanted that rise")
+    if step.communities is not None:
+        _communities(checked, (*place, "communities", "add"), step.communities.add)
+    if step.selective_neighbors is not None and not step.selective_neighbors.neighbors:
+        checked.error((*place, "selective_neighbors", "neighbors"), "no neighbor is named")
+    if config is not None:
+        _neighbors(checked, place, step, config, prefixes)
+
+
+def _neighbors(checked: _Checked, place: Path, step: StepSection, config: Config, prefixes: tuple[Prefix, ...]) -> None:
     for at, name in _named(step):
         neighbor = config.neighbors.get(NeighborName(name))
         if neighbor is None:
@@ -134,8 +162,6 @@ def _step(checked: _Checked, place: Path, step: StepSection, config: Config, pre
             checked.error((*place, *at), f"no neighbor is called '{name}'{hint}")
         elif neighbor.is_observer:
             checked.error((*place, *at), f"'{name}' is an observer: it is sent beacons only")
-    if step.communities is not None:
-        _communities(checked, (*place, "communities", "add"), step.communities.add)
     if step.selective_neighbors is not None:
         _never_all(checked, (*place, "selective_neighbors", "neighbors"), step, config, prefixes)
 
@@ -160,8 +186,6 @@ def _named(step: StepSection) -> Iterator[tuple[Path, str]]:
 def _never_all(checked: _Checked, place: Path, step: StepSection, config: Config, prefixes: tuple[Prefix, ...]) -> None:
     named = set(step.selective_neighbors.neighbors) if step.selective_neighbors is not None else set()
     always = {name for name, one in config.neighbors.items() if one.announce is Announce.ALWAYS}
-    if not named:
-        checked.error(place, "no neighbor is named")
     for prefix, spec in config.prefixes.items():
         if (not prefixes or prefix in prefixes) and named and set(spec.neighbors) & always <= named:
             checked.error(place, f"all that carry {prefix} ({family_of(prefix)}) are named: the last one must keep it")

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from anycastd.attack.playbook import Doing
+from anycastd.cli.check import check
 from anycastd.config.load import examine
 from anycastd.config.playbooks import playbooks_of, read
 from anycastd.errors import ConfigError
@@ -105,6 +107,25 @@ def test_files_that_cannot_be_had_and_names_that_are_taken_are_told_together(tmp
     assert [str(one).partition(": ")[2] for one in refused.value.problems] == [
         f"name: 'relieve' is the name of {paths[0]} already", "cannot be read: no such file or directory"
     ]  # fmt: skip
+
+
+def test_mistakes_of_the_file_hide_none_of_its_playbooks(tmp_path: Path) -> None:
+    """What only the whole shows (is there such a neighbor?) waits until the file itself can be used."""
+    (tmp_path / "one.yaml").write_text(GOOD.replace("prepend: {times: 2}", "prepend: {times: many}"), encoding="utf-8")
+    (tmp_path / "two.yaml").write_text(GOOD.replace("30s", "30").replace("3m", "3s"), encoding="utf-8")
+    (tmp_path / "three.yaml").write_text(GOOD.replace("transit-b", "transit-x"), encoding="utf-8")
+    names = ("one.yaml", "two.yaml", "three.yaml", "four.yaml")
+    main = tmp_path / "anycastd.yaml"
+    text = (ROOT / "tests" / "config" / "good" / "smallest.yaml").read_text(encoding="utf-8")
+    main.write_text(f"{text}\nattack: {{spread: {{playbooks: [{', '.join(names)}], capacty: 1}}}}\n", encoding="utf-8")
+    told = [str(problem).removeprefix(f"{tmp_path}/") for problem in examine(str(main)).problems]
+    assert {name: [words for words in told if words.startswith(f"{name}:")] != [] for name in names} == {
+        "one.yaml": True, "two.yaml": True, "three.yaml": False, "four.yaml": True
+    }  # fmt: skip
+    assert any("capacty" in words for words in told)
+    result = CliRunner().invoke(check, ["-c", str(main)])
+    files = [line.removeprefix(f"{tmp_path}/").partition(":")[0] for line in result.output.splitlines()[:-1]]
+    assert list(dict.fromkeys(files)) == ["anycastd.yaml", "four.yaml", "one.yaml", "two.yaml"]
 
 
 def test_the_shipped_playbooks_ask_before_traffic_is_sent_away() -> None:
