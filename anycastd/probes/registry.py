@@ -94,6 +94,7 @@ class Registry:
         self.stamping.close()
         self.programs.close()
         self.looks.close()
+        self.contexts.close()
 
 
 def _icmp(registry: Registry, spec: ProbeSpec) -> Plan:

@@ -37,8 +37,7 @@ from anycastd.runtime.bgp.export_gate import ExportGate
 from anycastd.runtime.bgp.speaker_events import SpeakerEvents
 from anycastd.runtime.control import Control
 from anycastd.runtime.eips.part import Eips
-from anycastd.runtime.fleet.link import linked
-from anycastd.runtime.fleet.start import fleet_of
+from anycastd.runtime.fleet.start import fleet_of, linked
 from anycastd.runtime.followed.effects import Effects
 from anycastd.runtime.journal.follow import Followed
 from anycastd.runtime.journal.journal import JOURNAL, Journal
@@ -425,16 +424,16 @@ class App:
 
     async def apply(self, new: Config, *, confirmed: bool) -> None:
         """Put a configuration in the place of the one in force; AnycastdError: nothing was done."""
-        keys = self.door.read(new.api)
+        keys, kin = await self.reloads.read(lambda: (self.door.read(new.api), self.beacons.read(new)))
         await self.speaker.reconfigure(new.neighbors)
         self.config = new
-        self.door.take(keys)
+        await self.reloads.in_time(lambda: self.door.take(keys))
         self.speaker.set_pace(new.bgp)
         if confirmed:
             self.control.announcer.spared = frozenset()
         self.exports.configure(new)
         self.filters.configure(new)
-        self.beacons.configure(new)
+        self.beacons.configure(new, kin)
         self.control.configure(new, self.loop.time())
         self.eips.configure(new)
         self.devices.configure(new)

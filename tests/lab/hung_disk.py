@@ -15,12 +15,22 @@ import pytest
 from anycastd.lab.running import Lab
 
 PROGRAM = """
-import ctypes, os, sys
+import ctypes, errno, os, sys
+try:
+    server = os.open("/dev/fuse", os.O_RDWR)
+except OSError as error:
+    if error.errno not in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EPERM, errno.EACCES):
+        raise
+    print(f"lacking: /dev/fuse ({error.strerror}): the kernel module fuse, and the right to its device", flush=True)
+    sys.exit(0)
 libc = ctypes.CDLL(None, use_errno=True)
-server = os.open("/dev/fuse", os.O_RDWR)
 options = f"fd={server},rootmode=40755,user_id=0,group_id=0,allow_other".encode()
 if libc.mount(b"hung", sys.argv[1].encode(), b"fuse", 0, options):
-    sys.exit(os.strerror(ctypes.get_errno()))
+    number = ctypes.get_errno()
+    if number not in (errno.EPERM, errno.ENODEV):
+        sys.exit(f"mount: {os.strerror(number)}")
+    print(f"lacking: a fuse mount ({os.strerror(number)}): CAP_SYS_ADMIN, and the kernel module fuse", flush=True)
+    sys.exit(0)
 print("hangs", flush=True)
 sys.stdin.read()
 """
@@ -28,13 +38,19 @@ sys.stdin.read()
 
 @contextmanager
 def hung_disk(lab: Lab, node: str, directory: str) -> Iterator[None]:
-    """Let a directory of a node hang; at the end what waits is told that the disk is gone, and the old one is there."""
+    """Let a directory of a node hang; at the end what waits is told that the disk is gone, and the old one is there.
+
+    Skips the test where this machine has no FUSE or gives no right to it, saying so; whatever else fails, fails.
+    """
     command = (sys.executable, "-c", PROGRAM, directory)
     with lab.popen(node, *command, stdin=subprocess.PIPE) as server:
         assert server.stdin is not None and server.stdout is not None
-        said = server.stdout.readline()
-        if said.strip() != "hangs":
-            pytest.skip(f"no file system can be made to hang here: {said}")
+        said = server.stdout.readline().strip()
+        if said.startswith("lacking: "):
+            pytest.skip(f"no file system can be made to hang here; {said}")
+        if said != "hangs":
+            server.stdin.close()
+            pytest.fail(f"the file system that is to hang cannot be made: {said}\n{server.stdout.read()}")
         try:
             yield
         finally:

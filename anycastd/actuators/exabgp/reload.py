@@ -54,7 +54,7 @@ class Reload:
 
     async def run(self, neighbors: dict[NeighborName, Neighbor]) -> None:
         """Apply the difference; raise ActuatorRejected, with nothing changed, if the file is no good."""
-        rendered = self._supervisor.render(neighbors)
+        rendered = await self._supervisor.render(neighbors)
         if self._supervisor.digest(rendered) == self._supervisor.state.config:
             self._speaker.set_neighbors(neighbors)
             return
@@ -109,7 +109,7 @@ async def match(speaker: Speaking) -> None:
     """Give an adopted ExaBGP the configuration of today; settings that only a start can change are left."""
     supervisor = speaker.supervisor
     try:
-        wanted, running = supervisor.digest(supervisor.render(speaker.neighbors)), supervisor.state.config
+        wanted, running = supervisor.digest(await supervisor.render(speaker.neighbors)), supervisor.state.config
         if wanted.partition("-")[0] != running.partition("-")[0]:
             await _thawed(speaker)
             await speaker.reconfigure(speaker.neighbors)

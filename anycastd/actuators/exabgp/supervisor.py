@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from anycastd.actuators.disk import Disk
 from anycastd.actuators.exabgp import conf, process
 from anycastd.actuators.exabgp.events import Adopted, Degraded, Exited, Launched, SpeakerEvent
 from anycastd.actuators.exabgp.files import Files, State
@@ -37,6 +39,8 @@ class Supervisor:
         self._report, self._changed = report, changed
         self._neighbors: dict[NeighborName, Neighbor] = {}
         self._validated = self._complaint = ""
+        self._disk, self._passwords = Disk("passwords"), dict[str, bytes]()
+        """Those of the files that were read last, by file."""
         self._asked_to_end = False
         self._met = asyncio.Event()
         self.placing = asyncio.Lock()
@@ -87,6 +91,7 @@ class Supervisor:
     async def leave(self) -> None:
         """Supervise no more; what runs lives on."""
         await self.unsupervise()
+        self._disk.close()
         if self.running is not None:
             self.running.release()
 
@@ -113,7 +118,7 @@ class Supervisor:
 
     async def _launch(self) -> None:
         async with self.placing:
-            rendered = self.render(self._neighbors)
+            rendered = await self.render(self._neighbors)
             await self.check(rendered)
             if not self.is_service:
                 self._begin_process(rendered)
@@ -184,17 +189,21 @@ class Supervisor:
 
     # configuration
 
-    def render(self, neighbors: Mapping[NeighborName, Neighbor]) -> bytes:
-        """Return the configuration file for these neighbors; raise ActuatorRejected for an unreadable password."""
-        passwords = {}
-        for name, neighbor in neighbors.items():
-            if neighbor.password_file is None:
-                continue
-            try:
-                passwords[name] = Path(neighbor.password_file).read_bytes().strip()
-            except OSError as error:
-                message = f"the password of neighbor {name} cannot be read: {neighbor.password_file}: {error.strerror}"
+    async def render(self, neighbors: Mapping[NeighborName, Neighbor]) -> bytes:
+        """Return the configuration file for these neighbors; raise ActuatorRejected for an unreadable password.
+
+        While the disk does not answer, what was read before is taken: an ExaBGP that ends is started all the same.
+        """
+        files = {name: one.password_file for name, one in neighbors.items() if one.password_file is not None}
+        try:
+            read = await self._disk.run(partial(_passwords, files))
+        except TimeoutError as error:
+            if lacking := [name for name, file in files.items() if file not in self._passwords]:
+                message = f"the password of neighbor {lacking[0]} cannot be read: {files[lacking[0]]}: {error}"
                 raise ActuatorRejected(message) from error
+            read = self._passwords
+        self._passwords = read
+        passwords = {name: read[file] for name, file in files.items()}
         return conf.render(self.pop, neighbors.values(), passwords, process.bridge_command(self.files))
 
     def digest(self, rendered: bytes) -> str:
@@ -282,3 +291,15 @@ class Supervisor:
 
     def _degraded(self, subject: str, detail: str) -> None:
         self._report(Degraded(subject, detail))
+
+
+def _passwords(files: Mapping[NeighborName, str]) -> dict[str, bytes]:
+    """Return what is in these files; raise ActuatorRejected for one that cannot be read."""
+    found: dict[str, bytes] = {}
+    for name, file in files.items():
+        try:
+            found[file] = Path(file).read_bytes().strip()
+        except OSError as error:
+            message = f"the password of neighbor {name} cannot be read: {file}: {error.strerror}"
+            raise ActuatorRejected(message) from error
+    return found

@@ -6,11 +6,8 @@ one that gets higher only after ExaBGP acknowledged the route to enough establis
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from anycastd.actuators.exabgp.hearing import Hearing
@@ -18,6 +15,7 @@ from anycastd.fleet import seen as s
 from anycastd.fleet.codec import BeaconError, NotSignedError, names_of, parts_of, route_of
 from anycastd.fleet.domains import one_of_each
 from anycastd.fleet.own import Own
+from anycastd.fleet.signing import Signing
 from anycastd.fleet.standing import View, beacon_of, tells_news
 from anycastd.fleet.stored import BASE, STORE
 from anycastd.model.address import NeighborName, Prefix
@@ -30,14 +28,10 @@ from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.policy.claims import claim_of, established
 from anycastd.policy.export import beacon_routes
-from anycastd.runtime.alarms import Reported
 from anycastd.runtime.fleet.report import Refusal, alarms, observer_of, report
 from anycastd.runtime.fleet.trust import ForeignError, part_of, signing_or_none
-from anycastd.runtime.kept.boot_number import keep_boot, next_boot
 from anycastd.runtime.loop.announcer import Announcer
-from anycastd.runtime.loop.schedule import Wake
 
-BOOT = "boot.json"
 CLAIMS_AT_ONCE = 100
 """Looked at in some ms; what was just decided is looked at at once."""
 SHARE = 20
@@ -73,6 +67,10 @@ def spec_of(config: Config, fleet: FleetConfig, base: Prefix) -> FleetSpec:
         boot_s=fleet.boot_s,
         min_upstreams=fleet.min_upstreams,
     )
+
+
+FromDisk = tuple[Signing, int]
+"""How beacons are signed, and the number of this start (0: there is no fleet)."""
 
 
 class FleetLink:
@@ -120,16 +118,21 @@ class FleetLink:
         self._view: View | None = None
         self._view_until_s: float | None = None
         self._shared: frozenset[Prefix] = frozenset()
-        self._configure(config)
+        self._configure(config, self.read(config))
 
     def begin(self, control: Loop) -> None:
         """Follow this loop from now on."""
         self._control = control
         control.announcer.fleet = self
 
-    def configure(self, config: Config) -> None:
-        """Take a new configuration, before the loop does."""
-        self._configure(config)
+    def read(self, config: Config) -> FromDisk:
+        """Return what a configuration needs of the disk, for `configure`; it may wait for that disk."""
+        needs_boot = not self.own.boot and config.fleet is not None
+        return signing_or_none(config.fleet), self._next_boot() if needs_boot else self.own.boot
+
+    def configure(self, config: Config, found: FromDisk | None = None) -> None:
+        """Take a new configuration, before the loop does; `found` is what was read for it (None: read it now)."""
+        self._configure(config, self.read(config) if found is None else found)
         # only these: the loop still has decisions on what goes
         self._dirty = set(config.prefixes)
         self.own = self.own.keep(config.prefixes)
@@ -141,8 +144,8 @@ class FleetLink:
                 self._listen_to(name)
         self.act()
 
-    def _configure(self, config: Config) -> None:
-        self._config, self._fleet, self.signing = config, config.fleet, signing_or_none(config.fleet)
+    def _configure(self, config: Config, found: FromDisk) -> None:
+        self._config, self._fleet, (self.signing, boot) = config, config.fleet, found
         observers = {name: one for name, one in config.neighbors.items() if one.is_observer}
         self._specs = specs_of(config, config.fleet) if config.fleet is not None and observers else {}
         fleet = config.fleet
@@ -154,7 +157,7 @@ class FleetLink:
         if not self.is_on:
             self.seen = s.Seen.deaf(self._clock())
         elif not self.own.boot:
-            self.own = Own(self._next_boot())
+            self.own = Own(boot)
         for channel in list(self.seen.channels):
             if self.stored is None if channel == STORE else observer_of(channel) not in observers:
                 self._close(channel)
@@ -457,31 +460,6 @@ class FleetLink:
                     found.setdefault(name, {}).update(routes)
         self._made = made
         return found
-
-
-def linked(config: Config, reported: Reported, loop: asyncio.AbstractEventLoop, stir: Callable[[], None]) -> FleetLink:
-    """Return the link of a daemon that starts, on the clock of its loop."""
-    path = Path(config.state_dir) / BOOT
-
-    def boot() -> int:
-        number, complaint = next_boot(path, time.time())
-        tell(complaint)
-        return number
-
-    def tell(complaint: str) -> None:
-        if complaint:
-            reported.raise_(Alarm.STATE_NOT_SAVED, str(path), complaint)
-
-    link = FleetLink(config, boot, clock=loop.time, stir=stir, wake=lambda at_s: wake.at(at_s))
-
-    def keep(number: int) -> None:
-        # it is called in the middle of a decision, which waits for no disk
-        kept = loop.run_in_executor(None, keep_boot, path, number)
-        kept.add_done_callback(lambda done: None if done.cancelled() else tell(done.result()))
-
-    link.on_boot = keep
-    wake = Wake(loop, link.act)
-    return link
 
 
 def _channel(observer: NeighborName, version: int) -> str:

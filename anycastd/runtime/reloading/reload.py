@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
+from anycastd.actuators.disk import Disk
 from anycastd.api.door.tokens import read_keys
 from anycastd.api.ports import ReloadOutcome
 from anycastd.config.change import carried_over, compare, refuse
@@ -11,11 +12,19 @@ from anycastd.config.load import load
 from anycastd.errors import ConfigError
 from anycastd.model.topology import Config
 
+READ_WITHIN_S = 30.0
+"""So long a file, with those that it names, may take to be read and judged: one of 10,000 EIPs takes seconds."""
 
-async def reload_config(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:
+
+async def reload_config(
+    path: str, old: Config, expected_removals: int | None, disk: Disk
+) -> tuple[Config | None, ReloadOutcome]:
     """Return the configuration to apply and what it changes, or None and the problems that refuse it."""
     # comparing 10,000 EIPs alone takes 75 ms (measured)
-    return await asyncio.to_thread(judged, path, old, expected_removals)
+    try:
+        return await disk.run(partial(judged, path, old, expected_removals), READ_WITHIN_S)
+    except TimeoutError as error:
+        return None, ReloadOutcome(False, problems=(f"{path}: it, or a file that it names, cannot be read: {error}",))
 
 
 def judged(path: str, old: Config, expected_removals: int | None) -> tuple[Config | None, ReloadOutcome]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from anycastd.actuators.disk import Disk
 from anycastd.actuators.lasting import cancelled
 from anycastd.api.ports import ReloadOutcome
-from anycastd.errors import AnycastdError, ConfigError
+from anycastd.errors import ActuatorTransient, AnycastdError, ConfigError
 from anycastd.model.status import Alarm
 from anycastd.model.topology import Config
 from anycastd.runtime.alarms import Reported
@@ -26,6 +28,7 @@ from anycastd.telemetry.metrics import Metrics
 
 log = logging.getLogger("anycastd")
 
+T = TypeVar("T")
 LOOK_EACH_S = 0.5
 APPLIED_WITHIN_S = 25.0
 """So long the end of the daemon waits for a reload under way: one that ExaBGP does not take ends with its restart."""
@@ -58,6 +61,8 @@ class Reloads:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._lock = asyncio.Lock()
+        self.disk = Disk("reload")
+        """Where files of the configuration are read."""
         self._baking: asyncio.Task[None] | None = None
         self._verdict = asyncio.Event()
         self._goes_back = self._ends = self._tries = False
@@ -83,6 +88,19 @@ class Reloads:
             self._ended(outcome)
         return outcome
 
+    async def read(self, look: Callable[[], T]) -> T:
+        """Return what is read of the disk for a new configuration; ActuatorTransient if the disk does not answer."""
+        try:
+            return await self.disk.run(look)
+        except TimeoutError as error:
+            message = f"{self._daemon.path}: a file that it names cannot be read: {error}"
+            raise ActuatorTransient(message) from error
+
+    async def in_time(self, look: Callable[[], None]) -> None:
+        """Have it done; if the disk does not answer it is done later, and nothing waits for it."""
+        with suppress(TimeoutError):
+            await self.disk.run(look)
+
     def confirm(self) -> bool:
         """Keep the file that bakes; return whether one did, and can be kept: one that is being taken back cannot."""
         if not self.is_baking or self._goes_back:
@@ -99,6 +117,7 @@ class Reloads:
         with suppress(TimeoutError):
             async with asyncio.timeout(APPLIED_WITHIN_S), self._lock:
                 pass
+        self.disk.close()
         if (baking := self._baking) is None or baking.done():
             return
         await cancelled(baking)
@@ -121,7 +140,7 @@ class Reloads:
             return ReloadOutcome(False, problems=("a file bakes: anycastd reload --confirm, or wait",))
         spared = len(daemon.control.announcer.spared)
         expected = None if expected_removals is None else expected_removals - spared
-        new, outcome = await reload_config(daemon.path, daemon.config, expected)
+        new, outcome = await reload_config(daemon.path, daemon.config, expected, self.disk)
         if new is None or dry_run:
             return outcome
         old, before = daemon.config, announced(daemon.control)

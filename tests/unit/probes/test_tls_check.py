@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 import ssl
@@ -14,6 +15,7 @@ import pytest
 
 from anycastd.model.checks import CheckKind, Expiring, HttpOptions, Timing, TlsOptions
 from anycastd.model.probe import Outcome, ProbeResult, Why
+from anycastd.probes.tls import contexts
 from tests.unit.probes.certificates import certificate, own
 from tests.unit.probes.world import OK, Script, answer, hang, probing, server, spec, unused_port
 
@@ -141,9 +143,10 @@ async def test_a_server_that_keeps_the_session_open_has_not_complained(folder: P
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.usefixtures("ten_days")
 async def test_https_shows_a_client_certificate_and_takes_a_renewed_one(
-    folder: Path, tmp_path: Path, version: ssl.TLSVersion
+    folder: Path, tmp_path: Path, version: ssl.TLSVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """First one that the server refuses; put in its place, the right one works with the next probe."""
+    """First one that the server refuses; put in its place, the right one works soon."""
+    monkeypatch.setattr(contexts, "LOOK_EACH_S", 0.0)
     cert, key = own(folder, "client")
     names = {"cert_file": str(tmp_path / "cert.pem"), "key_file": str(tmp_path / "key.pem")}
     _put(own(folder, "stranger"), names)
@@ -158,12 +161,36 @@ async def test_https_shows_a_client_certificate_and_takes_a_renewed_one(
                 await probe.until("a result", lambda: len(probe.results) > count)
                 return probe.results[-1].why
 
+            async def becomes(why: Why) -> None:
+                async with asyncio.timeout(30):
+                    while await run_once() is not why:
+                        continue
+
             probe.engine.set_probes([check])
             assert await run_once() is Why.TLS_FAILED
             _put((cert, key), names)
-            assert await run_once() is Why.ANSWERED
+            await becomes(Why.ANSWERED)
             (tmp_path / "key.pem").unlink()
-            assert await run_once() is Why.FILE_UNUSABLE
+            await becomes(Why.FILE_UNUSABLE)
+            _put((cert, key), names)
+            await becomes(Why.ANSWERED)
+            # a disk that hangs: the check goes on with what was read
+            hangs, answers = threading.Event(), threading.Event()
+
+            def state(name: str) -> tuple[int, int, int]:
+                hangs.set()
+                answers.wait(60)
+                return (0, 0, 0)
+
+            monkeypatch.setattr(contexts, "_state", state)
+            try:
+                while not hangs.is_set():
+                    assert await run_once() is Why.ANSWERED
+                (tmp_path / "key.pem").unlink()
+                for _ in range(3):
+                    assert await run_once() is Why.ANSWERED
+            finally:
+                answers.set()
 
 
 def _put(files: tuple[str, str], names: dict[str, str]) -> None:

@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from anycastd.runtime.kept import disk
-from anycastd.runtime.kept.disk import Disk
+from anycastd.actuators.disk import Disk
 
 WITHIN_S = 0.05
 
@@ -27,7 +26,7 @@ class HungDisk:
             real(descriptor)
 
         monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(disk.Disk.run, "__defaults__", (WITHIN_S,))
+        monkeypatch.setattr(Disk.run, "__defaults__", (WITHIN_S,))
 
     def hang(self) -> None:
         """Answer no more."""

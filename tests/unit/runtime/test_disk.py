@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from anycastd.actuators.disk import Disk
 from anycastd.model.status import Alarm
 from anycastd.runtime.alarms import Reported
-from anycastd.runtime.kept.disk import Disk, StateFile
+from anycastd.runtime.kept.disk import StateFile
 from anycastd.runtime.kept.memories import Memories
 from anycastd.runtime.process import closing
 from tests.unit.runtime.hung import HungDisk, answered

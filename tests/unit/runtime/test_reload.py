@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from anycastd.actuators.disk import Disk
 from anycastd.api.ports import ReloadOutcome
 from anycastd.config.load import load
 from anycastd.model.topology import Config
@@ -30,7 +31,7 @@ class Place:
         self.path.write_text(text.replace(old, new))
 
     async def reload(self, expected_removals: int | None = None) -> tuple[Config | None, ReloadOutcome]:
-        return await reload_config(str(self.path), self.running, expected_removals)
+        return await reload_config(str(self.path), self.running, expected_removals, Disk("reload"))
 
 
 @pytest.fixture
@@ -117,4 +118,4 @@ async def test_settings_that_need_a_restart_stay_as_they_are(place: Place) -> No
     assert (new.api, new.state_dir) == (place.running.api, place.running.state_dir)
     assert (new.kernel.protocol, new.kernel.switch_hysteresis_ms) == (201, 6.0)
     assert any("needs a restart" in sentence and "api.port" in sentence for sentence in outcome.changes)
-    assert (await reload_config(str(place.path), new, None))[1].changes[0].startswith("needs a restart")
+    assert (await reload_config(str(place.path), new, None, Disk("reload")))[1].changes[0].startswith("needs a restart")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from anycastd.actuators.disk import Disk
 from anycastd.api.ports import ReloadOutcome
 from anycastd.model.decision import Level
 from anycastd.model.operator import Drain, DrainPhase, DrainScope, Interventions
@@ -96,7 +97,7 @@ class Fleet:
 
 
 def play(main: Callable[[Daemon], Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch) -> None:
-    async def read(path: str, old: Config, expected: int | None) -> tuple[Config, ReloadOutcome]:
+    async def read(path: str, old: Config, expected: int | None, disk: Disk) -> tuple[Config, ReloadOutcome]:
         return NEW, ReloadOutcome(True, ("something",))
 
     monkeypatch.setattr(reloads, "reload_config", read)

@@ -14,11 +14,15 @@ from anycastd.model.address import NeighborName
 from anycastd.model.topology import Neighbor
 
 
+async def rendered(neighbors: Mapping[NeighborName, Neighbor]) -> bytes:
+    return b""
+
+
 class Adopted:
     """A speaker whose ExaBGP runs with another file."""
 
     supervisor = SimpleNamespace(
-        state=SimpleNamespace(config="old-1"), render=lambda neighbors: "", digest=lambda rendered: "new-1"
+        state=SimpleNamespace(config="old-1"), render=rendered, digest=lambda rendered: "new-1"
     )
 
     def __init__(self) -> None:

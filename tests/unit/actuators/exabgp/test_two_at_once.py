@@ -75,7 +75,7 @@ async def test_a_reload_while_exabgp_is_being_started_is_taken_whole(tmp_path: P
         await until("the start has put its file in place", files.conf.exists)
         (files.directory / "gate").touch()
         await reload
-        wanted = supervisor.render({NEW.name: NEW})
+        wanted = await supervisor.render({NEW.name: NEW})
         assert files.read_conf() == wanted
         await until(
             "ExaBGP runs with it", lambda: supervisor.running and supervisor.state.config == supervisor.digest(wanted)
