@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from anycastd.runtime.process import heap, privileges
 from anycastd.runtime.process.closing import end_hung, own_threads
 from anycastd.runtime.process.garbage import Garbage
 from anycastd.runtime.process.lock import KernelLock, Lock, TakenError
+from anycastd.runtime.process.notify import Notify
+from anycastd.runtime.process.patience import read_through, told
 
 EX_OK, EX_SOFTWARE, EX_OSERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 70, 71, 75, 77, 78
 
@@ -27,8 +30,13 @@ def main(path: str) -> int:
     """
     # the watchdog's SIGABRT then says where we hung
     faulthandler.enable()
+    # a reload that is asked for too early would end us; the file is read now in any case
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # a copy: the daemon takes it out of its environment
+    notify = Notify.of(dict(os.environ), os.getpid())
     try:
-        config = load(path)
+        with told(f"the configuration {path}, or a file that it names", notify):
+            config = load(path)
     except ConfigError as error:
         return _refused(error)
     for warning in config.warnings:
@@ -46,6 +54,9 @@ def main(path: str) -> int:
         sys.stderr.write(f"anycastd: cannot lock: {error}\n")
         return EX_OSERR
     heap.keep_one()
+    with told(f"the state directory {config.state_dir}", notify):
+        read_through(Path(config.state_dir))
+    notify.close()
     try:
         asyncio.run(_run(path, config))
     except ConfigError as error:

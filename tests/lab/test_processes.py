@@ -261,6 +261,22 @@ def test_a_disk_that_hangs_holds_up_neither_health_nor_the_api(fra: Fleet) -> No
         fra.wait_normal()
 
 
+def test_a_daemon_that_starts_waits_for_a_disk_that_hangs_says_so_and_undoes_no_drain(fra: Fleet) -> None:
+    pid, at_s, ours = daemon(fra), time.time(), command(fra)
+    fra.lab.exec("fra", *ours, "drain", "tunnel", "eu/a", "--reason", "line maintenance", check=True)
+    wait_until("packets leave the tunnel", 10, lambda: fra.path_device("fra", PREFIX_A4) == "eu-b")
+    with hung_disk(fra.lab, "fra", STATE):
+        fra.lab.kill("fra", pid, signal.SIGKILL)
+        words = f"waits for the state directory {STATE}, which does not answer"
+        wait_until("it says what it waits for", 60, lambda: words in fra.lab.logs("fra"))
+        assert asked(fra.lab, "fra", "/readyz")[0] != 200
+    wait_until("a new daemon", 60, lambda: is_ready(fra) and daemon(fra) != pid)
+    assert fra.path_device("fra", PREFIX_A4) == "eu-b"
+    assert [one["name"] for one in json.loads(asked(fra.lab, "fra", "/v1/drains")[1])["drains"]] == ["eu/a"]
+    fra.lab.exec("fra", *ours, "undrain", "tunnel", "eu/a", check=True)
+    assert told_nothing(fra, at_s)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
 def test_a_disk_that_hangs_does_not_keep_the_daemon_from_its_end(fra: Fleet, number: signal.Signals) -> None:
