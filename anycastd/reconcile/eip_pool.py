@@ -36,6 +36,8 @@ class Pool:
     elements: Wanted = field(default_factory=dict)
     worn: set[Path] = field(default_factory=set)
     """Of `known`, those that may have connections: packets went over them, and they were not found bad since."""
+    ranks_regions: bool = False
+    """Whether the latency of its regions can move its packets."""
     is_new: bool = True
     written: tuple[int, tuple[Share, ...]] | None = None
     """The number and shares that `elements` say."""

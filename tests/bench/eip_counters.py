@@ -1,6 +1,7 @@
 """10,000 EIPs that all carry packets, their counters read each second, in the whole daemon: how long its loop is held.
 
-Two measures. Every call of the loop is timed: the longest is what one of them holds it. And an outside program asks the
+Two measures. Every call of the loop is timed: the longest is what one of them holds it, without what it waited for a
+processor that other programs had; those of the bench alone take one of the two. And an outside program asks the
 API all the time; the same with readings five minutes apart is the baseline, and what a request takes longer than it
 usually does when nothing is read is what several turns of the loop and all else on the machine held it up.
 """
@@ -79,8 +80,8 @@ def _counts(made: World) -> bool:
     return "packets 0 " not in made.read("ip", "netns", "exec", made.pop, *argv)
 
 
-def _calls(interval: str, seconds: float) -> tuple[int, list[float]]:
-    """Return how many calls the loop made within so many seconds, and what the longest took, in ms."""
+def _calls(interval: str, seconds: float) -> tuple[int, float, list[float]]:
+    """Return how many calls the loop made in so many seconds, the longest by the clock, and those that held it, ms."""
     document = eip_document(traffic_interval=interval)
     with world(2) as made, loaded(made, MANY, document, calls_timed_by=LOOP_WATCH) as now:
         made.run("ip", "netns", "exec", made.pop, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
@@ -92,14 +93,15 @@ def _calls(interval: str, seconds: float) -> tuple[int, list[float]]:
         found = made.directory / "calls.json"
         wait_until("the calls are told", 20, found.exists)
         told = json.loads(found.read_text(encoding="utf-8"))
-    return int(told["calls"]), [float(took_s) * 1000 for took_s, _ in told["longest"]]
+    return int(told["calls"]), told["wall_s"] * 1000, [float(took_s) * 1000 for took_s, _ in told["longest"]]
 
 
 def _longest_call(seconds: float) -> Figure:
-    calls, longest_ms = _calls(EACH_READING, seconds)
+    calls, wall_ms, longest_ms = _calls(EACH_READING, seconds)
     return Figure(
         f"counters of {MANY} busy EIPs read each second: the longest calls of the daemon's loop",
-        f"{longest_ms[0]:.1f}, {longest_ms[1]:.1f}, {longest_ms[2]:.1f} ms (of {calls} calls in {seconds:.0f} s)",
+        f"{longest_ms[0]:.1f}, {longest_ms[1]:.1f}, {longest_ms[2]:.1f} ms (of {calls} calls in {seconds:.0f} s); "
+        f"{wall_ms:.1f} ms with the wait for a processor",
         budget=f"<= {HOLD_BUDGET_MS:.0f} ms",
         missed=f"The longest took {longest_ms[0]:.1f} ms." if longest_ms[0] > HOLD_BUDGET_MS else "",
     )

@@ -63,9 +63,9 @@ namespaces; a figure with a baseline is judged against that baseline in the same
 * **The control loop's cost** is measured with stand-ins for ExaBGP and the kernel, in one process.
 * **Probes** are compared with a bare epoll loop that makes the same system calls.
 * **A bound EIP** is in the kernel when the API's answer says so, and was then found there by another program.
-* **The loop held**: the longest of its calls, in a run of its own in which every call is timed. Requests held: what
-  those to the API took longer than they usually do when no counters are read; a request takes several turns, and waits
-  for a processor like everybody.
+* **The loop held**: the longest of its calls, in a run of its own in which every call is timed, without what it waited
+  for a processor: the bench's own senders keep one of the two busy. Requests held: what those to the API took longer
+  than they usually do when no counters are read; a request takes several turns, and waits for a processor like all do.
 * **Forwarding** goes through a POP of its own for each way, all in one kernel, by turns; a ratio is the median of the
   rounds' ratios. The sender is the bottleneck: its core carries every packet up to the backend.
 * **Seeing attacks**: what a packet costs with the rules' counters for it, and with a look at packets as under attack,

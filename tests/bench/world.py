@@ -166,7 +166,7 @@ class World:
         path = str(self.directory / "anycastd.yaml")
         argv = ["-m", "anycastd", "run", "-c", path]
         if calls_timed_by is not None:
-            argv = [str(calls_timed_by), path, str(self.directory / "calls.json"), "wall"]
+            argv = [str(calls_timed_by), path, str(self.directory / "calls.json"), "held"]
         return self.spawn(self.pop, [sys.executable, *argv], "daemon.log")
 
     def ask(self, target: str) -> Any:

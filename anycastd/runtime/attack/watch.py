@@ -33,6 +33,7 @@ from anycastd.runtime.attack.alert import Alert, Sources
 from anycastd.runtime.attack.packet_look import PacketLook
 from anycastd.runtime.kept import usual_file
 from anycastd.runtime.kept.disk import StateFile
+from anycastd.runtime.traffic.letting_go import let_go_of
 
 FILE = "usual.json"
 SAVE_EACH_S = 300.0
@@ -149,6 +150,8 @@ class AttackWatch:
             await rest()
         self._sample_packets(self._clock())
         self._tell()
+        for counters in self._opened.take_left():
+            await let_go_of(counters)
 
     async def _opened_by_eip(self) -> Mapping[Address, float] | None:
         """Return the new connections of each EIP a second; None: not known, or too few in all to matter."""

@@ -23,7 +23,7 @@ from anycastd.model.address import Address
 from anycastd.model.nft import Count, Counters
 from anycastd.model.topology import EipConfig
 from anycastd.model.traffic import Batch, EipStanding, EipTraffic, Rates, Sample, Saved, Totals
-from anycastd.runtime.traffic.letting_go import let_go
+from anycastd.runtime.traffic.letting_go import let_go, let_go_of
 from anycastd.store.traffic import History, TrafficFile, TrafficNotSaved
 from anycastd.traffic.backlog import bounded
 from anycastd.traffic.meter import Meter
@@ -129,9 +129,7 @@ class TrafficMeter:
             self._kept.append(list(self.sample.eips.values()))
             self.on_sample(self.sample)
         await self._keep(self._meter.take_batch())
-        for elements in counters.elements.values():
-            if isinstance(elements, dict):
-                await let_go(elements)
+        await let_go_of(counters)
         while len(self._kept) > KEPT_READINGS:
             await let_go(self._kept.popleft())
 

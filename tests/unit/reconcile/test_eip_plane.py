@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -11,20 +12,25 @@ from anycastd.model.address import BackendId, Prefix, RegionName, TunnelId
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import (
     Bandwidth,
+    Binding,
     EipStatus,
     EipView,
     FlushConnections,
     Mode,
+    Placement,
     PlacementReason,
     Shaping,
+    Spread,
     Tracking,
 )
 from anycastd.model.health import Health
 from anycastd.model.nft import DropElement, NftObserved, NftSet, PutElement, Value
 from anycastd.model.shaping import Shaped
 from anycastd.model.topology import Config, PrefixSpec, ReturnPath
-from anycastd.policy import elements, paths
+from anycastd.policy import elements, paths, placement
+from anycastd.policy.outlook import Outlook
 from anycastd.policy.paths import path_of
+from anycastd.reconcile import eip_pools
 from anycastd.reconcile.eip_plane import EipPlane
 from tests.unit.policy.eips import BAD, BLIND, CONFIG, NEW, bound, eip, shares, to, view_of, world
 from tests.unit.reconcile.filter import apply, observed, tables, ways
@@ -213,6 +219,28 @@ def test_only_pools_that_may_use_the_region_are_looked_at() -> None:
     bench.plane.put(eip(2, bound("us/web-1")), 1.0)
     assert bench.plane.on_health(view_of({"us": BAD}), frozenset({EU}), 2.0) == ()
     assert [one.addresses for one in bench.plane.on_health(view_of({"us": BAD}), frozenset({US}), 3.0)] == [(TWO,)]
+
+
+def test_another_latency_places_only_pools_that_choose_between_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[Binding] = []
+
+    def place(outlook: Outlook, binding: Binding, *rest: Any) -> Placement:
+        placed.append(binding)
+        return placement.place_in(outlook, binding, *rest)
+
+    near, ordered = bound("eu/web-1", "us/web-1"), bound("eu/web-1", "us/web-1", spread=Spread.ORDERED)
+    bench = Bench()
+    for last, binding in enumerate((near, ordered, bound("eu/web-1"), bound("us/web-1")), 1):
+        bench.plane.put(eip(last, binding), 1.0)
+    monkeypatch.setattr(eip_pools, "place_in", place)
+    bench.plane.on_health(view_of({}, latency_ms={"eu": 10.0, "us": 50.0}), None, 2.0)
+    assert placed == [near]
+    [moved] = bench.plane.on_health(view_of({}, latency_ms={"eu": 90.0, "us": 50.0}), frozenset({EU}), 3.0)
+    assert moved.addresses == (ONE,)
+    assert placed == [near, near]
+    # a backend of which something else is believed at the same moment is not passed over
+    bench.plane.on_health(view_of({"eu/web-1": BAD}, latency_ms={"eu": 10.0, "us": 50.0}), frozenset({EU}), 4.0)
+    assert placed[2:] == [near, ordered, bound("eu/web-1")]
 
 
 def test_without_a_path_by_choice_packets_are_dropped_at_the_eip() -> None:
