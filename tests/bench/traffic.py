@@ -1,24 +1,30 @@
 """The traffic meter with 10,000 EIPs that are all busy: how long it holds the loop, and what a scrape costs.
 
-CPU time, since the machine is not quiet; the collector's thresholds are the daemon's. The counters are made beforehand.
+CPU time, since the machine is not quiet. As in the daemon the collector's thresholds are its own, each bite ends with a
+look for garbage in what it made, and what the last reading but two said is let go in pieces. The counters are made
+beforehand.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import statistics
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from anycastd.model.address import Address, KnownIPv4Address
 from anycastd.model.eip import Bandwidth, Eip, EipId
 from anycastd.model.nft import Count, Counters, NftSet
-from anycastd.model.traffic import SLOT_S
+from anycastd.model.traffic import SLOT_S, EipTraffic
 from anycastd.resources.records import Records
 from anycastd.resources.standings import Standings
 from anycastd.runtime.process.garbage import THRESHOLDS
+from anycastd.runtime.traffic.letting_go import let_go
+from anycastd.runtime.traffic.meter import KEPT_READINGS
 from anycastd.store.traffic import TrafficFile
 from anycastd.telemetry.traffic import TrafficFacts, pieces_of
 from anycastd.traffic.meter import Meter
@@ -38,6 +44,7 @@ def _reading(addresses: list[Address], number: int) -> Counters:
 def _bites_ms(steps: Iterator[object]) -> list[float]:
     found, begun_s = [], time.process_time()
     for _ in steps:
+        gc.collect(1)
         found.append((time.process_time() - begun_s) * 1000.0)
         begun_s = time.process_time()
     return [*found, (time.process_time() - begun_s) * 1000.0]
@@ -53,6 +60,7 @@ def run() -> list[Figure]:
     begun_s = 1_790_000_100.0 // SLOT_S * SLOT_S
     before = gc.get_threshold()
     meter, sums, held, writes = Meter("bench"), [], [], []
+    kept: deque[list[EipTraffic]] = deque()
     with tempfile.TemporaryDirectory() as directory:
         file = TrafficFile(Path(directory) / "traffic.db", history_s=86400.0)
         file.open()
@@ -63,6 +71,10 @@ def run() -> list[Figure]:
             bites = _bites_ms(meter.steps(counters, eips, begun_s + number * INTERVAL_S))
             sums.append(sum(bites))
             held += bites
+            assert meter.sample is not None
+            kept.append(list(meter.sample.eips.values()))
+            if len(kept) > KEPT_READINGS:
+                asyncio.run(let_go(kept.popleft()))
             if (batch := meter.take_batch()) is not None:
                 at_s = time.process_time()
                 file.write(batch)
@@ -86,7 +98,7 @@ def _figures(sums: list[float], held: list[float], writes: list[float], pieces: 
         ),
         Figure(
             "The same: the loop held at once",
-            f"p99.9 {p999:.1f} ms, longest {ranked[-1]:.1f} ms (garbage collection), n = {len(ranked)}",
+            f"p99.9 {p999:.1f} ms, longest {ranked[-1]:.1f} ms, n = {len(ranked)}",
             budget=f"p99.9 <= {HOLD_BUDGET_MS:.0f} ms",
             missed=f"The p99.9 is {p999:.1f} ms." if p999 > HOLD_BUDGET_MS else "",
         ),
