@@ -53,7 +53,11 @@ def socket_of(socket_path: str | None, config_file: str | None) -> str:
 
 def state_dir_of(config_file: str | None) -> str:
     """Return `state_dir`: what the configuration names, or the default."""
-    state_dir = None if config_file is None else _parsed(config_file)[0].get("state_dir")
+    value, problems = ({}, ()) if config_file is None else _parsed(config_file)
+    state_dir = value.get("state_dir")
+    if not isinstance(state_dir, str) and problems:
+        message = f"{config_file} does not tell where the state is"
+        raise AskError(message, EX_CONFIG, tuple(map(str, problems)))
     return state_dir if isinstance(state_dir, str) else DEFAULT_STATE_DIR
 
 

@@ -168,7 +168,12 @@ def export(number: int, output: str | None, socket_path: str | None, config_file
         path = Path(output or f"decision-{number}.json")
         try:
             with path.open("x", encoding="utf-8") as new:
-                new.write(text)
+                try:
+                    new.write(text)
+                    new.flush()
+                except OSError:
+                    path.unlink(missing_ok=True)
+                    raise
         except OSError as error:
             message = f"{path} cannot be written: {error.strerror}"
             raise AskError(message, EX_CANTCREAT) from error

@@ -16,6 +16,7 @@ from anycastd.cli.client import EX_CONFIG, EX_UNAVAILABLE, AskError, ask
 from anycastd.cli.groups import Group
 from anycastd.cli.ordering import changed
 from anycastd.cli.render import Row, span, table, wants_colour
+from anycastd.cli.whole_file import put
 
 LONG_S = 60.0
 AT_ONCE, CHARACTERS = 100, 40_000
@@ -147,7 +148,7 @@ def snapshot(output: str | None, here: bool, socket_path: str | None, config_fil
             click.echo(text, nl=False)
             return
         try:
-            Path(output).write_text(text, encoding="utf-8")
+            put(Path(output), text)
         except OSError as error:
             message = f"{output}: {error.strerror or error}"
             raise AskError(message, EX_CONFIG) from error

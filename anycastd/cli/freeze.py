@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,11 +45,15 @@ def _path(state_dir: str | None, config_file: str | None) -> Path:
         from anycastd.config.document import parse
 
         try:
-            value = parse(Path(config_file).read_text(encoding="utf-8"), config_file).value.get("state_dir")
+            document = parse(Path(config_file).read_text(encoding="utf-8"), config_file)
         except (OSError, UnicodeDecodeError) as error:
             message = f"{config_file} cannot be read; say where the state is with --state-dir"
             raise AskError(message, EX_CONFIG) from error
+        value = document.value.get("state_dir")
         directory = value if isinstance(value, str) else None
+        if directory is None and document.problems:
+            message = f"{config_file} does not tell where the state is; say it with --state-dir"
+            raise AskError(message, EX_CONFIG, tuple(map(str, document.problems)))
     return Path(directory or STATE_DIR) / "freeze"
 
 
@@ -80,6 +85,17 @@ def write(path: Path, said: dict[str, Any]) -> None:
         raise
     finally:
         os.close(descriptor)
+    with suppress(OSError):
+        # else the name could be lost with the power; some network file systems cannot
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 @click.command("freeze")

@@ -67,12 +67,18 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         click.echo(f"anycastd: {path}: {error.strerror}", err=True)
         sys.exit(os.EX_CANTCREAT)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        # the directory is the daemon's group's (tmpfiles.d), and it must be able to read the file
-        group = path.absolute().parent.stat().st_gid
-        if os.geteuid() == 0:
-            os.fchown(descriptor, -1, group)
-        file.write(text)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            # the directory is the daemon's group's (tmpfiles.d), and it must be able to read the file
+            group = path.absolute().parent.stat().st_gid
+            if os.geteuid() == 0:
+                os.fchown(descriptor, -1, group)
+            file.write(text)
+    except OSError as error:
+        # half a file would be in the way of the next try
+        path.unlink(missing_ok=True)
+        click.echo(f"anycastd: {path}: {error.strerror}", err=True)
+        sys.exit(os.EX_CANTCREAT)
 
 
 def examined_as(text: str) -> Examined:

@@ -12,6 +12,7 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d)\Z")
+LONGEST_S = 100 * 365.25 * 86400
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -21,7 +22,14 @@ def duration_s(text: str) -> float:
     if found is None or float(found[1]) <= 0:
         message = f"{text!r} is not a time; write 90s, 30m, 2h, 1d or never"
         raise ValueError(message)
-    return float(found[1]) * _UNIT_S[found[2]]
+    return _near(text, float(found[1]) * _UNIT_S[found[2]])
+
+
+def _near(text: str, left_s: float) -> float:
+    if left_s > LONGEST_S:
+        message = f"{text} is farther away than a hundred years; write never"
+        raise ValueError(message)
+    return left_s
 
 
 def until_s(text: str, now: datetime) -> float:
@@ -36,7 +44,7 @@ def until_s(text: str, now: datetime) -> float:
     if left_s <= 0:
         message = f"{text} has passed: it is {now.isoformat(timespec='minutes')}"
         raise ValueError(message)
-    return left_s
+    return _near(text, left_s)
 
 
 def lasting_options(verb: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -9,7 +10,9 @@ from importlib import import_module
 import click
 
 EX_USAGE = 64
+EX_IOERR = 74
 EX_INTERRUPTED = 130
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("anycastd.cli.run", "Run the daemon in the foreground."),
@@ -92,10 +95,16 @@ def cli() -> None:
     """Announce anycast prefixes by the health of what is behind them, and carry accelerated EIPs to their backends."""
 
 
+def _say_nothing_more() -> None:
+    """Have no reader (`| head`, a full disk) complained of again, when Python flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; return the exit status: 0, or one of sysexits.h.
 
-    64 usage, 65 refused by a rule, 69 no daemon, 75 not done yet, 76 not our daemon, 77 not allowed, 78 configuration.
+    64 usage, 65 refused by a rule, 69 no daemon, 74 what is said cannot be written, 75 not done yet, 76 not our daemon,
+    77 not allowed, 78 configuration.
     """
     try:
         result = cli.main(args=arguments, prog_name="anycastd", standalone_mode=False)
@@ -109,9 +118,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EX_INTERRUPTED
     except BrokenPipeError:
-        # the reader went away (`| head`); without this Python complains when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_nothing_more()
         return 1
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _say_nothing_more()
+        sys.stderr.write(f"anycastd: {error.filename or 'standard output'}: {error.strerror}\n")
+        return EX_IOERR
     return result if isinstance(result, int) else 0
 
 

@@ -23,6 +23,7 @@ from anycastd.cli.client import EX_CONFIG, EX_UNAVAILABLE, AskError, ask
 from anycastd.cli.groups import Group
 from anycastd.cli.render import wants_colour
 from anycastd.cli.simulate_render import as_json, lines, size_text
+from anycastd.cli.whole_file import put
 from anycastd.config.document import parse
 from anycastd.config.source import read_text
 from anycastd.errors import ConfigError
@@ -133,7 +134,7 @@ def _measured(where: str) -> dict[str, float]:
 
 def _write(path: str, text: str) -> None:
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        put(Path(path), text)
     except OSError as error:
         message = f"{path}: {error.strerror or error}"
         raise AskError(message, EX_CONFIG) from error

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -162,9 +163,26 @@ def _replace(path: Path, new: Path, text: str) -> None:
         while data:
             data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            # a full disk needs the room
+            new.unlink()
+        raise
     finally:
         os.close(descriptor)
     new.replace(path)
+    # who was told that it is done (a drain, a blackhole) must find it after a loss of power: the name is to last too
+    with suppress(OSError):
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on disk; OSError where that cannot be, as on some network file systems."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def load(path: Path) -> tuple[dict[Prefix, Memory], str]:

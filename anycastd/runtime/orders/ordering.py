@@ -10,6 +10,8 @@ from anycastd.api.ports import FilterRequest, OrderDone, OrderRequest
 from anycastd.resources.refusal import Code, Refused, refused
 from anycastd.runtime.kept.orders_file import KEPT_S, Kept
 
+MAX_ANSWERS = 1000
+"""So many are known: all of them are written with each order."""
 Request = OrderRequest | FilterRequest
 
 
@@ -24,10 +26,12 @@ def answered(answers: Mapping[str, Kept], request: Request) -> OrderDone | Refus
 
 
 def with_answer(answers: Mapping[str, Kept], request: Request, done: OrderDone, now_s: float) -> Mapping[str, Kept]:
-    """Return the answers with that to this request, without those that are too old (KEPT_S)."""
+    """Return the answers with that to this request, without those that are too old (KEPT_S) or too many."""
     if request.key is None:
         return answers
     fresh = {key: kept for key, kept in answers.items() if now_s - kept.at_s < KEPT_S}
+    for key in sorted(fresh, key=lambda one: fresh[one].at_s)[: max(len(fresh) + 1 - MAX_ANSWERS, 0)]:
+        del fresh[key]
     return {**fresh, request.key: Kept(request.digest, now_s, {"id": done.id, "changes": list(done.changes)})}
 
 

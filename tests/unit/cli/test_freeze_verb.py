@@ -67,3 +67,20 @@ def test_a_full_disk_is_told_with_what_still_freezes(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "fsync", full)
     code, told = _run(freeze, tmp_path)
     assert (code, f"touch {tmp_path}/freeze" in told, list(tmp_path.iterdir())) == (78, True, [])
+
+
+@pytest.mark.parametrize("option", ["--for=99999999d", f"--for={'9' * 400}d"])
+def test_an_end_that_no_calendar_has_is_refused_before_anything_is_written(tmp_path: Path, option: str) -> None:
+    code, told = _run(freeze, tmp_path, option)
+    assert (code, "farther away than a hundred years; write never" in told, list(tmp_path.iterdir())) == (2, True, [])
+
+
+def test_a_file_that_does_not_tell_where_the_state_is_freezes_nothing_elsewhere(tmp_path: Path) -> None:
+    """The default directory may be that of another daemon; a mistake somewhere else is in nobody's way."""
+    file = tmp_path / "anycastd.yaml"
+    file.write_text(f"state_dir: {tmp_path}\napi: {{socket: /run/x.sock\n", encoding="utf-8")
+    done = CliRunner().invoke(freeze, ["-c", str(file), "--socket", str(tmp_path / "none.sock")])
+    assert (done.exit_code, "does not tell where the state is; say it with --state-dir" in done.output) == (78, True)
+    file.write_text(f"state_dir: {tmp_path}\napi: {{soket: 1, soket: 2}}\n", encoding="utf-8")
+    done = CliRunner().invoke(freeze, ["-c", str(file), "--socket", str(tmp_path / "none.sock")])
+    assert (done.exit_code, (tmp_path / "freeze").exists()) == (0, True)

@@ -296,6 +296,13 @@ def test_a_verb_that_asks_imports_nothing_heavy(path: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_full_disk_below_standard_output_is_told_in_a_line(path: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "anycastd", "status", "--json", "--socket", path]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=15, check=False)
+    assert (done.returncode, done.stderr) == (74, "anycastd: standard output: No space left on device\n")
+
+
 def test_a_reader_that_goes_away_is_no_error_message(path: str) -> None:
     command = f"{sys.executable} -m anycastd status --json --socket {path} | head -c 1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=15, check=True)

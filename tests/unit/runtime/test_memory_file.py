@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -211,6 +212,39 @@ class TestInChild:
 
         assert in_child(save_too_much) == 1
         assert path.read_text() == GOOD
+        assert [one.name for one in tmp_path.iterdir()] == ["memory.json"], "what did not fit takes no room"
+
+
+def test_what_is_saved_outlives_the_power_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text is on disk before it has the name, and the name before anybody is told that it is saved."""
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append(f"rename to {target.name}")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    save(tmp_path / "orders.json", "{}")
+    assert done == ["fsync orders.new", "rename to orders.json", f"fsync {tmp_path.name}"]
+
+
+def test_a_directory_that_cannot_be_synced_is_none_the_worse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    save(tmp_path / "orders.json", "{}")
+    assert (tmp_path / "orders.json").read_text() == "{}"
 
 
 def test_two_saves_at_once_leave_one_whole_file(tmp_path: Path) -> None:

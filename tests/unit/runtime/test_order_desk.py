@@ -8,7 +8,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from anycastd.runtime.kept import memory_file, orders_file
 from anycastd.runtime.kept.freeze_file import FreezeFile
 from anycastd.runtime.kept.memory_file import Clocks
 from anycastd.runtime.orders.desk import OrderDesk
+from anycastd.runtime.orders.ordering import MAX_ANSWERS, with_answer
+from anycastd.runtime.orders.ordering import answered as answer_to
 from tests.unit.journal_world import Noted
 from tests.unit.runtime.hung import HungDisk, answered
 from tests.unit.runtime.order_world import order_desk
@@ -556,3 +558,15 @@ async def test_what_is_drained_stays_so_when_a_file_on_trial_that_lacks_it_is_ta
     await looked(desk, world)
     assert (desk.orders.drains, desk.orders.overrides) == ((), ())
     assert json.loads((tmp_path / "orders.json").read_text())["drains"] == []
+
+
+def test_only_so_many_answers_are_kept_and_the_oldest_go_first() -> None:
+    """All of them are written with each order, by the event loop: a program that orders all day must not slow it."""
+    command = DrainCommand(scope=DrainScope.POP, lasting=lasting())
+    answers: Mapping[str, orders_file.Kept] = {}
+    for number in range(MAX_ANSWERS + 5):
+        request = OrderRequest(command=command, owner="ann", key=f"k-{number}", digest="d")
+        answers = with_answer(answers, request, OrderDone("drain-1"), float(number))
+        assert len(answers) == min(number + 1, MAX_ANSWERS)
+    assert list(answers) == [f"k-{number}" for number in range(5, MAX_ANSWERS + 5)]
+    assert answer_to(answers, request) == OrderDone("drain-1", replayed=True)
