@@ -155,7 +155,7 @@ class _Composer:
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._stack.pop()
             if len(self._problems) >= MAX_PROBLEMS:
-                break
+                return self._given_up(event.start_mark.line + 1)
         root = self._root[0] if self._root else None
         if not isinstance(root, dict):
             self._no_mapping(root)
@@ -163,6 +163,11 @@ class _Composer:
         return Document(
             self._file, root, self._keys, self._values, tuple(self._problems), frozenset(self._empty - {()})
         )
+
+    def _given_up(self, line: int) -> Document:
+        """Return a document without values: what stands behind would be told as missing."""
+        message = f"the file is not read any further after {MAX_PROBLEMS} mistakes"
+        return Document(self._file, problems=(*self._problems, Problem(line + 1, 1, "", message, self._file)))
 
     def _no_mapping(self, root: Value) -> None:
         if self._problems:

@@ -92,9 +92,10 @@ def _path(value: Value, detail: ErrorDetails) -> Path:
 
 def _problem(document: Document, detail: ErrorDetails, root: type[BaseModel]) -> Problem | None:
     path, kind = _path(document.value, detail), detail["type"]
+    if path in document.empty and kind != "extra_forbidden":
+        # told already: nothing stands there, or nothing that counts
+        return None
     if kind == "missing":
-        if path in document.empty:
-            return None
         return document.problem(path[:-1], f"'{path[-1]}' is missing", at_key=True)
     if kind == "extra_forbidden":
         known = _known_keys(path[:-1], root)

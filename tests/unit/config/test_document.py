@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from anycastd.config.document import MAX_BYTES, MAX_DEPTH, Place, parse
+from anycastd.config.check import check
+from anycastd.config.document import MAX_BYTES, MAX_DEPTH, MAX_PROBLEMS, Place, parse
 
 
 @pytest.mark.parametrize(
@@ -64,8 +67,18 @@ def test_aliases_cannot_grow() -> None:
     levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
     document = parse(f"l0: &l0 [x]\n{levels}")
     assert len(document.problems) > 11
-    assert len(document.problems) <= 200
+    assert len(document.problems) <= MAX_PROBLEMS + 1
     assert len(str(document.value)) < 3000
+
+
+def test_after_too_many_mistakes_nothing_behind_them_is_judged() -> None:
+    aliases = "".join(f"a{n}: *x\n" for n in range(MAX_PROBLEMS + 50))
+    document = parse(f"{aliases}last: 1\n")
+    *told, last = document.problems
+    assert (len(told), document.value) == (MAX_PROBLEMS, {})
+    assert (last.line, last.message) == (201, "the file is not read any further after 200 mistakes")
+    verdict = check(document, "/", Path.stat)
+    assert len(verdict.problems) == MAX_PROBLEMS + 1, "nothing is told as missing"
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
