@@ -155,7 +155,7 @@ class _Composer:
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._stack.pop()
             if len(self._problems) >= MAX_PROBLEMS:
-                return self._given_up(event.start_mark.line + 1)
+                return self._given_up(_place(event.start_mark).line)
         root = self._root[0] if self._root else None
         if not isinstance(root, dict):
             self._no_mapping(root)
