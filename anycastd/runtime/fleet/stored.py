@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
+from anycastd.actuators.disk import Disk
 from anycastd.fleet.codec import BeaconError, place_of
 from anycastd.fleet.signing import Signing
 from anycastd.fleet.stored import BASE, STORE, part_in, text_of
@@ -72,23 +74,30 @@ class StoreChannel:
 
     async def listen(self) -> None:
         """Hear what the others have in the store, for ever; while that cannot be done, nobody is seen by it."""
-        while True:
-            if (spec := self._link.stored) is None:
-                await asyncio.sleep(OFF_S)
-                continue
-            try:
-                await self._follow(spec)
-            except StoreUnavailable as error:
-                self._tell(str(error))
-            # not when this stage is ended: a daemon that hands over changes nothing
-            self._link.channel_down(STORE)
-            await asyncio.sleep(AGAIN_S)
-
-    async def _follow(self, spec: FleetSpec) -> None:
+        disk = Disk("fleet key")
         try:
-            self._signing = await asyncio.to_thread(signing_of, self._link.config.fleet)
+            while True:
+                if (spec := self._link.stored) is None:
+                    await asyncio.sleep(OFF_S)
+                    continue
+                try:
+                    await self._follow(spec, disk)
+                except StoreUnavailable as error:
+                    self._tell(str(error))
+                # not when this stage is ended: a daemon that hands over changes nothing
+                self._link.channel_down(STORE)
+                await asyncio.sleep(AGAIN_S)
+        finally:
+            disk.close()
+
+    async def _follow(self, spec: FleetSpec, disk: Disk) -> None:
+        try:
+            self._signing = await disk.run(partial(signing_of, self._link.config.fleet))
         except FleetKeyError as error:
             raise StoreUnavailable(str(error)) from error
+        except TimeoutError:
+            # as it was read with the configuration
+            self._signing = self._signing or self._link.signing
         # written before anything can come back
         self._write_all()
         async with aclosing(self._keys.follow(spec.heartbeat_s)) as told:

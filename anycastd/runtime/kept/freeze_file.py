@@ -68,7 +68,8 @@ class FreezeFile:
             said = {"reason": "the file does not say why"}
         if not isinstance(said, dict):
             said = {}
-        return replace(_freeze(said, now), since_s=since_s)
+        # a machine without a clock of its own starts years before the file was written: it lasts no longer for that
+        return replace(_freeze(said, now.monotonic_s, max(now.wall_s, touched_unix_s)), since_s=since_s)
 
     def _remove(self) -> None:
         try:
@@ -84,11 +85,11 @@ def standing(freeze: Freeze | None, now_s: float) -> Freeze | None:
     return None if over else freeze
 
 
-def _freeze(said: dict[str, Any], now: Clocks) -> Freeze:
+def _freeze(said: dict[str, Any], now_s: float, unix_s: float) -> Freeze:
     until, expires_s = said.get("until_unix_s"), None
     # a number of 400 digits is an OverflowError to isfinite(); both are no end
     if isinstance(until, int | float) and not isinstance(until, bool) and abs(until) < MAX_UNIX_S:
-        expires_s = now.monotonic_s + until - now.wall_s
+        expires_s = now_s + until - unix_s
     return Freeze(
         owner=_line(said.get("owner")),
         reason=_line(said.get("reason")),

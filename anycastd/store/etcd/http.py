@@ -48,6 +48,8 @@ class Gateway:
             connector=aiohttp.TCPConnector(ssl=context_of(config), limit=16), trust_env=False
         )
         self._token = ""
+        self._reading: asyncio.Future[str] | None = None
+        self._known_password: str | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -123,10 +125,27 @@ class Gateway:
             # of a proxy between, or of a gateway that refuses before it looks at the request
             return response.status, text.decode("utf-8", "replace").strip()
 
+    async def _password(self, within_s: float) -> str:
+        """Return our user's password, read anew; while its disk does not answer, what was read before."""
+        path = self._config.password_file or ""
+        if self._reading is None:
+            # one look at a time: a disk that hangs keeps one thread, however often it is tried
+            self._reading = asyncio.ensure_future(asyncio.to_thread(read_secret, path))
+        reading = self._reading
+        if not (await asyncio.wait({reading}, timeout=within_s))[0]:
+            if self._known_password is None:
+                message = f"{path} cannot be read: the disk does not answer"
+                raise Unreachable(message, unknown=False)
+            return self._known_password
+        if self._reading is reading:
+            self._reading = None
+        self._known_password = reading.result()
+        return self._known_password
+
     async def _authenticate(self, member: str, within_s: float) -> None:
         """Get a token for our user; those of etcd end after some minutes, or with the member."""
         self._token = ""
-        password = await asyncio.to_thread(read_secret, self._config.password_file or "")
+        password = await self._password(within_s)
         body = {"name": self._config.user, "password": password}
         status, answer = await self._post(member, "/auth/authenticate", body, within_s)
         found = wire.fault_of(status, answer)

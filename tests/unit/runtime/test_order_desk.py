@@ -280,6 +280,7 @@ def at(monotonic_s: float, wall_s: float, boot: str = "b1") -> Clocks:
 def test_a_freeze_ends_by_monotonic_time_whatever_the_wall_clock_does(tmp_path: Path) -> None:
     path = tmp_path / "freeze"
     path.write_text(json.dumps({"until_unix_s": 1_000_060.0}))
+    os.utime(path, (1_000_000.0, 1_000_000.0))
     file = FreezeFile(path)
     assert file.look(at(500.0, 1_000_000.0)) is not None
     # a day forward, and back
@@ -287,6 +288,20 @@ def test_a_freeze_ends_by_monotonic_time_whatever_the_wall_clock_does(tmp_path: 
     assert file.look(at(559.5, 913_600.0)) is not None
     assert file.look(at(560.5, 1_000_000.0)) is None
     assert not path.exists()
+
+
+@pytest.mark.parametrize("wall_s", [0.0, 1_000_000.0 - 86400.0])
+def test_a_freeze_lasts_no_longer_for_a_clock_that_is_not_set_yet(tmp_path: Path, wall_s: float) -> None:
+    """After a boot without a clock of its own it would last for decades, for it is never read anew."""
+    path = tmp_path / "freeze"
+    path.write_text(json.dumps({"until_unix_s": 1_003_600.0}))
+    os.utime(path, (1_000_000.0, 1_000_000.0))
+    file = FreezeFile(path)
+    freeze = file.look(at(10.0, wall_s))
+    assert freeze is not None
+    assert (freeze.since_s, freeze.expires_s) == (10.0, 3610.0)
+    assert file.look(at(3609.0, 1_003_599.0)) is not None
+    assert file.look(at(3611.0, 1_003_601.0)) is None
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1]", '{"until_unix_s": NaN}', '{"until_unix_s": "soon"}', "\x00"])
