@@ -43,7 +43,11 @@ class Allotment:
 
 
 def largest_remainder(parts: Mapping[K, int | Fraction], total: int) -> dict[K, int]:
-    """Return whole numbers in the proportions of `parts` (not all zero) that add up to `total`; the first win ties."""
+    """Return whole numbers in the proportions of `parts` (not all zero) that add up to `total`; the first win ties.
+
+    What is above zero gets at least one, of those that have most, as long as there are enough: nobody gives a backend
+    a small weight to have it get nothing.
+    """
     if len(parts) == 1:
         return dict.fromkeys(parts, total)
     whole = sum(parts.values())
@@ -53,6 +57,12 @@ def largest_remainder(parts: Mapping[K, int | Fraction], total: int) -> dict[K, 
     if left:
         for key in sorted(parts, key=lambda key: -exact[key][1])[:left]:
             given[key] += 1
+    for key in [key for key, part in parts.items() if part and not given[key]]:
+        most = max(given, key=lambda key: (given[key], -parts[key]))
+        if given[most] < 2:
+            break
+        given[most] -= 1
+        given[key] = 1
     return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import permutations
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from anycastd.model.eip import Binding, Placement, PlacementReason, Spread
 from anycastd.model.health import Health
 from anycastd.model.nft import BUCKETS
+from anycastd.policy.allotment import largest_remainder
 from tests.property.eip_histories import ANY_STATE, BINDINGS, NAMES
 from tests.unit.policy.eips import BAD, BLIND, NEW, OK, placed
 
@@ -21,6 +23,7 @@ STATES = st.dictionaries(st.sampled_from(NAMES), ANY_STATE, max_size=8)
 DIALS = st.dictionaries(st.sampled_from(("eu", "us", "ap")), st.sampled_from((0, 1, 30, 50, 99, 100)), max_size=3)
 MS = st.dictionaries(st.sampled_from(("eu", "us", "ap")), st.sampled_from((1.0, 8.0, 15.0, 40.0)), max_size=3)
 Situation = tuple[dict[str, Health], dict[str, int], dict[str, float], bool]
+PARTS = st.lists(st.integers(0, 255), min_size=1, max_size=BUCKETS).filter(any)
 SITUATIONS = st.tuples(STATES, DIALS, MS, st.sampled_from((False, False, False, True)))
 
 
@@ -127,3 +130,16 @@ def test_what_is_not_known_begins_nothing_beside_what_is_proven(binding: Binding
         return
     for share in after.shares:
         assert share.path.region != "us" or share.path in used
+
+
+@given(PARTS)
+@SOME
+def test_whatever_has_a_weight_gets_a_bucket_and_nobody_far_from_its_part(parts: list[int]) -> None:
+    shares = largest_remainder(dict(enumerate(parts)), BUCKETS)
+    assert sum(shares.values()) == BUCKETS
+    assert all((count > 0) == (parts[key] > 0) for key, count in shares.items())
+    exact = [Fraction(part * BUCKETS, sum(parts)) for part in parts]
+    helped = sum(0 < part < 1 for part in exact)
+    assert all(-1 - helped < count - exact[key] < 1 for key, count in shares.items() if parts[key])
+    ranked = sorted((part, shares[key]) for key, part in enumerate(parts))
+    assert [count for _, count in ranked] == sorted(shares.values()), "a larger weight never gets less"

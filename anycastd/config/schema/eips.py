@@ -37,7 +37,9 @@ class TargetSection(Section):
 
     backend: BackendField = Field(description="The backend, as region/name; of the family of the EIP.")
     weight: Annotated[int, whole(0, 255)] = Field(
-        default=100, description="Its share among those of equal rank; 0 gets packets only when no other is left."
+        default=100,
+        description="Its share among those of equal rank, rounded to 64 parts, at least one; 0 gets packets only "
+        "when no other is left.",
     )
     priority: Annotated[int, whole(1, 100)] = Field(
         default=1, description="Usable backends of the lowest number are used first."

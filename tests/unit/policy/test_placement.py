@@ -39,7 +39,16 @@ ROWS = [
     Row("equal weights share equally", LOCAL, {"eu/web-1": 32, "eu/web-2": 32}, R.PREFERRED),
     Row("weights", bound("eu/web-1", to("eu/web-2", 50)), {"eu/web-1": 43, "eu/web-2": 21}, R.PREFERRED),
     Row(
-        "a tiny weight rounds to nothing", bound(to("eu/web-1", 255), to("eu/web-2", 1)), {"eu/web-1": 64}, R.PREFERRED
+        "the smallest weight gets the smallest share",
+        bound(to("eu/web-1", 255), to("eu/web-2", 1)),
+        {"eu/web-1": 63, "eu/web-2": 1},
+        R.PREFERRED,
+    ),
+    Row(
+        "also among regions",
+        bound(to("eu/web-1", 255), to("us/web-1", 1), spread=Spread.WEIGHTED),
+        {"eu/web-1": 63, "us/web-1": 1},
+        R.PREFERRED,
     ),
     Row("a bad backend's part goes to the others", LOCAL, {"eu/web-2": 64}, R.OTHER_BACKEND, {"eu/web-1": BAD}),
     Row("nearest", NEAREST, {"eu/web-1": 64}, R.PREFERRED, detail="eu is the nearest usable region"),
