@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +13,15 @@ from functools import partial
 import pytest
 
 from anycastd.lab.inside import NodeProcess
-from tests.lab.eip_stage import BOTH, USER, Stage, version_of
+from tests.lab.eip_stage import BOTH, POP, USER, Stage, version_of
 from tests.wait import wait_until
 
 pytestmark = pytest.mark.lab
 
 MBIT = 1_000_000
 BACKEND = "eu-b1"
+UPLINK = "eth1"
+"""Of the POP, to its transit."""
 PORT = 5201
 UDP_RANGE, TCP_RANGE = (0.95, 1.05), (0.85, 1.05)
 PAYLOAD = 1350
@@ -122,12 +125,14 @@ def measure(stage: Stage, flows: Sequence[Flow], from_s: float, to_s: float) -> 
     return rates
 
 
-def flows_of(stage: Stage, rate_bps: int, offered_bps: int | None) -> list[Flow]:
+def flows_of(
+    stage: Stage, rate_bps: int, offered_bps: int | None, shaping: str = "police", ways: Sequence[str] = ("in", "out")
+) -> list[Flow]:
     """Return a flow for each direction and family, each to an EIP of its own with a limit in that direction."""
     flows: list[Flow] = []
     for version in BOTH:
-        for way in ("in", "out"):
-            limits = {"in_bps": None, "out_bps": None, "shaping": "police", f"{way}_bps": rate_bps}
+        for way in ways:
+            limits = {"in_bps": None, "out_bps": None, "shaping": shaping, f"{way}_bps": rate_bps}
             address = stage.bound(version, "eu/b1", bandwidth=limits)
             flows.append(Flow(address, way, offered_bps, PORT + len(flows)))
     return flows
@@ -158,6 +163,22 @@ def test_a_limit_is_kept_in_both_directions_and_families(stage: Stage, protocol:
     # half the rate too much empties the bucket in 2.2 s
     rates = measure(stage, flows, 2.8, 5.5)
     check(protocol, rates, flows, rate_bps, (0.85, 1.1) if protocol == "UDP" else (0.7, 1.1))
+
+
+def queued(stage: Stage) -> list[int]:
+    """Return the bytes that left by each class of an EIP on the uplink, as tc counts them."""
+    said = stage.lab.exec(POP, "tc", "-s", "class", "show", "dev", UPLINK, check=True).stdout
+    return [int(sent) for sent in re.findall(r"^class htb a001:.*\n Sent (\d+) bytes", said, re.MULTILINE)]
+
+
+@pytest.mark.timed
+@pytest.mark.timeout(60)
+def test_a_queue_keeps_the_limit_to_clients_in_both_families(stage: Stage) -> None:
+    flows = flows_of(stage, 10 * MBIT, None, "htb", ("out",))
+    wait_until("there is a queue for each", 20, lambda: len(queued(stage)) >= len(flows))
+    rates = measure(stage, flows, 2, 4.5)
+    assert sorted(queued(stage))[-len(flows) :][0] > MBIT, "it was queued, not policed"
+    check("TCP, queued", rates, flows, 10 * MBIT, (0.7, 1.1))
 
 
 @pytest.mark.timed
@@ -212,3 +233,15 @@ def test_the_accuracy_of_limits(stage: Stage, mbit: int, protocol: str) -> None:
     for group in groups:
         rates |= measure(stage, group, 5, 25)
     check(protocol, rates, flows, rate_bps, within)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("protocol", ["UDP", "TCP"])
+@pytest.mark.parametrize("mbit", [1, 10, 100])
+def test_the_accuracy_of_queues(stage: Stage, mbit: int, protocol: str) -> None:
+    rate_bps = mbit * MBIT
+    offered_bps, within = (rate_bps * 3 // 2, UDP_RANGE) if protocol == "UDP" else (None, TCP_RANGE)
+    flows = flows_of(stage, rate_bps, offered_bps, "htb", ("out",))
+    wait_until("there is a queue for each", 20, lambda: len(queued(stage)) >= len(flows))
+    check(f"{protocol}, queued", measure(stage, flows, 5, 25), flows, rate_bps, within)
