@@ -30,3 +30,11 @@ def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, monkeypatch: pytes
 def test_what_is_no_file_is_written_to_and_stays_what_it_is() -> None:
     put(Path("/dev/null"), "anything")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_who_may_read_a_file_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.json"
+    path.write_text("old", encoding="utf-8")
+    path.chmod(0o600)
+    put(path, "new")
+    assert (path.read_text(encoding="utf-8"), path.stat().st_mode & 0o777) == ("new", 0o600)
