@@ -86,6 +86,18 @@ class Rates(NamedTuple):
     out_pps: float = 0.0
 
 
+class Unforwarded(NamedTuple):
+    """Packets that the kernel's routing of one family did not pass on, of all that the machine routes; since it began.
+
+    `expired`: their TTL or hop limit was at its end (with them what has a broken header). `too_big`: larger than the
+    way on, and not to be divided. `no_route`. Who sent them was told by ICMP, as far as its rates allow.
+    """
+
+    expired: int = 0
+    too_big: int = 0
+    no_route: int = 0
+
+
 class EipTraffic(NamedTuple):
     """One EIP at one reading. `totals` since `since_unix_s`, when the meter first saw it; they never go down.
 

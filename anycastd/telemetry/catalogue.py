@@ -244,6 +244,11 @@ POP_DROPPED_PACKETS = _counter(
     "cause",
     values="unbound4, unbound6, no_path, untracked",
 )
+UNFORWARDED_PACKETS = _counter(
+    "unforwarded_packets", "Packets that the kernel's routing did not pass on, of all that this machine routes.",
+    "family", "cause",
+    values="ipv4, ipv6; expired: TTL or hop limit; too_big: larger than the way on, not to be divided; no_route",
+)  # fmt: skip
 CONNTRACK_ENTRIES = _gauge("conntrack_entries", "Connections that the kernel tracks.")
 CONNTRACK_LIMIT = _gauge("conntrack_limit", "How many it can (nf_conntrack_max).")
 CONNTRACK_INSERT_FAILED = _counter(
@@ -320,6 +325,7 @@ TRAFFIC: tuple[Spec, ...] = (
     EIP_BYTES, EIP_PACKETS, EIP_DROPPED_BYTES, EIP_DROPPED_PACKETS, EIP_LIMIT, EIP_SHAPED_DROPPED,
     EIP_STATUS, EIP_PLACEMENT, EIP_CONNECTIONS, PATH_CONNECTIONS,
     POP_BYTES, POP_PACKETS, POP_DROPPED_BYTES, POP_DROPPED_PACKETS,
+    UNFORWARDED_PACKETS,
     CONNTRACK_ENTRIES, CONNTRACK_LIMIT, CONNTRACK_INSERT_FAILED, CONNTRACK_DROP, CONNTRACK_EARLY_DROP,
 )  # fmt: skip
 """Written by `telemetry.traffic`: with 10,000 EIPs they are 150,000 lines."""

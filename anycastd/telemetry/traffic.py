@@ -14,7 +14,7 @@ from anycastd.model.address import Address
 from anycastd.model.conntrack import ConntrackStats, PathConnections
 from anycastd.model.eip import EipView
 from anycastd.model.nft import BUCKETS
-from anycastd.model.traffic import Direction, DropCause, EipTraffic, Sample, Totals
+from anycastd.model.traffic import Direction, DropCause, EipTraffic, Sample, Totals, Unforwarded
 from anycastd.telemetry import catalogue as c
 
 PIECE_EIPS = 200
@@ -37,6 +37,8 @@ class TrafficFacts:
     shaped_dropped: Mapping[Address, int] = field(default_factory=dict)
     connections: Mapping[Address, int] = field(default_factory=dict)
     by_path: Sequence[PathConnections] = ()
+    unforwarded: Mapping[int, Unforwarded] = field(default_factory=dict)
+    """By IP version."""
 
 
 def pieces_of(facts: TrafficFacts) -> Iterator[bytes]:
@@ -67,6 +69,7 @@ def _families(facts: TrafficFacts, eips: list[tuple[str, EipTraffic]]) -> Iterat
     yield c.EIP_CONNECTIONS, _labelled(c.EIP_CONNECTIONS, "eip", connections)
     yield c.PATH_CONNECTIONS, (_pinned(path) for path in facts.by_path)
     yield from _of_pop(facts.sample)
+    yield c.UNFORWARDED_PACKETS, _unforwarded(facts.unforwarded)
     yield from _of_conntrack(facts.conntrack)
 
 
@@ -154,6 +157,13 @@ def _of_conntrack(found: ConntrackStats | None) -> Iterator[tuple[c.Spec, Lines]
     )
     for spec, value in values:
         yield spec, iter(() if value is None else (f"{spec.name} {value}\n",))
+
+
+def _unforwarded(found: Mapping[int, Unforwarded]) -> Lines:
+    name = c.UNFORWARDED_PACKETS.name
+    for version, counted in found.items():
+        for cause, count in counted._asdict().items():
+            yield f'{name}{{family="ipv{version}",cause="{cause}"}} {count}\n'
 
 
 def _labelled(spec: c.Spec, label: str, samples: Iterable[tuple[str, int]]) -> Lines:

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 import pytest
 import pytest_asyncio
 
+from anycastd.actuators.dataplane.losses import unforwarded
 from anycastd.actuators.nft.table import NftTable
 from anycastd.model.address import Address
 from anycastd.model.eip import FlushConnections
@@ -441,8 +442,27 @@ async def test_a_packet_too_large_for_the_tunnel_is_answered_with_its_size(
     )
     sender.setsockopt(level, which, PMTU_DO)
     sender.connect((str(to), nw.ECHO_PORT))
+    before = world.inside("pop", unforwarded)[version]
     sender.send(b"x" * (1500 - 8 - (20 if version == 4 else 40)))
     await nw.until("learnt", 2, lambda: sender.getsockopt(level, mtu) == nw.TUNNEL_MTU)
+    assert world.inside("pop", unforwarded)[version] == before._replace(too_big=before.too_big + 1)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_a_packet_at_the_end_of_its_way_is_told_by_routing(
+    world: nw.World, table: NftTable, version: int
+) -> None:
+    to = world.fresh(version)
+    await nw.apply(table, [*nw.path(1, "dnat"), *nw.pool(3, nw.mark_of(1, "dnat")), *nw.bound(to, 3)])
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    sender = world.socket("cli", family, socket.SOCK_DGRAM)
+    which = (socket.IPPROTO_IP, socket.IP_TTL) if version == 4 else (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
+    sender.setsockopt(*which, 1)
+    sender.connect((str(to), nw.ECHO_PORT))
+    before = world.inside("pop", unforwarded)[version]
+    sender.send(b"x")
+    wanted = before._replace(expired=before.expired + 1)
+    await nw.until("counted", 2, lambda: world.inside("pop", unforwarded)[version] == wanted)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -1,11 +1,16 @@
-"""What this machine lost before any rule saw it: by its devices, and by the softirqs that take packets from them."""
+"""What this machine lost where no rule of ours counts it: by its devices, by the softirqs that take packets from them,
+and in routing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from anycastd.model.traffic import Unforwarded
+
+ROUTING4, ROUTING6 = Path("/proc/thread-self/net/snmp"), Path("/proc/thread-self/net/snmp6")
 DEVICES, SOFTIRQS = Path("/proc/net/dev"), Path("/proc/net/softnet_stat")
 _DROPPED = 3
 """Of the numbers of a device: received bytes, packets, errors, dropped (no buffer, or no time)."""
@@ -40,3 +45,33 @@ def device_drops(text: str, devices: Collection[str]) -> int:
 def softirq_drops(text: str) -> int:
     """Return the packets that found a processor's queue full, from the text of /proc/net/softnet_stat."""
     return sum(int(line.split()[1], 16) for line in text.splitlines())
+
+
+def unforwarded() -> dict[int, Unforwarded]:
+    """Return what routing did not pass on in this network namespace, by IP version, as far as it can be read."""
+    found = {}
+    for version, path, read_in in ((4, ROUTING4, unforwarded4), (6, ROUTING6, unforwarded6)):
+        try:
+            found[version] = read_in(path.read_text(encoding="ascii"))
+        except (OSError, KeyError, ValueError):
+            continue
+    return found
+
+
+def unforwarded4(text: str) -> Unforwarded:
+    """Return what the text of /proc/net/snmp says of IPv4 (ip_forward.c: TTL InHdrErrors, DF FragFails).
+
+    KeyError or ValueError if it is not as expected.
+    """
+    names, numbers = (line.split()[1:] for line in text.splitlines() if line.startswith("Ip:"))
+    return _counted(dict(zip(names, map(int, numbers), strict=True)), "FragFails", "OutNoRoutes")
+
+
+def unforwarded6(text: str) -> Unforwarded:
+    """Return what the text of /proc/net/snmp6 says (ip6_output.c: hop limit InHdrErrors, size InTooBigErrors)."""
+    found = {name: int(number) for name, number in (line.split() for line in text.splitlines()) if name[:3] == "Ip6"}
+    return _counted({name[3:]: number for name, number in found.items()}, "InTooBigErrors", "InNoRoutes")
+
+
+def _counted(counters: Mapping[str, int], too_big: str, no_route: str) -> Unforwarded:
+    return Unforwarded(counters["InHdrErrors"], counters[too_big], counters[no_route])

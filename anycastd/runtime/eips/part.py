@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
+from anycastd.actuators.dataplane.losses import unforwarded
 from anycastd.actuators.dataplane.shaping import Shaper
 from anycastd.actuators.nft.connections import ConnectionReader
 from anycastd.actuators.nft.table import NftTable
@@ -124,6 +125,7 @@ class Eips:
             self.shaping.dropped,
             counts.by_eip if counts else {},
             self.connections.by_path(),
+            unforwarded(),
         )
 
     def carried_by(self, drain: Drain, devices: Mapping[str, float]) -> Carried:

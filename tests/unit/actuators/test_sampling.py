@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from anycastd.actuators.dataplane import losses, packet_sample
-from anycastd.actuators.dataplane.losses import device_drops, softirq_drops
+from anycastd.actuators.dataplane.losses import device_drops, softirq_drops, unforwarded4, unforwarded6
 from anycastd.actuators.dataplane.packet_sample import PacketSample, program
 from anycastd.errors import ActuatorTransient
 from tests.unit.attack.packets import udp
@@ -106,3 +106,12 @@ def test_this_kernel_can_be_read() -> None:
     found = losses.read(())
     assert found.device >= 0
     assert found.softirq >= 0
+
+
+def test_what_routing_did_not_pass_on_from_the_kernel_s_texts() -> None:
+    head = "Ip: Forwarding DefaultTTL InHdrErrors OutNoRoutes FragFails\n"
+    assert unforwarded4(f"{head}Ip: 1 64 3 4 5\nIcmp: InMsgs\nIcmp: 9\n") == (3, 5, 4)
+    text = "Ip6InHdrErrors \t3\nIp6InTooBigErrors\t5\nIp6InNoRoutes\t4\nIcmp6InMsgs\t9\n"
+    assert unforwarded6(text) == (3, 5, 4)
+    with pytest.raises(KeyError):
+        unforwarded6("Ip6InHdrErrors\t3\n")

@@ -11,7 +11,7 @@ from anycastd.model.address import Address, BackendId, RegionName
 from anycastd.model.conntrack import ConntrackStats, PathConnections
 from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Mode, Path, Placement, PlacementReason, Share
 from anycastd.model.nft import Count, NamedCounter
-from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals
+from anycastd.model.traffic import EipStanding, EipTraffic, Rates, Sample, Totals, Unforwarded
 from anycastd.telemetry.catalogue import TRAFFIC
 from anycastd.telemetry.traffic import PIECE_EIPS, TrafficFacts, pieces_of
 
@@ -43,7 +43,8 @@ def facts() -> TrafficFacts:
     sample = Sample(0.0, 0.0, 5.0, eips, totals, Rates(), named)
     views = {A: view(A, ("eu-central/web-1", 16), ("eu-central/web-1", 16), ("us-east/web-2", 32)), SIX: view(SIX)}
     pinned = [PathConnections("eu-central", "web-1", "dnat", 40), PathConnections("us-east", "", "", 2)]
-    return TrafficFacts(sample, views, ConntrackStats(100, 262_144, 2, 1, 3), {A: 21}, {A: 42}, pinned)
+    tracking = ConntrackStats(100, 262_144, 2, 1, 3)
+    return TrafficFacts(sample, views, tracking, {A: 21}, {A: 42}, pinned, {4: Unforwarded(5, 6, 7)})
 
 
 def samples(given: TrafficFacts) -> dict[tuple[str, ...], float]:
@@ -96,6 +97,8 @@ def test_the_pop_and_connection_tracking() -> None:
     assert (found["pop_bytes_total", "in"], found["pop_packets_total", "out"]) == (2.0, 3.0)
     assert [found["pop_dropped_packets_total", name.value] for name in NamedCounter] == [20, 21, 22, 23]
     assert found["pop_dropped_bytes_total", "untracked"] == 1003
+    refused = [found["unforwarded_packets_total", "ipv4", cause] for cause in ("expired", "too_big", "no_route")]
+    assert refused == [5, 6, 7]
     assert found["conntrack_entries",] == 100
     assert found["conntrack_limit",] == 262_144
     assert [found[f"conntrack_{name}_total",] for name in ("insert_failed", "drop", "early_drop")] == [3, 2, 1]
