@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 from functools import partial
 
 import pytest
 
 from tests.lab.eip_count import drops, element, metric, named, settled, totals, watch, watched
-from tests.lab.eip_stage import BOTH, MODES, POP, USER, Stage
+from tests.lab.eip_stage import BOTH, MODES, POP, USER, Stage, wait_whole
+from tests.lab.test_eip_upkeep import daemon
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -36,6 +38,25 @@ def test_what_was_sent_is_what_was_counted_in_every_mode(stage: Stage) -> None:
         assert came[0] > packets, "datagrams, and the packets of five requests"
         assert came[1] > packets * size
         assert went[0] >= 5 * 4
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGUSR2], ids=lambda how: how.name)
+def test_nothing_is_lost_or_counted_twice_when_another_daemon_goes_on(stage: Stage, how: signal.Signals) -> None:
+    eips = [stage.bound(version, "eu/b1") for version in BOTH]
+    watch(stage, *eips)
+    send(stage, dict.fromkeys(eips, (200, 300)))
+    for address in eips:
+        wait_until(f"both count the same of {address}", 15, partial(both_count, stage, address))
+    pid = daemon(stage)
+    stage.lab.kill(POP, pid, how)
+    # some of it while nobody reads
+    send(stage, dict.fromkeys(eips, (150, 300)))
+    wait_until("another daemon", 15, lambda: daemon(stage) not in (0, pid))
+    wait_whole(stage.lab)
+    send(stage, dict.fromkeys(eips, (100, 300)))
+    for address in eips:
+        came, _ = wait_until(f"both count the same of {address}", 15, partial(both_count, stage, address))
+        assert came[0] == 450, "datagrams, and nothing else"
 
 
 def both_count(stage: Stage, address: str) -> tuple[tuple[int, int], tuple[int, int]]:
