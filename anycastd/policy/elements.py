@@ -68,6 +68,24 @@ def _sets(version: int) -> FamilySets:
 SETS: Mapping[int, FamilySets] = {4: _sets(4), 6: _sets(6)}
 
 
+def _chosen(sets: FamilySets) -> tuple[NftSet, ...]:
+    return (
+        sets.new,
+        sets.limit_in,
+        sets.limit_out,
+        sets.idle,
+        sets.dark,
+        sets.pong,
+        sets.free,
+        sets.loose,
+        sets.htb,
+    )
+
+
+CHOSEN: Mapping[int, tuple[NftSet, ...]] = {version: _chosen(sets) for version, sets in SETS.items()}
+"""Sets that an EIP of a family may or may not be in, `eip` apart: what is not wanted in them has to be gone."""
+
+
 def limit_of(bps: int) -> Limit:
     """Return the policer for a rate in bits per second: bursts of 100 ms, and never less than 64 kB."""
     bytes_per_s = max(bps // 8, 1)

@@ -247,14 +247,14 @@ class EipPlane:
         entry = self._entries.get(address)
         if entry is None:
             gone = self._gone.get(address)
-            return leaving_view(gone.eip) if gone else None
+            return leaving_view(gone.eip, observed.elements or {}) if gone else None
         return self._view(entry, observed.elements or {}, {})
 
     def views(self, observed: NftObserved) -> tuple[EipView, ...]:
         """Return every EIP as it is, those on their way out last."""
-        pools: dict[Pool, bool] = {}
-        views = [self._view(entry, observed.elements or {}, pools) for entry in self._entries.values()]
-        return (*views, *(leaving_view(entry.eip) for entry in self._gone.values()))
+        pools, there = dict[Pool, bool](), observed.elements or {}
+        views = [self._view(entry, there, pools) for entry in self._entries.values()]
+        return (*views, *(leaving_view(entry.eip, there) for entry in self._gone.values()))
 
     def _view(self, entry: _Entry, observed: Elements, known: dict[Pool, bool]) -> EipView:
         pool = entry.pool

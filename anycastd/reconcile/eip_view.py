@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from anycastd.model.eip import Eip, EipStatus, EipView, PlacementReason
 from anycastd.model.nft import Elements
-from anycastd.policy.elements import SETS, Wanted
+from anycastd.policy.elements import CHOSEN, SETS, Wanted
 from anycastd.reconcile.eip_pool import Pool
 from anycastd.reconcile.wanted import are_there
 
 
 def status_of(eip: Eip, wanted: Wanted, observed: Elements, pool_is_there: bool) -> EipStatus:
-    """Return the status of an EIP whose elements are `wanted`; those of its pool and paths are looked at before."""
-    sets, address = SETS[eip.address.version], eip.address
-    if eip.released_unix_s is not None:
-        return EipStatus.OFFLINING
-    stale = any(address in observed.get(name, {}) for name in (sets.idle, sets.dark) if (name, address) not in wanted)
+    """Return the status of an EIP whose elements are `wanted`; those of its pool and paths are looked at before.
+
+    BIND, UNBIND and OFFLINING say that the kernel holds what is wanted of the EIP, and nothing else of it.
+    """
+    eips, address = SETS[eip.address.version].eip, eip.address
+    stale = any(address in observed.get(name, {}) and (name, address) not in wanted for name in CHOSEN[address.version])
     there = not stale and are_there(wanted, observed)
-    if (sets.eip, address) in wanted:
+    if (eips, address) in wanted:
         return EipStatus.BIND if there and pool_is_there else EipStatus.BINDING
-    if address in observed.get(sets.eip, {}):
+    if address in observed.get(eips, {}):
         return EipStatus.UNBINDING
+    if eip.released_unix_s is not None:
+        return EipStatus.OFFLINING if there else EipStatus.UNBINDING
     return EipStatus.UNBIND if there else EipStatus.CREATING
 
 
@@ -37,6 +40,8 @@ def view_of(eip: Eip, pool: Pool | None, status: EipStatus) -> EipView:
     return EipView(eip, status, PlacementReason.NO_PATH, f"{eip.address} is in no configured prefix: not carried")
 
 
-def leaving_view(eip: Eip) -> EipView:
+def leaving_view(eip: Eip, observed: Elements) -> EipView:
     """Return the view of an EIP that is no longer wanted while the kernel still has some of it."""
-    return EipView(eip, EipStatus.OFFLINING, PlacementReason.RELEASED, "removed; the kernel still has some of it")
+    carried = eip.address in observed.get(SETS[eip.address.version].eip, {})
+    status = EipStatus.UNBINDING if carried else EipStatus.OFFLINING
+    return EipView(eip, status, PlacementReason.RELEASED, "removed; the kernel still has some of it")

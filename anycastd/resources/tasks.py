@@ -50,7 +50,7 @@ def outlived(tasks: Iterable[Task], keep_s: float, now_unix_s: float) -> list[Ta
 def status_when_accepted(eip: Eip, verb: str) -> EipStatus:
     """Return the status that answers a change which the kernel does not have yet."""
     if eip.released_unix_s is not None:
-        return EipStatus.OFFLINING
+        return EipStatus.UNBINDING
     if verb == "allocate":
         return EipStatus.CREATING
     if verb in ("disassociate", "restore"):

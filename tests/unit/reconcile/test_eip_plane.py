@@ -17,6 +17,7 @@ from anycastd.model.eip import (
     EipView,
     FlushConnections,
     Mode,
+    Ping,
     Placement,
     PlacementReason,
     Shaping,
@@ -115,6 +116,60 @@ def test_a_change_half_done_is_not_done() -> None:
     assert bench.view().status is S.BIND
     bench.plane.put(eip(1, BOTH, bandwidth=Bandwidth(in_bps=16_000_000)), 1.0)
     assert bench.view().status is S.BINDING
+
+
+@pytest.mark.parametrize("address", ["203.0.113.1", "2001:db8:113::1"])
+def test_a_released_eip_is_told_as_gone_only_when_the_kernel_carries_it_no_more(address: str) -> None:
+    bench, backend = Bench(), "eu/web-1" if ":" not in address else "eu/six"
+    one, released = eip(address, bound(backend)), eip(address, released_unix_s=9.0)
+
+    def status() -> EipStatus:
+        view = bench.plane.view(one.address, observed(bench.there))
+        assert view is not None
+        return view.status
+
+    bench.plane.put(one, 1.0)
+    bench.settle()
+    bench.plane.put(eip(address), 2.0)
+    bench.plane.put(released, 3.0)
+    for change in bench.plane.changes(observed(bench.there)):
+        sets = elements.SETS[one.address.version]
+        is_there = any(one.address in bench.there[name] for name in (sets.eip, sets.new))
+        assert status() is (S.UNBINDING if is_there else S.OFFLINING), change
+        apply(bench.there, (change,))
+    assert (status(), ways(bench.there, one.address)) == (S.OFFLINING, None)
+    # one that was dropped while the kernel carries it is not told as gone either
+    bench.plane.put(one, 4.0)
+    bench.settle()
+    bench.plane.drop(one.address, 5.0)
+    assert (status(), ways(bench.there, one.address) is None) == (S.UNBINDING, False)
+    bench.settle()
+    assert bench.plane.view(one.address, observed(bench.there)) is None
+
+
+@pytest.mark.parametrize("binding", [None, BOTH])
+@pytest.mark.parametrize(
+    ("before", "gone"),
+    [
+        ({"bandwidth": Bandwidth(in_bps=8_000_000)}, NftSet.LIMIT_IN4),
+        ({"bandwidth": Bandwidth(out_bps=8_000_000)}, NftSet.LIMIT_OUT4),
+        ({"bandwidth": Bandwidth(out_bps=8_000_000, shaping=Shaping.HTB)}, NftSet.CLASS4),
+        ({"ping": Ping.POP}, NftSet.PONG4),
+        ({"tracking": Tracking.STATELESS}, NftSet.FREE4),
+    ],
+)
+def test_what_is_taken_from_an_eip_is_done_only_when_the_kernel_has_it_no_more(
+    binding: Binding | None, before: dict[str, Any], gone: NftSet
+) -> None:
+    bench = Bench()
+    bench.plane.put(replace(eip(1, binding), **before), 1.0)
+    bench.settle()
+    settled = bench.view().status
+    bench.plane.put(eip(1, binding), 2.0)
+    assert ONE in bench.there[gone]
+    assert bench.view().status is (S.CREATING if binding is None else S.BINDING)
+    bench.settle()
+    assert (bench.view().status, ONE in bench.there[gone]) == (settled, False)
 
 
 def test_a_blocked_eip_carries_nothing_and_says_so() -> None:

@@ -60,7 +60,7 @@ def test_old_and_too_many_tasks_are_forgotten_but_never_one_that_runs() -> None:
         ("disassociate", {}, EipStatus.UNBINDING, PlacementReason.UNBOUND),
         ("modify", {}, EipStatus.UNBIND, PlacementReason.UNBOUND),
         ("modify", {"binding": Binding(targets=()), "blocked": True}, EipStatus.BINDING, PlacementReason.BLOCKED),
-        ("release", {"released_unix_s": 1.0}, EipStatus.OFFLINING, PlacementReason.RELEASED),
+        ("release", {"released_unix_s": 1.0}, EipStatus.UNBINDING, PlacementReason.RELEASED),
         ("restore", {}, EipStatus.CREATING, PlacementReason.UNBOUND),
     ],
 )

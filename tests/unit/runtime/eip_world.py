@@ -90,6 +90,10 @@ class Plane:
         if not self.held:
             self.kernel = dict(self.wanted)
 
+    def hold(self, takes: int | None) -> None:
+        """Have the kernel take nothing, or (None) everything, from now on."""
+        self.held = takes is not None
+
     def view(self, address: Address, observed: NftObserved) -> EipView | None:
         eip = self.wanted.get(address)
         if eip is None:

@@ -54,7 +54,7 @@ async def test_the_life_of_an_eip(world: World) -> None:
         (Associate(str(ONE), US, replace=True), EipStatus.BINDING, EipStatus.BIND),
         (Modify(eip=str(ONE), in_bps=10**6), EipStatus.BINDING, EipStatus.BIND),
         (Disassociate(str(ONE)), EipStatus.UNBINDING, EipStatus.UNBIND),
-        (Release(str(ONE)), EipStatus.OFFLINING, EipStatus.OFFLINING),
+        (Release(str(ONE)), EipStatus.UNBINDING, EipStatus.OFFLINING),
         (Restore(str(ONE)), EipStatus.CREATING, EipStatus.UNBIND),
     ]
     for generation, (command, accepted, settled) in enumerate(steps, start=1):
