@@ -2,8 +2,9 @@
 
 One client, one backend, and a POP for each way between them, so that rounds can be measured by turns without a change
 of anything: plain routing without any packet filter; the daemon's with one EIP; with 10,000; two copies of the last,
-one without the look for a usable route, one without counting; and the floor, which tracks connections and translates
-to the backend by one rule. The daemons are dead while packets are measured.
+one without the look for a usable route, one without counting; the floor, which tracks connections and translates to the
+backend by one rule; and plain routing again beside one `ip rule`, which is what a region's own table costs all packets.
+The daemons are dead while packets are measured.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from tests.wait import wait_until
 USED = 6
 """An EIP without a limit that is bound to one backend."""
 BACKEND = backend(0, USED // 2)
-PLAIN, ONE, ALL, NO_LOOK, NO_COUNT, FLOOR = range(6)
+PLAIN, ONE, ALL, NO_LOOK, NO_COUNT, FLOOR, RULED = range(7)
 ROUNDS, SECONDS = 6, 1
 RATIO_BUDGET = 0.95
 TRANSLATED = f"""table ip floor {{
@@ -48,6 +49,7 @@ TRANSLATED = f"""table ip floor {{
   chain back {{ type nat hook postrouting priority srcnat; }}
 }}
 """
+RULE = ("pref", "1001", "fwmark", "0x1000000/0xff000000", "lookup", "1001")
 LOOK = "fib daddr . mark oif missing"
 PORT = 5201
 LINES_CLIENT = """link add c{n} type veth peer name up0 netns {pop}
@@ -94,7 +96,7 @@ class Scene:
             self.udp_pps.setdefault(way, []).append(got / said["sum"]["seconds"])
 
     def _iperf(self, way: int, seconds: int, *more: str) -> Document:
-        target = BACKEND if way == PLAIN else str(eip(USED))
+        target = BACKEND if way in (PLAIN, RULED) else str(eip(USED))
         # a server for each, since one that is still at the last run refuses the next
         port = PORT + 2 * way + bool(more)
         argv = ["iperf3", "-c", target, "-p", str(port), "--bind-dev", f"c{way}", "-t", str(seconds), "-J", *more]
@@ -142,27 +144,28 @@ def copy_filter(scene: Scene, number: int, change: tuple[str, str]) -> None:
     made = scene.pops[number]
     assert changed != text
     made.run("ip", "netns", "exec", made.pop, "nft", "-f", "-", text=changed)
-    made.run("ip", "-n", made.pop, "rule", "add", "pref", "1001", "fwmark", "0x1000000/0xff000000", "lookup", "1001")
+    made.run("ip", "-n", made.pop, "rule", "add", *RULE)
     made.run("ip", "-n", made.pop, "route", "add", "default", "via", f"10.100.{number}.2", "table", "1001")
 
 
 @contextmanager
 def scene(variants: bool) -> Iterator[Scene]:
     """Make everything; the copies only with `variants`."""
-    ways = 6 if variants else 3
+    ways = 7 if variants else 3
     with namespaces("c", "f", *(f"p{n}" for n in range(ways))) as (directory, (client, far, *pops)):
         made = Scene(client, far, [World(pop, far, _directory(directory, pop)) for pop in pops])
         try:
             for number, pop in enumerate(pops):
                 link(client, far, pop, number)
             give_addresses(made.pops[PLAIN], 1)
-            for number in (PLAIN, FLOOR) if variants else (PLAIN,):
+            for number in (PLAIN, FLOOR, RULED) if variants else (PLAIN,):
                 do("ip", "-n", pops[number], "route", "add", "10.30.0.0/16", "via", f"10.100.{number}.2")
             steer(made.pops[ONE], ONE, range(USED, USED + 1))
             steer(made.pops[ALL], ALL, range(MANY))
             if variants:
                 copy_filter(made, NO_LOOK, (rf"^.*{LOOK}.*\n", ""))
                 made.pops[FLOOR].run("ip", "netns", "exec", pops[FLOOR], "nft", "-f", "-", text=TRANSLATED)
+                do("ip", "-n", pops[RULED], "rule", "add", *RULE)
                 copy_filter(made, NO_COUNT, (r"^\t\tcounter\n|(?<=\d) counter packets \d+ bytes \d+", ""))
             for port in range(PORT, PORT + 2 * ways):
                 made.pops[PLAIN].spawn(far, ["iperf3", "-s", "-B", BACKEND, "-p", str(port)], "iperf3.log")
@@ -218,9 +221,12 @@ def run(rounds: int = ROUNDS, seconds: int = SECONDS) -> list[Figure]:
             f"{made.ratio(got, way, ALL):.2f} {name}" for got, name in ((made.tcp_bps, "TCP"), (made.udp_pps, "UDP"))
         ]
         figures.append(Figure(f"the same {what}, {MANY} EIPs", f"{' and '.join(both)} times as much"))
-    floor = [f"{made.ratio(got, FLOOR):.2f} {name}" for got, name in ((made.tcp_bps, "TCP"), (made.udp_pps, "UDP"))]
-    name = "only tracking of connections and one rule that translates to the backend"
-    figures.append(Figure(name, f"{' and '.join(floor)} of plain routing"))
+    for way, name in (
+        (FLOOR, "only tracking of connections and one rule that translates to the backend"),
+        (RULED, "plain routing beside one `ip rule`, as each region has one, and no packet filter"),
+    ):
+        both = [f"{made.ratio(got, way):.2f} {what}" for got, what in ((made.tcp_bps, "TCP"), (made.udp_pps, "UDP"))]
+        figures.append(Figure(name, f"{' and '.join(both)} of plain routing"))
     return figures
 
 
