@@ -13,6 +13,7 @@ from tests.lab.eip_count import drops
 from tests.lab.eip_load import loaded
 from tests.lab.eip_stage import BOTH, MODES, POP, USER, Stage, listed
 from tests.lab.measured import Measured, Row
+from tests.lab.numbered import numbered
 from tests.wait import wait_until
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -50,12 +51,17 @@ def test_unbinding_one_eip_again_and_again_loses_no_packet_of_others(
     one, *others = (stage.bound(4, "eu/b1", "eu/b2"), *(stage.bound(version, "eu/b1", "eu/b2") for version in BOTH))
     body = json.dumps({"targets": [stage.target(one, "eu/b1", None), stage.target(one, "eu/b2", None)]})
     begun = drops(stage.lab)
-    with loaded(stage, others, others, patience_ms=4000) as load:
+    with (
+        loaded(stage, others, others, patience_ms=4000) as load,
+        numbered(stage, *others, at=("eu-b1", "eu-b2")) as numbers,
+    ):
         words = ("python3", "-S", "-c", AGAIN_AND_AGAIN, one, body, str(count))
         # on an idle machine each takes about ten milliseconds, on a busy one more than fifty
         said = stage.lab.exec(POP, *words, timeout_s=max(110, 0.8 * count))
         assert said.returncode == 0, said.stderr
+        numbers.more()
     took_s = json.loads(said.stdout)["took_s"]
+    print(f"\n{numbers.whole()} datagrams, each came back once")
     load.fresh.all_ok()
     load.kept.all_ok()
     assert drops(stage.lab) == begun
