@@ -2,7 +2,7 @@
 """Datagrams by number: which of them came back, how often, and when.
 
     numbered.py serve [--port 9001]                       a backend's part: sends back what comes, SIGTERM ends it
-    numbered.py run [--port 9001] [--every-ms 4] ADDRESS...    a client's part: SIGTERM ends it
+    numbered.py run ADDRESS... [--port 9001] [--every-ms 4]    a client's part: SIGTERM ends it
 
 Each second datagram to an address is sent from a socket of its own, so that it is a new connection, the others from
 one that stands. The client prints `ready` when one of each address has come back, `N` about every 100 ms, so many sent

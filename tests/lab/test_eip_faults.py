@@ -65,6 +65,27 @@ def test_a_tunnel_device_that_goes_down_costs_almost_nothing(stage: Stage, measu
     assert load.lost(eips[1]) <= BUSY * 2
 
 
+def test_an_underlay_without_carrier_is_left_and_connections_go_on(stage: Stage, measured: Measured) -> None:
+    eips = each_mode(stage, *BOTH)
+    present = best_of(stage)
+    far = f"bb-{present[-1]}", "eth1"
+    carrier = f"/sys/class/net/{UNDERLAY_DEVICE[present[-1]]}/carrier"
+    with loaded(stage, [eips[1], eips[4]], eips) as load:
+        at_s = stage.world.hurt(partial(stage.lab.link_down, *far), partial(stage.lab.link_up, *far))
+        assert stage.lab.exec(POP, "cat", carrier, check=True).stdout == "0\n"
+        for prefix in (PREFIX_A4, PREFIX_A6):
+            wait_until("the other tunnel", 5, lambda p=prefix: stage.world.path_device(POP, p) not in (present, None))  # type: ignore[misc]
+        moved_ms = (time.time() - at_s) * 1000
+        load.more()
+    for address in eips:
+        assert set(load.kept.of(address).all_ok().by()) == {"eu/b1"}
+    for address in (eips[1], eips[4]):
+        assert Answers(load.fresh.of(address).rows[-20:]).all_ok()
+        what = f"IPv{6 if ':' in address else 4}: to the twin, connections go on"
+        measured.add(row(load, address, "EIP: underlay without carrier", what, moved_ms))
+        assert load.gap_ms(address) < BUSY * 1500
+
+
 def kill_server(stage: Stage, node: str) -> None:
     """Kill a backend's server."""
     (pid,) = [int(one) for one in stage.lab.exec(node, "pgrep", "-f", "^python3 -S /lab/backend.py").stdout.split()]

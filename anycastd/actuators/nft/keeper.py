@@ -18,7 +18,8 @@ UNDISTURBED_TRIES = 5
 class RulesKeeper:
     """Puts the rules as they should be. Elements, counters and sets that stand are never touched.
 
-    Only a table of another make (its comment tells) is replaced, in one transaction with all that was in it.
+    Only a table of another make (its comment tells) is replaced, in one transaction with all that was in it, and no
+    packet is lost by it.
     """
 
     def __init__(self, thread: KernelThread, settings: NftSettings) -> None:
@@ -38,11 +39,11 @@ class RulesKeeper:
         """Put the rules as they should be; ActuatorRejected with what nft says."""
         for _ in range(UNDISTURBED_TRIES):
             before = await self._thread.ask(reading.generation)
-            await self._put(await self._facts())
+            made = await self._put(await self._facts())
             # what is read now is ours only if nobody else was at it meanwhile
             after = await self._thread.ask(reading.generation)
             self._installed = await self._facts()
-            if (after - before) % (1 << 32) == 1 and await self._thread.ask(reading.generation) == after:
+            if (after - before) % (1 << 32) == made and await self._thread.ask(reading.generation) == after:
                 return
         log.warning("nft: other programs change rules all the time: ours may not be as they should")
 
@@ -53,26 +54,34 @@ class RulesKeeper:
         for name in (await counting.read_filters(self._thread, table)).keys() - wanted:
             await self._thread.nft(f"delete counter inet {table} {name}")
 
-    async def _put(self, now: TableFacts) -> None:
+    async def _put(self, now: TableFacts) -> int:
+        """Make the rules so; return in how many transactions."""
         strange = now.chains - rules.chains(self.settings).keys()
         known = now.comment in (None, rules.comment(self.settings))
         if not known:
-            await self._replace()
-            return
+            return await self._replace()
         try:
             await self._thread.nft(rules.install(self.settings, sorted(strange)))
         except ActuatorRejected:
             if now.comment is None:
                 raise
             # a set, chain or counter of ours stands there as something else
-            await self._replace()
+            return await self._replace()
+        return 1
 
-    async def _replace(self) -> None:
+    async def _replace(self) -> int:
         table = self.settings.table
         log.info("nft table %s is of another make: replaced, with its elements", table)
         contents = [text for name in NftSet if (text := await self._content(name))]
         named = await counting.read_named(self._thread, table)
-        await self._thread.nft(rules.replace(self.settings, contents, named))
+        own = {name: await self._prefixes(name) for name in (NftSet.OWN4, NftSet.OWN6)}
+        await self._thread.nft(rules.replace(self.settings, contents, named, own))
+        await self._thread.nft(rules.install(self.settings))
+        return 2
+
+    async def _prefixes(self, name: NftSet) -> list[str]:
+        found, _ = await reading.read_set(self._thread, self.settings.table, name)
+        return [codec.key_text(name, codec.decode_key(name, raw)) for raw in found]
 
     async def _content(self, name: NftSet) -> str:
         """Return a statement that adds what a set holds, its counters included; empty for nothing."""

@@ -6,12 +6,12 @@ Every packet to a prefix of ours that is not delivered ends in a counter: of an 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from anycastd.actuators.nft import filters
 from anycastd.actuators.nft.layout import LAYOUTS, definition
-from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSettings, PopCounter
+from anycastd.model.nft import BUCKETS, BY_SOURCE, REGION_MASK, Count, NamedCounter, NftSet, NftSettings, PopCounter
 
 WITH_PORTS = "{ tcp, udp, sctp, udplite, dccp }"
 REGION = f"{REGION_MASK:#010x}"
@@ -307,15 +307,22 @@ def install(settings: NftSettings, foreign_chains: Iterable[str] = ()) -> str:
     return "\n".join([*lines, *_rules(settings)]) + "\n"
 
 
-def replace(settings: NftSettings, contents: Iterable[str], counts: Mapping[NamedCounter, Count]) -> str:
-    """Return one transaction that puts a new table in the old one's place.
+def replace(
+    settings: NftSettings,
+    contents: Iterable[str],
+    counts: Mapping[NamedCounter, Count],
+    own: Mapping[NftSet, Sequence[str]],
+) -> str:
+    """Return one transaction that puts a new table in the old one's place; `install` is to follow.
 
-    `contents` are statements that fill its sets, `counts` where its counters go on.
+    `contents` are statements that fill its sets, `counts` where its counters go on. `own` are the prefixes of OWN4 and
+    OWN6: until `install` the rules name each of them. The kernel shows the new rules at once, but what is in a new set
+    of prefixes only at the end of the transaction, a millisecond later: packets that came meanwhile were lost.
     """
     table = f"inet {settings.table}"
     lines = [f"table {table} {{ }}", f"delete table {table}", f"table {table} {{", f'comment "{comment(settings)}"']
     named = filters.counters(settings.filters)
-    return "\n".join([*lines, *definitions(settings, counts), *named, "}", *contents, *_rules(settings)]) + "\n"
+    return "\n".join([*lines, *definitions(settings, counts), *named, "}", *contents, *_rules(settings, own)]) + "\n"
 
 
 def remove(settings: NftSettings) -> str:
@@ -323,10 +330,19 @@ def remove(settings: NftSettings) -> str:
     return f"table inet {settings.table} {{ }}\ndelete table inet {settings.table}\n"
 
 
-def _rules(settings: NftSettings) -> Iterator[str]:
+def _rules(settings: NftSettings, own: Mapping[NftSet, Sequence[str]] = MappingProxyType({})) -> Iterator[str]:
     yield f"table inet {settings.table} {{"
     for name, (_, lines) in chains(settings).items():
         yield f"chain {name} {{"
-        yield from lines
+        for line in lines:
+            yield from _with_prefixes(line, own)
         yield "}"
     yield "}"
+
+
+def _with_prefixes(line: str, own: Mapping[NftSet, Sequence[str]]) -> list[str]:
+    """Return a rule once for each prefix in place of the set that holds them, itself if it looks into none of `own`."""
+    for name, prefixes in own.items():
+        if f"@{name.value} " in line:
+            return [line.replace(f"@{name.value} ", f"{prefix} ") for prefix in prefixes]
+    return [line]

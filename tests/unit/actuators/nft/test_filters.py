@@ -50,6 +50,6 @@ def test_filters_change_rules_and_counters_and_nothing_that_tells_a_table_of_ano
     plain, filtered = NftSettings(), NftSettings(filters=(LocalFilter("flow-1", FULL),))
     assert rules.comment(plain) == rules.comment(filtered)
     assert "filter_flow_1" not in rules.install(plain)
-    for text in (rules.install(filtered), rules.replace(filtered, (), {})):
+    for text in (rules.install(filtered), rules.replace(filtered, (), {}, {})):
         assert text.count("filter_flow_1") == 2, "the counter, and the rule"
         assert text.index("counter filter_flow_1 {") < text.index("counter name filter_flow_1")

@@ -214,6 +214,18 @@ def test_an_installation_takes_foreign_chains_out_and_no_element() -> None:
 
 
 def test_a_replacement_carries_contents_and_named_counters() -> None:
-    text = rules.replace(SETTINGS, ["add element inet anycastd in4 { 1.2.3.4 }"], {NamedCounter.NO_PATH: Count(3, 4)})
+    text = rules.replace(
+        SETTINGS, ["add element inet anycastd in4 { 1.2.3.4 }"], {NamedCounter.NO_PATH: Count(3, 4)}, {}
+    )
     assert "counter no_path { packets 3 bytes 4 }" in text
     assert text.index("delete table") < text.index("set in4") < text.index("add element") < text.index("goto in4")
+
+
+def test_a_replacement_names_each_prefix_until_the_sets_hold_them() -> None:
+    own = {NftSet.OWN4: ["192.0.2.0/25", "198.51.100.0/24"], NftSet.OWN6: []}
+    text = rules.replace(SETTINGS, (), {}, own)
+    for chain in ("daddr {} goto in4", "daddr {} goto nat4", "saddr {} goto out4"):
+        assert all(f"ip {chain.format(prefix)}\n" in text for prefix in own[NftSet.OWN4])
+    assert "@own4" not in text
+    assert "goto in6" not in text
+    assert "@own4" in rules.install(SETTINGS)
