@@ -18,7 +18,7 @@ from anycastd.api.door.faults import FAULTS
 from anycastd.api.door.listen import tcp_socket
 from anycastd.api.door.local_socket import LocalSocket
 from anycastd.api.door.tokens import Door
-from anycastd.api.endpoints import breaker, eips, journal, playbooks
+from anycastd.api.endpoints import breaker, eips, journal, playbooks, regions
 from anycastd.api.endpoints import filters as filters_of
 from anycastd.api.endpoints import orders as orders_of
 from anycastd.api.endpoints.playbooks import Playbooks
@@ -83,11 +83,11 @@ async def serve(
     none, without `spread` no playbook. The `door` says who is let in; without one it is made of `api`.
     """
     door = door or Door(api)
-    reads = _reads(daemon, metrics)
+    reads = [*_reads(daemon, metrics), *regions.reads(daemon)]
     writes = [web.post("/v1/reload", _reload_with(daemon)), *breaker.writes(daemon)]
     if desk is not None:
         reads += eips.reads(desk, traffic)
-        writes += eips.writes(desk)
+        writes += [*eips.writes(desk), *regions.writes(desk)]
     if history is not None:
         reads += journal.reads(history)
     if orders is not None:

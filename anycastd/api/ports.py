@@ -69,14 +69,30 @@ class Done:
     replayed: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialRequest:
+    """A change of a region's dial that was asked for, with what a change of an EIP has too."""
+
+    command: Dial
+    expected: int | None = None
+    key: str | None = None
+    digest: str = ""
+    dry_run: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Dialed:
-    """A region's dial: as the operator set it (None: not), as the file has it and what changed."""
+    """A region's dial: as the operator set it (None: not), as the file has it, what changed, and its generation now.
+
+    `generation` 0: the operator has set none.
+    """
 
     region: RegionName
     percentage: int | None
     configured: int
     changes: tuple[str, ...] = ()
+    generation: int = 0
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,7 @@ class Eips(Protocol):
         """Do what is asked, or say every rule that it breaks; an accepted change is in the store."""
         ...
 
-    async def dial(self, command: Dial, /, *, dry_run: bool = False) -> Dialed | Refused:
+    async def dial(self, request: DialRequest, /) -> Dialed | Refused:
         """Set a region's dial."""
         ...
 

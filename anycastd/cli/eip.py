@@ -62,12 +62,15 @@ def options(*added: Callable[[F], F]) -> Callable[[F], F]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
-change_options = options(
-    click.option("--if-generation", type=click.IntRange(min=1), metavar="N", help="Only if it is at generation N."),
+made_options = options(
     click.option("--dry-run", is_flag=True, help="Say what would change; change nothing."),
     click.option("--no-wait", is_flag=True, help="Do not wait until the kernel has it."),
     json_option,
     where_options,
+)
+change_options = options(
+    click.option("--if-generation", type=click.IntRange(min=1), metavar="N", help="Only if it is at generation N."),
+    made_options,
 )
 limit_options = options(
     click.option("--in", "in_rate", type=RATE, metavar="RATE", help="Limit from clients: 200mbit, or none."),
@@ -89,12 +92,12 @@ def change(
     target: str,
     body: dict[str, Any] | None,
     *,
-    if_generation: int | None,
     dry_run: bool,
     no_wait: bool,
     as_json: bool,
     socket_path: str | None,
     config_file: str | None,
+    if_generation: int | None = None,
     replace: bool = False,
 ) -> None:
     """Ask for a change, wait until the kernel has it, and tell what became of it."""
@@ -157,7 +160,7 @@ def _path(name: str, rest: str = "") -> str:
 @click.argument("address", required=False)
 @click.option("--prefix", metavar="PREFIX", help="Take the next free address of PREFIX.")
 @limit_options
-@change_options
+@made_options
 def allocate(
     address: str | None,
     prefix: str | None,

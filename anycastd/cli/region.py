@@ -48,24 +48,35 @@ def list_(as_json: bool, socket_path: str | None, config_file: str | None) -> No
 @click.argument("name", metavar="REGION")
 @click.argument("percentage", type=click.IntRange(0, 100), required=False)
 @click.option("--reset", is_flag=True, help="Go back to what the configuration file says.")
+@click.option("--if-generation", type=click.IntRange(min=0), metavar="N", help="Only if the dial is at generation N.")
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the API answers.")
 @where_options
 def dial(
     name: str,
     percentage: int | None,
     reset: bool,
+    if_generation: int | None,
     dry_run: bool,
+    as_json: bool,
     socket_path: str | None,
     config_file: str | None,
 ) -> None:
-    """Let only PERCENTAGE of the traffic that would go to REGION go there; it outlives the daemon."""
+    """Let only PERCENTAGE of the traffic that would go to REGION go there; it outlives the daemon.
+
+    Returns when the dial is stored; the kernel follows at once.
+    """
     if (percentage is None) is not reset:
         message = "give either a percentage from 0 to 100, or --reset"
         raise click.UsageError(message)
     target = f"/v1/regions/{quote(name, safe='')}" + ("?dry_run=true" if dry_run else "")
+    headers = {} if if_generation is None else {"If-Match": f'"{if_generation}"'}
     with told():
         body = {"traffic_dial_percentage": percentage}
-        answer = ask(socket_of(socket_path, config_file), target, method="PATCH", body=body)
+        answer = ask(socket_of(socket_path, config_file), target, method="PATCH", body=body, headers=headers)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
     changes = [str(line) for line in answer["changes"]]
     if dry_run:
         click.echo("would change:" if changes else "nothing would change")

@@ -171,6 +171,8 @@ class Status:
     """Whether traffic is unusual."""
     dials: Mapping[RegionName, int] = field(default_factory=dict)
     """What an operator set at run time; other regions have their configured dial."""
+    dial_generations: Mapping[RegionName, int] = field(default_factory=dict)
+    """Of these dials: the number of the store's change that set each."""
 
     @property
     def kernel_missing(self) -> int:

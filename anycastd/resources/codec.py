@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from anycastd.model.address import Address, BackendId, known_address
+from anycastd.model.address import Address, BackendId, RegionName, known_address
 from anycastd.model.eip import (
     Affinity,
     Bandwidth,
@@ -32,6 +32,8 @@ from anycastd.model.eip import (
 
 ROOT = "/"
 EIPS, TASKS, DIALS, ANSWERS = "/eips/", "/tasks/", "/dials/", "/answers/"
+DIAL_ANSWERS = "/dial-answers/"
+"""Apart from the others, which an older release reads too."""
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -48,14 +50,33 @@ class Answer:
     changes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DialAnswer:
+    """What a request for a dial with an Idempotency-Key was answered; `percentage` None: as the file says.
+
+    `generation` None: that of the commit that has this answer.
+    """
+
+    request: str
+    at_unix_s: float
+    region: RegionName
+    percentage: int | None
+    configured: int
+    generation: int | None
+    changes: tuple[str, ...] = ()
+
+
+AnyAnswer = Answer | DialAnswer
+
+
 def key_of(address: Address) -> str:
     """Return the key of an EIP."""
     return f"{EIPS}{address}"
 
 
-def answer_key(key: str) -> str:
+def answer_key(key: str, answer: AnyAnswer) -> str:
     """Return the key of the answer to an Idempotency-Key."""
-    return f"{ANSWERS}{key}"
+    return f"{ANSWERS if isinstance(answer, Answer) else DIAL_ANSWERS}{key}"
 
 
 def _text(body: Mapping[str, object]) -> str:
@@ -233,6 +254,38 @@ def _answer_in(body: Json) -> Answer:
         status=EipStatus(body["status"]),
         eip=_eip_in(body["eip"]),
         task=None if task is None else _task_in(task),
+        changes=tuple(body["changes"]),
+    )
+
+
+def encode_dial_answer(answer: DialAnswer) -> str:
+    """Return the text of a remembered answer about a dial."""
+    return _text(
+        {
+            "request": answer.request,
+            "at": answer.at_unix_s,
+            "region": answer.region,
+            "percentage": answer.percentage,
+            "configured": answer.configured,
+            "generation": answer.generation,
+            "changes": answer.changes,
+        }
+    )
+
+
+def decode_dial_answer(text: str) -> DialAnswer:
+    """Return a remembered answer about a dial; ValueError if the text is not what `encode_dial_answer` writes."""
+    return _decoded(text, _dial_answer_in)
+
+
+def _dial_answer_in(body: Json) -> DialAnswer:
+    return DialAnswer(
+        request=body["request"],
+        at_unix_s=body["at"],
+        region=RegionName(body["region"]),
+        percentage=body["percentage"],
+        configured=body["configured"],
+        generation=body["generation"],
         changes=tuple(body["changes"]),
     )
 

@@ -253,14 +253,30 @@ def _moment(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def region_unknown(name: str, config: Config) -> Refused:
+    """Return the refusal of a name that no region has."""
+    hint = did_you_mean(name, config.regions) or f"; known: {', '.join(config.regions)}"
+    return refused(Code.REGION_NOT_FOUND, 404, f"no region is called {name[:64]!r}{hint}")
+
+
 def plan_dial(
-    command: Dial, dials: Mapping[RegionName, int], config: Config
+    command: Dial,
+    dials: Mapping[RegionName, int],
+    config: Config,
+    *,
+    expected: int | None = None,
+    generation: int = 0,
 ) -> tuple[dict[RegionName, int], tuple[str, ...]] | Refused:
-    """Return the operator's dials after a command and what it changes in words."""
+    """Return the operator's dials after a command and what it changes in words.
+
+    Refused if the dial is at another `generation` than the `expected` one.
+    """
     region = config.regions.get(command.region)
     if region is None:
-        hint = did_you_mean(command.region, config.regions) or f"; known: {', '.join(config.regions)}"
-        return refused(Code.REGION_NOT_FOUND, 404, f"no region is called {command.region[:64]!r}{hint}")
+        return region_unknown(command.region, config)
+    if expected not in (None, generation):
+        message = f"the dial of {command.region} is at generation {generation}, not at {expected}"
+        return refused(Code.GENERATION, 412, f"{message}: somebody changed it; read it again")
     if command.percentage is not None and not 0 <= command.percentage <= 100:
         message = f"{command.percentage} is not between 0 and 100"
         return refused(Code.VALUE, 422, message, "traffic_dial_percentage")

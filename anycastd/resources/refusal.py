@@ -107,3 +107,8 @@ def of_breaches(breaches: Iterable[Breach]) -> tuple[Refusal, ...]:
     return tuple(
         Refusal(_CODES.get(breach.rule, Code.VALUE), 422, breach.message, field_of(breach)) for breach in breaches
     )
+
+
+def key_reused(key: str | None) -> Refused:
+    """Return the refusal of an Idempotency-Key that was used for another request."""
+    return refused(Code.KEY_REUSED, 422, f"the Idempotency-Key {key!r} was used for another request")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from anycastd.model.eip import Eip, EipStatus, EipView, PlacementReason, Task, TaskId, TaskState
 
 SETTLED = frozenset({EipStatus.BIND, EipStatus.UNBIND, EipStatus.OFFLINING})
 """Statuses in which the kernel holds what is wanted; the others are on the way there."""
-MAX_TASKS = 2000
+MAX_TASKS = 20_000
+"""So many ended ones are remembered, one for each EIP that there may be; of more the oldest go before their time."""
 
 
 def begun(task_id: TaskId, verb: str, eip: Eip) -> Task:
@@ -40,11 +41,19 @@ def ended(task: Task, state: TaskState, detail: str, now_unix_s: float) -> Task:
     return replace(task, state=state, detail=detail, ended_unix_s=now_unix_s)
 
 
-def outlived(tasks: Iterable[Task], keep_s: float, now_unix_s: float) -> list[Task]:
-    """Return ended tasks that are to be forgotten: the old ones, and the oldest beyond MAX_TASKS."""
-    done = sorted((task for task in tasks if task.ended_unix_s is not None), key=lambda task: task.created_unix_s)
-    many = len(done) - MAX_TASKS
-    return [t for n, t in enumerate(done) if n < many or t.created_unix_s + keep_s <= now_unix_s]
+def outlived(tasks: Iterable[Task], done: int, keep_s: float, now_unix_s: float) -> Iterator[Task]:
+    """Yield ended tasks that are to be forgotten: the old ones, and the oldest beyond MAX_TASKS.
+
+    `tasks` are told oldest first, and `done` of them have ended; no more are looked at than need be.
+    """
+    many = done - MAX_TASKS
+    for task in tasks:
+        if task.ended_unix_s is None:
+            continue
+        if many <= 0 and task.created_unix_s + keep_s > now_unix_s:
+            return
+        many -= 1
+        yield task
 
 
 def status_when_accepted(eip: Eip, verb: str) -> EipStatus:

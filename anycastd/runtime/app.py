@@ -461,7 +461,10 @@ class App:
         return self._status(None)
 
     def _status(self, prefixes: dict[Prefix, PrefixView] | None) -> Status:
-        self.circumstances.attack = self.attack.view
+        self.circumstances.attack, self.circumstances.dial_generations = (
+            self.attack.view,
+            self.eips.desk.dial_generations,
+        )
         self.circumstances.carried, self.circumstances.bfd = self.orders.carried, self.engine.bfd
         self.circumstances.probing = probing_facts(self.engine)
         now_s, parts = self.loop.time(), (self.circumstances, self.followed, self.alarms, self.reported)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from anycastd.model.address import NeighborName, Prefix
+from anycastd.model.address import NeighborName, Prefix, RegionName
 from anycastd.model.attack import AttackView
 from anycastd.model.bfd import BfdView
 from anycastd.model.bgp import BgpObserved, Route, SessionState, SpeakerState
@@ -35,6 +35,7 @@ class Circumstances:
     carried: Mapping[str, Carried] = field(default_factory=dict)
     bfd: BfdView | None = None
     attack: AttackView = field(default_factory=AttackView)
+    dial_generations: Mapping[RegionName, int] = field(default_factory=dict)
 
 
 def state_of(
@@ -137,4 +138,5 @@ def build(
         breaker=control.breaker.view(config, now_s),
         attack=circumstances.attack,
         dials=control.forwarder.steering.dials,
+        dial_generations=circumstances.dial_generations,
     )

@@ -16,8 +16,8 @@ class Meter:
 
     async def asked(self, shown: Shown, query: Mapping[str, str], /) -> dict[str, Any]:
         """Return the traffic of an EIP."""
-        if "bad" in query:
-            message = "there is no query parameter 'bad'"
+        if query.get("span") == "bad":
+            message = "span is not 'bad'"
             raise ValueError(message)
         return {"eip": shown.view.eip.id}
 

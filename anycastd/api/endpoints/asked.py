@@ -150,6 +150,19 @@ def expected_generation(request: web.Request) -> int | None:
     return int(found[1])
 
 
+def tagged(response: web.Response, generation: int) -> web.Response:
+    """Return the answer with a generation as its ETag, for If-Match."""
+    response.headers["ETag"] = f'"{generation}"'
+    return response
+
+
+def told_again(response: web.Response, replayed: bool) -> web.Response:
+    """Return the answer marked as one that was given before, if it was."""
+    if replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
 def idempotency_key(request: web.Request) -> str | None:
     """Return the Idempotency-Key."""
     text = request.headers.get(IDEMPOTENCY_KEY)

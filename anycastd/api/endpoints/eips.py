@@ -1,4 +1,4 @@
-"""The endpoints of EIPs, tasks, quotas and dials. Changes need the role `operate`."""
+"""The endpoints of EIPs, tasks and quotas. Changes need the role `operate`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reads(eips: Eips, traffic: Traffic | None) -> list[web.RouteDef]:
         web.get("/v1/quotas", asked.understood(_quotas(eips))),
     ]
     if traffic is not None:
-        routes.append(web.get("/v1/eips/{eip}/traffic", _traffic(eips, traffic)))
+        routes.append(web.get("/v1/eips/{eip}/traffic", asked.understood(_traffic(eips, traffic), "span")))
         routes.append(web.get("/v1/traffic", asked.understood(_overview(traffic))))
     return routes
 
@@ -42,18 +42,24 @@ def reads(eips: Eips, traffic: Traffic | None) -> list[web.RouteDef]:
 def writes(eips: Eips) -> list[web.RouteDef]:
     """Return the routes that change something."""
     return [
-        web.post("/v1/eips", _change(eips, shapes.AllocateBody, lambda _, body: bodies.allocate(body))),
+        web.post("/v1/eips", _change(eips, shapes.AllocateBody, _allocate)),
         web.patch("/v1/eips/{eip}", _change(eips, shapes.ModifyBody, lambda r, body: bodies.modify(_name(r), body))),
         web.delete("/v1/eips/{eip}", _change(eips, None, lambda r, _: Release(_name(r)))),
         web.post("/v1/eips/{eip}/restore", _change(eips, None, lambda r, _: Restore(_name(r)))),
         web.put("/v1/eips/{eip}/association", _change(eips, shapes.AssociationShape, _association, "replace")),
         web.delete("/v1/eips/{eip}/association", _change(eips, None, lambda r, _: Disassociate(_name(r)))),
-        web.patch("/v1/regions/{region}", asked.understood(_dial(eips), "dry_run")),
     ]
 
 
 def _name(request: web.Request) -> str:
     return request.match_info["eip"]
+
+
+def _allocate(request: web.Request, body: shapes.AllocateBody) -> EipCommand:
+    if "If-Match" in request.headers:
+        message = "If-Match: an EIP that is not there yet has no generation"
+        raise asked.BadRequestError(message)
+    return bodies.allocate(body)
 
 
 def _association(request: web.Request, body: shapes.AssociationShape) -> EipCommand:
@@ -65,8 +71,7 @@ def _shown(eips: Eips, shown: Shown) -> dict[str, Any]:
 
 
 def _tagged(response: web.Response, shown: Shown) -> web.Response:
-    response.headers["ETag"] = f'"{shown.view.eip.generation}"'
-    return response
+    return asked.tagged(response, shown.view.eip.generation)
 
 
 def _unknown_eip(name: str) -> web.Response:
@@ -183,9 +188,7 @@ async def _accepted(eips: Eips, done: Done, wait_s: float | None, *, dry_run: bo
     response = ask.answer(_changed(eips, done, task, shown, dry_run), status)
     if task is not None:
         response.headers["Location"] = f"/v1/tasks/{task.id}"
-    if done.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return _tagged(response, shown)
+    return _tagged(asked.told_again(response, done.replayed), shown)
 
 
 def _changed(eips: Eips, done: Done, task: Task | None, shown: Shown, dry_run: bool) -> dict[str, Any]:
@@ -195,17 +198,3 @@ def _changed(eips: Eips, done: Done, task: Task | None, shown: Shown, dry_run: b
         "dry_run": dry_run,
         "changes": list(done.changes),
     }
-
-
-def _dial(eips: Eips) -> ask.Answer:
-    async def dial(request: web.Request) -> web.Response:
-        body = bodies.body_of(shapes.DialBody, await request.read())
-        if isinstance(body, Refused):
-            return asked.refusal(body)
-        dry_run = asked.flag(request, "dry_run")
-        outcome = await eips.dial(bodies.dial(request.match_info["region"], body), dry_run=dry_run)
-        return (
-            asked.refusal(outcome) if isinstance(outcome, Refused) else ask.answer(views.dial(outcome, dry_run=dry_run))
-        )
-
-    return dial

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from anycastd.api.endpoints.listing import DEFAULT_LIMIT, FILTERS, MAX_LIMIT
 from anycastd.api.openapi.parts import DRY_RUN, FLAG, KEY, content, errors, parameter
+from anycastd.api.shapes import answers, traffic
 from anycastd.api.shapes import eips as shapes
-from anycastd.api.shapes import traffic
 from anycastd.model.eip import EipStatus, TaskState
 
 ANSWERS: tuple[type[BaseModel], ...] = (
@@ -32,7 +32,7 @@ _WHEN = {
     403: "The token or user may not do this, or the Host header is not ours.",
     404: "There is no such EIP, task or region.",
     409: "A rule refuses it: the status of the EIP, its quota, the file, another writer.",
-    412: "The EIP is not at the generation that If-Match names.",
+    412: "The EIP or dial is not at the generation that If-Match names.",
     422: "Not possible under this configuration, or an Idempotency-Key of another request.",
     503: "The store cannot be read or written; nothing was changed.",
 }
@@ -51,6 +51,7 @@ _FILTER_SCHEMA: dict[str, Any] = {
 }
 
 
+_REGION = parameter("region", "path", "The name of a region.")
 _EIP = parameter("eip", "path", "The id or the address of an EIP.")
 _WAIT = parameter("wait", "query", "How long to wait for the task (`5s`, 60s at most): 200 when it has ended.")
 _REPLACE = parameter("replace", "query", "Also of an EIP that is bound: make before break.", FLAG)
@@ -83,7 +84,7 @@ def _change(summary: str, body: type[BaseModel] | None, *parameters: dict[str, A
 
 def _tasks() -> dict[str, Any]:
     return _read(
-        "Changes of EIPs, newest first; kept for 24 h.",
+        "Changes of EIPs, newest first; ended ones are kept for 24 h, 20,000 at most.",
         shapes.TaskList,
         parameter("state", "query", "Only tasks in this state.", {"enum": [state.value for state in TaskState]}),
         parameter("eip", "query", "Only tasks of this EIP (id or address)."),
@@ -94,10 +95,10 @@ def _tasks() -> dict[str, Any]:
 def _dial() -> dict[str, Any]:
     return {
         "summary": "Set how much of a region's traffic may go there; null = as the file says. Role operate.",
-        "parameters": [parameter("region", "path", "The name of a region."), DRY_RUN],
+        "parameters": [_REGION, _MATCH, DRY_RUN, KEY],
         "requestBody": {"required": True, "content": content(shapes.DialBody)},
         "responses": {"200": {"description": "OK", "content": content(shapes.DialedShape)}}
-        | errors(_WHEN, 400, 401, 403, 404, 409, 422, 503),
+        | errors(_WHEN, 400, 401, 403, 404, 409, 412, 422, 503),
     }
 
 
@@ -133,5 +134,8 @@ def paths() -> dict[str, Any]:
         },
         "/v1/traffic": {"get": _read("The POP's traffic, and its busiest EIPs.", traffic.TrafficShape)},
         "/v1/quotas": {"get": _read("What is limited, and how much of it is used.", shapes.Quotas)},
-        "/v1/regions/{region}": {"patch": _dial()},
+        "/v1/regions/{region}": {
+            "get": _read("One region; ETag is the generation of its dial.", answers.Region, _REGION, missing=True),
+            "patch": _dial(),
+        },
     }

@@ -205,11 +205,15 @@ class Backends(Shape):
 
 
 class Region(Aged):
-    """One region; HEALTHY means this POP can serve from it. The dial is the operator's, else the file's."""
+    """One region; HEALTHY means this POP can serve from it. The dial is the operator's, else the file's.
+
+    `generation` is of the operator's dial; 0: the file's is in force.
+    """
 
     region: str
     traffic_dial_percentage: int
     configured_percentage: int
+    generation: int
     health: Health
     reason: HealthReason
     detail: str

@@ -205,10 +205,14 @@ class Quotas(Shape):
 
 
 class DialedShape(Shape):
-    """A region's dial: in force, and as the file has it; `changes` says what changed, or would."""
+    """A region's dial: in force, and as the file has it; `changes` says what changed, or would.
+
+    `generation` is of the operator's dial; 0: the file's is in force.
+    """
 
     region: str
     traffic_dial_percentage: int
     configured_percentage: int
+    generation: int
     dry_run: bool
     changes: list[str]

@@ -158,6 +158,7 @@ def region(status: Status, view: RegionView) -> Json:
         "region": view.name,
         "traffic_dial_percentage": status.dials.get(view.name, configured),
         "configured_percentage": configured,
+        "generation": status.dial_generations.get(view.name, 0),
         "health": view.health.value,
         "reason": view.reason.value,
         **since(status, view.since_s),

@@ -111,6 +111,7 @@ def dial(dialed: Dialed, *, dry_run: bool) -> Json:
         "region": dialed.region,
         "traffic_dial_percentage": in_force,
         "configured_percentage": dialed.configured,
+        "generation": dialed.generation,
         "dry_run": dry_run,
         "changes": list(dialed.changes),
     }

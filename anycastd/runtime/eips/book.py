@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from anycastd.model.address import Address, RegionName
 from anycastd.model.eip import Eip, Task
@@ -34,7 +35,7 @@ class _Contents:
     records: Records
     tasks: list[Task] = field(default_factory=list)
     dials: dict[RegionName, int] = field(default_factory=dict)
-    answers: dict[str, codec.Answer] = field(default_factory=dict)
+    answers: dict[str, codec.AnyAnswer] = field(default_factory=dict)
 
     def read(self, key: str, text: str) -> None:
         """Take in one key; ValueError if it cannot be read."""
@@ -46,6 +47,8 @@ class _Contents:
             self.dials[RegionName(key.removeprefix(codec.DIALS))] = codec.decode_dial(text)
         elif key.startswith(codec.ANSWERS):
             self.answers[key.removeprefix(codec.ANSWERS)] = codec.decode_answer(text)
+        elif key.startswith(codec.DIAL_ANSWERS):
+            self.answers[key.removeprefix(codec.DIAL_ANSWERS)] = codec.decode_dial_answer(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class EipBook:
         self.store, self._complain = store, complain
         self.records, self.tasks = Records(file=file), TaskBook()
         self.dials: Mapping[RegionName, int] = {}
-        self.answers: dict[str, codec.Answer] = {}
+        self.answers: dict[str, codec.AnyAnswer] = {}
         self.loaded = self.complete = False
         self.revision = 0
         self._revisions: dict[str, int] = {}
@@ -124,6 +127,10 @@ class EipBook:
         eip = None if address is None else self.records.stored.get(address)
         return None if eip is None else codec.encode_eip(eip)
 
+    def revision_of(self, key: str) -> int:
+        """Return the revision of a key's last change, 0 of one that is not there."""
+        return self._revisions.get(key, ABSENT)
+
     async def commit(self, writes: Sequence[Write], compared: Iterable[str]) -> Refused | None:
         """Commit if the compared keys are as we know them; return why not, if not. Nothing is kept of a refused one."""
         try:
@@ -155,11 +162,13 @@ class EipBook:
         """Forget released EIPs, old tasks and old answers, and save how tasks ended; return what is gone."""
         most = self.store.max_writes // PURGE_SHARE
         gone = expired(self.records, keep_released_s, now_unix_s)[:most]
-        old_tasks = self.tasks.outlived(now_unix_s)[:most]
+        old_tasks = list(islice(self.tasks.outlived(now_unix_s), most))
+        left_out = {task.id for task in old_tasks}
         old_answers = self._old_answers(now_unix_s)[:most]
-        ends = [task for task in self.tasks.unsaved.values() if task not in old_tasks][:most]
+        ends = list(islice((task for id_, task in self.tasks.unsaved.items() if id_ not in left_out), most))
         keys = [codec.key_of(eip.address) for eip in gone]
-        forgotten = [*keys, *(codec.TASKS + task.id for task in old_tasks), *map(codec.answer_key, old_answers)]
+        forgotten = [*keys, *(codec.TASKS + task.id for task in old_tasks)]
+        forgotten += [codec.answer_key(key, self.answers[key]) for key in old_answers]
         writes = [*(Write(key, None) for key in forgotten), *map(write_of, ends)]
         if not writes or await self.commit(writes, keys) is not None:
             return frozenset()
@@ -194,7 +203,9 @@ class EipBook:
             elif key.startswith(codec.EIPS):
                 addresses |= self._adopt_eip(key, item)
             elif key.startswith(codec.ANSWERS):
-                self._adopt_answer(key, item)
+                self._adopt_answer(key, codec.ANSWERS, item, codec.decode_answer)
+            elif key.startswith(codec.DIAL_ANSWERS):
+                self._adopt_answer(key, codec.DIAL_ANSWERS, item, codec.decode_dial_answer)
         return News(frozenset(addresses), dials)
 
     def _adopt_eip(self, key: str, item: Item) -> frozenset[Address]:
@@ -213,14 +224,14 @@ class EipBook:
             self._tell_unreadable()
         return named
 
-    def _adopt_answer(self, key: str, item: Item) -> None:
+    def _adopt_answer(self, key: str, under: str, item: Item, decode: Callable[[str], codec.AnyAnswer]) -> None:
         """Know what another POP answered: who asks again may ask here."""
-        name = key.removeprefix(codec.ANSWERS)
+        name = key.removeprefix(under)
         try:
             if item.value is None:
                 self.answers.pop(name, None)
             else:
-                self.answers[name] = codec.decode_answer(item.value)
+                self.answers[name] = decode(item.value)
         except ValueError as error:
             self._unreadable[key] = str(error)
             self._tell_unreadable()

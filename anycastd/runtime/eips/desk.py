@@ -14,19 +14,19 @@ from dataclasses import replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from anycastd.api.ports import Clocks, Dialed, Done, Quota, Request, Shown
+from anycastd.api.ports import Clocks, Dialed, DialRequest, Done, Quota, Request, Shown
 from anycastd.config.binding_rules import facts_of, problems_of
 from anycastd.model.address import Address, RegionName
 from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Task, TaskId
 from anycastd.model.nft import NftObserved
 from anycastd.model.topology import Config
 from anycastd.resources import codec
-from anycastd.resources.commands import Dial
-from anycastd.resources.plan import Planned, Stamp, World, plan, plan_dial
+from anycastd.resources.plan import Planned, Stamp, World, plan
 from anycastd.resources.records import Records, address_at
-from anycastd.resources.refusal import Code, Refused, of_breaches, refused
+from anycastd.resources.refusal import Code, Refused, key_reused, of_breaches, refused
 from anycastd.resources.tasks import accepted, begun, status_when_accepted
 from anycastd.runtime.eips.book import BITE, Complain, EipBook, write_of
+from anycastd.runtime.eips.dials import set_dial
 from anycastd.runtime.eips.steady import SteadyClock
 from anycastd.store.port import Compacted, Store, StoreUnavailable, Write
 
@@ -116,6 +116,11 @@ class EipDesk:
     def dials(self) -> Mapping[RegionName, int]:
         """Return the dials that an operator set."""
         return self._book.dials
+
+    @property
+    def dial_generations(self) -> Mapping[RegionName, int]:
+        """Return what counts on with each change of a dial, of those that an operator set; 0 of the others."""
+        return {region: self._book.revision_of(codec.DIALS + region) for region in self.dials}
 
     def text_of(self, key: str) -> str | None:
         """Return what is in force of a stored EIP or dial, as a text of the store; None: nothing is."""
@@ -237,9 +242,9 @@ class EipDesk:
         """Do what is asked, or say every rule that it breaks; an accepted change is in the store."""
         return await self._unbroken(self._change(request))
 
-    async def dial(self, command: Dial, *, dry_run: bool = False) -> Dialed | Refused:
-        """Set a region's dial."""
-        return await self._unbroken(self._dial(command, dry_run))
+    async def dial(self, request: DialRequest) -> Dialed | Refused:
+        """Set a region's dial; an accepted change is in the store."""
+        return await self._unbroken(self._dial(request))
 
     async def _unbroken(self, work: Coroutine[object, object, T]) -> T:
         """Go on to the end although who asked goes away: a commit without its consequences would be half a change."""
@@ -280,10 +285,9 @@ class EipDesk:
             f"{self._store.where} could not be read yet, so nothing can be changed: anycastd status says why",
         )
 
-    def _replayed(self, request: Request, answer: codec.Answer) -> Done | Refused:
-        if answer.request != request.digest:
-            message = f"the Idempotency-Key {request.key!r} was used for another request"
-            return refused(Code.KEY_REUSED, 422, message)
+    def _replayed(self, request: Request, answer: codec.AnyAnswer) -> Done | Refused:
+        if answer.request != request.digest or not isinstance(answer, codec.Answer):
+            return key_reused(request.key)
         return Done(self._shown(accepted(answer.eip, answer.status)), answer.task, answer.changes, replayed=True)
 
     def _unchanged(self, eip: Eip) -> Done:
@@ -303,7 +307,7 @@ class EipDesk:
             writes += [Write(key, codec.encode_eip(after)), write_of(task)]
         answer = codec.Answer(request.digest, now_unix_s, status, after, task, planned.changes)
         if request.key is not None:
-            writes.append(Write(codec.answer_key(request.key), codec.encode_answer(answer)))
+            writes.append(Write(codec.answer_key(request.key, answer), codec.encode_answer(answer)))
         refusal = await self._book.commit([*writes, *map(write_of, ends.values())], [key])
         if refusal is not None:
             return refusal
@@ -319,27 +323,18 @@ class EipDesk:
         self._apply_all([after.address])
         return Done(self._shown(accepted(after, status)), task, planned.changes)
 
-    async def _dial(self, command: Dial, dry_run: bool) -> Dialed | Refused:
+    async def _dial(self, request: DialRequest) -> Dialed | Refused:
         async with self._writing:
+            if not self.loaded:
+                return self._not_now()
             if why := self.frozen():
                 return refused(Code.FROZEN, 409, why)
-            planned = plan_dial(command, self.dials, self.config)
-            if isinstance(planned, Refused):
-                return planned
-            dials, changes = planned
-            configured = self.config.regions[command.region].traffic_dial_percentage
-            if changes and not dry_run:
-                if not self.loaded:
-                    return self._not_now()
-                key, percentage = codec.DIALS + command.region, command.percentage
-                write = Write(key, None if percentage is None else codec.encode_dial(percentage))
-                refusal = await self._book.commit([write], [key])
-                if refusal is not None:
-                    return refusal
-                self._book.dials = dials
-                self._plane.set_dials(dials, self.clocks().now_s)
+            before = self.dials
+            outcome = await set_dial(self._book, self.config, request, self.clocks().wall_s)
+            if self.dials != before:
+                self._plane.set_dials(self.dials, self.clocks().now_s)
                 self._act()
-            return Dialed(command.region, dials.get(command.region), configured, changes)
+            return outcome
 
     async def tick(self) -> None:
         """Do what has time: read a store that could not be read, purge what was kept long enough, tidy up."""

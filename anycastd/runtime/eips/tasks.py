@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from anycastd.model.address import Address
 from anycastd.model.eip import Eip, EipId, EipView, Task, TaskId, TaskState
@@ -71,9 +71,9 @@ class TaskBook:
             self.unsaved[after.id] = after
             self.put(after)
 
-    def outlived(self, now_unix_s: float) -> list[Task]:
-        """Return the tasks to be forgotten."""
-        return outlived(self._tasks.values(), KEEP_S, now_unix_s)
+    def outlived(self, now_unix_s: float) -> Iterator[Task]:
+        """Yield the tasks to be forgotten, oldest first; take them before anything is changed."""
+        return outlived(self._tasks.values(), len(self._tasks) - len(self._running), KEEP_S, now_unix_s)
 
     def forget(self, tasks: Iterable[Task]) -> None:
         """Forget tasks that the store has not any more."""

@@ -45,6 +45,7 @@ class Face:
     world: World
     server: Server
     unix: aiohttp.ClientSession
+    daemon: Daemon
 
     async def ask(
         self, method: str, target: str, body: Any = None, *, status: int = 200, headers: dict[str, str] | None = None
@@ -67,9 +68,10 @@ async def face(tmp_path: Path) -> AsyncIterator[Face]:
     world, path = World(tmp_path / "anycastd.db"), tmp_path / "api.sock"
     await world.begin()
     api = ApiConfig(port=0, socket=str(path))
-    server = await serve(Daemon(build.serving()), api, Metrics(), world.desk, Meter())
+    daemon = Daemon(build.serving())
+    server = await serve(daemon, api, Metrics(), world.desk, Meter())
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as unix:
-        yield Face(world, server, unix)
+        yield Face(world, server, unix, daemon)
     await server.close()
     await world.end()
 
@@ -361,6 +363,92 @@ async def test_dials_and_quotas(face: Face) -> None:
     assert face.world.plane.dials == {"us-east": 25}
 
 
+DIAL = "/v1/regions/us-east"
+
+
+async def test_a_dial_is_changed_only_at_the_generation_that_was_read(face: Face) -> None:
+    async def dial(percent: int | None, tag: str, status: int = 200) -> Any:
+        return await face.ask(
+            "PATCH", DIAL, {"traffic_dial_percentage": percent}, status=status, headers={"If-Match": tag}
+        )
+
+    refused = await dial(50, '"99"', 412)
+    assert refused["error"]["problems"] == [
+        "the dial of us-east is at generation 0, not at 99: somebody changed it; read it again"
+    ]
+    assert face.world.plane.dials == {}
+    set_ = await dial(50, '"0"')
+    tag = face.headers["ETag"]
+    assert (tag, set_["generation"] > 0) == (f'"{set_["generation"]}"', True)
+    await dial(60, '"0"', 412)
+    await dial(50, tag)
+    assert face.headers["ETag"] == tag, "nothing changed"
+    await dial(60, tag)
+    assert face.headers["ETag"] != tag
+    # the same percentage again is another dial: what was read in between is not what stands now
+    await dial(50, "*")
+    await dial(20, tag, 412)
+    await face.ask(
+        "PATCH", DIAL + "?dry_run=true", {"traffic_dial_percentage": 1}, headers={"If-Match": tag}, status=412
+    )
+    await dial(20, "7", 400)
+    assert face.world.plane.dials == {"us-east": 50}
+    gone = await dial(None, "*")
+    assert (gone["generation"], face.headers["ETag"]) == (0, '"0"')
+
+
+async def test_a_key_of_a_dial_gets_the_same_answer_and_changes_once(face: Face) -> None:
+    key, half = {"Idempotency-Key": "dial-1"}, {"traffic_dial_percentage": 50}
+    first, tag = await face.ask("PATCH", DIAL, half, headers=key), face.headers["ETag"]
+    assert "Idempotency-Replayed" not in face.headers
+    reset = await face.ask("PATCH", DIAL, {"traffic_dial_percentage": None}, headers={"Idempotency-Key": "dial-2"})
+    await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 20})
+    for _ in range(2):
+        assert await face.ask("PATCH", DIAL, half, headers=key) == first
+        assert (face.headers["Idempotency-Replayed"], face.headers["ETag"]) == ("true", tag)
+        again = await face.ask("PATCH", DIAL, {"traffic_dial_percentage": None}, headers={"Idempotency-Key": "dial-2"})
+        assert again == reset
+        assert face.world.plane.dials == face.world.desk.dials == {"us-east": 20}
+        # also by the next daemon
+        await face.world.desk._load()
+    other = await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 51}, headers=key, status=422)
+    assert other["error"]["code"] == "IdempotencyKeyReused"
+    await face.ask("POST", "/v1/eips", {"address": str(ONE)}, headers=key, status=422)
+    # what changed nothing is answered alike too, and what was refused leaves its key free
+    late = {"Idempotency-Key": "dial-3"}
+    await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 101}, headers=late, status=422)
+    same = await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 20}, headers=late)
+    assert (same["changes"], same["generation"] > 0) == ([], True)
+    await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 30})
+    assert await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 20}, headers=late) == same
+    assert face.world.desk.dials == {"us-east": 30}
+
+
+async def test_a_region_is_shown_with_the_generation_of_its_dial(face: Face) -> None:
+    dialed = await face.ask("PATCH", DIAL, {"traffic_dial_percentage": 20})
+    object.__setattr__(face.daemon.state, "dials", face.world.desk.dials)
+    object.__setattr__(face.daemon.state, "dial_generations", face.world.desk.dial_generations)
+    shown = await face.ask("GET", DIAL)
+    schema.Region.model_validate(shown)
+    assert (shown["region"], shown["traffic_dial_percentage"], shown["generation"]) == (
+        "us-east",
+        20,
+        dialed["generation"],
+    )
+    assert face.headers["ETag"] == f'"{dialed["generation"]}"'
+    assert shown in (await face.ask("GET", "/v1/regions"))["regions"]
+    missing = await face.ask("GET", "/v1/regions/us-eats", status=404)
+    assert missing["error"]["code"] == "InvalidRegion.NotFound"
+    await face.ask("GET", DIAL + "?x=1", status=400)
+
+
+async def test_what_is_not_there_yet_has_no_generation(face: Face) -> None:
+    for tag in ('"1"', "*"):
+        error = await face.ask("POST", "/v1/eips", {"address": str(ONE)}, headers={"If-Match": tag}, status=400)
+        assert error["error"]["message"] == "If-Match: an EIP that is not there yet has no generation"
+    assert (await face.ask("GET", "/v1/eips"))["eips"] == []
+
+
 async def test_changes_are_taken_on_the_unix_socket_only(face: Face) -> None:
     changes = [
         ("POST", "/v1/eips"),
@@ -397,8 +485,15 @@ async def test_a_store_that_fails_is_answered_503_and_when_to_come_again(face: F
 async def test_traffic_is_asked_of_who_knows(face: Face) -> None:
     made = await face.world.done(Allocate(address=ONE))
     assert isinstance(made, Done)
-    assert await face.ask("GET", f"/v1/eips/{ONE}/traffic?hours=1") == {"eip": made.shown.view.eip.id}
-    assert "'bad'" in (await face.ask("GET", f"/v1/eips/{ONE}/traffic?bad=1", status=400))["error"]["message"]
+    assert await face.ask("GET", f"/v1/eips/{ONE}/traffic?span=1h") == {"eip": made.shown.view.eip.id}
+    for query, code, words in (
+        ("span=bad", "bad_parameter", "'bad'"),
+        ("span=", "bad_parameter", "'span' is empty"),
+        ("span=1h&span=2h", "repeated_parameter", "span"),
+        ("hours=1", "unknown_parameter", "hours"),
+    ):
+        error = (await face.ask("GET", f"/v1/eips/{ONE}/traffic?{query}", status=400))["error"]
+        assert (error["code"], words in error["message"]) == (code, True), error
     await face.ask("GET", "/v1/eips/eip-1/traffic", status=404)
     shapes_traffic.TrafficShape.model_validate(await face.ask("GET", "/v1/traffic"))
     await face.ask("GET", "/v1/traffic?span=1h", status=400)

@@ -186,6 +186,15 @@ def test_dials(verbs: Verbs) -> None:
         "would change:\n  the dial of us-east changed from 25 % to 100 %\n"
     )
     assert "did you mean 'us-east'?" in verbs.run("region", "dial", "us-eats", "5", code=64)
+    at = json.loads(verbs.run("region", "dial", "us-east", "25", "--json"))
+    assert (at["traffic_dial_percentage"], at["changes"], at["generation"] > 0) == (25, [], True)
+    refused = verbs.run("region", "dial", "us-east", "5", "--if-generation", "0", code=65)
+    assert refused == (
+        f"anycastd: the dial of us-east is at generation {at['generation']}, not at 0: somebody changed it; "
+        "read it again\n"
+    )
+    verbs.run("region", "dial", "us-east", "5", "--if-generation", str(at["generation"]))
+    assert "No such option" in verbs.run("eip", "allocate", "203.0.113.20", "--if-generation", "1", code=64)
     for arguments in (["us-east"], ["us-east", "5", "--reset"], ["us-east", "101"]):
         verbs.run("region", "dial", *arguments, code=64)
 

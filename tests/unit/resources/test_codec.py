@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anycastd.model.address import BackendId
+from anycastd.model.address import BackendId, RegionName
 from anycastd.model.eip import (
     Affinity,
     Bandwidth,
@@ -32,12 +32,15 @@ from anycastd.model.eip import (
 )
 from anycastd.resources.codec import (
     Answer,
+    DialAnswer,
     decode_answer,
     decode_dial,
+    decode_dial_answer,
     decode_eip,
     decode_task,
     encode_answer,
     encode_dial,
+    encode_dial_answer,
     encode_eip,
     encode_task,
 )
@@ -115,6 +118,8 @@ def test_answers(answer: Answer) -> None:
 
 def test_dials() -> None:
     assert decode_dial(encode_dial(25)) == 25
+    answer = DialAnswer("digest", 1.5, RegionName("us-east"), 25, 100, None, ("the dial changed",))
+    assert decode_dial_answer(encode_dial_answer(answer)) == answer
 
 
 def test_what_has_its_default_is_left_out_and_equal_bindings_are_one() -> None:
@@ -130,7 +135,7 @@ def test_what_has_its_default_is_left_out_and_equal_bindings_are_one() -> None:
     ["", "{", "null", "[]", "7", "{}", '{"id":"a","address":7}', '{"id":"a","address":"203.0.113.x"}', "[" * 9999],
 )
 def test_what_is_no_record(text: str) -> None:
-    for decode in (decode_eip, decode_task, decode_answer, decode_dial):
+    for decode in (decode_eip, decode_task, decode_answer, decode_dial, decode_dial_answer):
         with pytest.raises(ValueError):
             decode(text)
 

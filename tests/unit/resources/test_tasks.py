@@ -48,8 +48,9 @@ def test_old_and_too_many_tasks_are_forgotten_but_never_one_that_runs() -> None:
         for n in range(MAX_TASKS + 3)
     ]
     running = replace(TASK, created_unix_s=-9e9)
-    assert [task.id for task in outlived([running, *done], 1e9, 0.0)] == ["0", "1", "2"]
-    assert [task.id for task in outlived([running, *done[:10]], 3.0, 6.5)] == ["0", "1", "2", "3"]
+    assert [task.id for task in outlived([running, *done], len(done), 1e9, 0.0)] == ["0", "1", "2"]
+    assert [task.id for task in outlived([running, *done[:10]], 10, 3.0, 6.5)] == ["0", "1", "2", "3"]
+    assert list(outlived([running, *done], MAX_TASKS, 1e9, 0.0)) == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from anycastd.api.ports import Done, Request
+from anycastd.api.ports import DialRequest, Done, Request
 from anycastd.model.address import Address, RegionName
 from anycastd.model.eip import Eip, EipId, EipStatus, EipView, Source, TaskId, TaskState
 from anycastd.model.nft import DropElement, NftObserved, NftSet
@@ -154,7 +154,7 @@ class Crashes(RuleBasedStateMachine):
 
     @rule(percentage=st.none() | st.integers(0, 100), fuse=fuses)
     def dial(self, percentage: int | None, fuse: int | None) -> None:
-        self.dying(self.world.desk.dial(Dial(RegionName("us-east"), percentage)), fuse)
+        self.dying(self.world.desk.dial(DialRequest(command=Dial(RegionName("us-east"), percentage))), fuse)
 
     @rule()
     def restart(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from anycastd.actuators.lasting import cancelled
-from anycastd.api.ports import Dialed, Done, Request
+from anycastd.api.ports import Dialed, DialRequest, Done, Request
 from anycastd.model.address import RegionName
 from anycastd.model.eip import Eip, EipId, EipStatus, Source, TaskState
 from anycastd.resources import codec
@@ -30,6 +30,8 @@ from anycastd.resources.commands import (
     Restore,
 )
 from anycastd.resources.refusal import Refused
+from anycastd.runtime.eips.book import ANSWERS_KEPT_S
+from anycastd.runtime.eips.steady import STEADY_S
 from anycastd.store import sqlite_file
 from anycastd.store.port import Write
 from tests.unit.runtime.eip_world import ONE, SIX, TWO, Plane, World, bound_to, said, with_file
@@ -277,6 +279,41 @@ async def test_a_released_eip_is_kept_and_then_gone(world: World) -> None:
     assert (await world.done(Allocate(address=ONE))).shown.view.eip.generation == 1
 
 
+async def test_of_too_many_answers_and_tasks_the_oldest_go_and_of_old_ones_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anycastd.runtime.eips.book.MAX_ANSWERS", 3)
+    monkeypatch.setattr("anycastd.resources.tasks.MAX_TASKS", 2)
+    world.wait(STEADY_S)
+    await world.done(Allocate(address=ONE), key="k0")
+    for number in range(1, 5):
+        world.wait(1)
+        if number % 2:
+            percent = Dial(RegionName("us-east"), number)
+            assert isinstance(await world.desk.dial(DialRequest(command=percent, key=f"k{number}")), Dialed)
+        else:
+            await world.done(Modify(eip=str(ONE), description=str(number)), key=f"k{number}")
+
+    async def kept() -> tuple[set[str], list[str]]:
+        items = (await world.store.snapshot("/")).items
+        there = {key.rpartition("/")[2] for key in items if "answers/" in key}
+        assert there == world.desk._book.answers.keys()
+        tasks = [task.id for task in world.desk.tasks()]
+        assert {key.rpartition("/")[2] for key in items if key.startswith(codec.TASKS)} == set(tasks)
+        return there, [task.verb for task in world.desk.tasks()]
+
+    await world.desk.tick()
+    assert await kept() == ({"k2", "k3", "k4"}, ["modify", "modify"])
+    await world.restart()
+    assert await kept() == ({"k2", "k3", "k4"}, ["modify", "modify"])
+    world.wait(ANSWERS_KEPT_S - 1)
+    await world.desk.tick()
+    assert await kept() == ({"k3", "k4"}, ["modify"])
+    world.wait(2)
+    await world.desk.tick()
+    assert await kept() == (set(), [])
+
+
 @pytest.mark.parametrize("restart", [False, True])
 async def test_a_clock_that_is_ahead_for_some_minutes_forgets_no_released_eip(world: World, restart: bool) -> None:
     """In a fleet it would forget those of all POPs."""
@@ -304,17 +341,17 @@ async def test_a_clock_that_is_ahead_for_some_minutes_forgets_no_released_eip(wo
 
 async def test_dials_outlive_the_daemon(world: World) -> None:
     us = RegionName("us-east")
-    assert await world.desk.dial(Dial(us, 25), dry_run=True) == Dialed(
+    assert await world.desk.dial(DialRequest(command=Dial(us, 25), dry_run=True)) == Dialed(
         us, 25, 100, ("the dial of us-east changed from 100 % to 25 %",)
     )
     assert world.plane.dials == {}
-    await world.desk.dial(Dial(us, 25))
+    await world.desk.dial(DialRequest(command=Dial(us, 25)))
     await world.restart()
     assert world.plane.dials == world.desk.dials == {us: 25}
-    await world.desk.dial(Dial(us, None))
+    await world.desk.dial(DialRequest(command=Dial(us, None)))
     await world.restart()
     assert world.plane.dials == {}
-    refusal = await world.desk.dial(Dial(RegionName("us-eats"), 5))
+    refusal = await world.desk.dial(DialRequest(command=Dial(RegionName("us-eats"), 5)))
     assert isinstance(refusal, Refused)
     assert said(refusal) == ["404 InvalidRegion.NotFound no region is called 'us-eats'; did you mean 'us-east'?"]
 
@@ -420,7 +457,7 @@ async def test_an_eip_whose_record_cannot_be_read_any_more_stays_as_it_was_known
 
 async def test_what_is_in_force_can_be_put_back_where_its_record_cannot_be_read(world: World) -> None:
     await world.done(Allocate(address=ONE))
-    await world.desk.dial(Dial(RegionName("us-east"), 25))
+    await world.desk.dial(DialRequest(command=Dial(RegionName("us-east"), 25)))
     (eip,) = world.desk.records.stored.values()
     await world.store.commit([Write(f"/eips/{ONE}", "{"), Write("/dials/us-east", "{"), Write("/dials/sin", "{")], {})
     assert await world.desk._load()
@@ -431,7 +468,7 @@ async def test_what_is_in_force_can_be_put_back_where_its_record_cannot_be_read(
 
 async def test_dials_are_known_before_the_eips(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await world.done(Allocate(address=ONE))
-    await world.desk.dial(Dial(RegionName("us-east"), 0))
+    await world.desk.dial(DialRequest(command=Dial(RegionName("us-east"), 0)))
     await world.restart()
     told: list[str] = []
     monkeypatch.setattr(world.plane, "put", lambda *_: told.append("put"))

@@ -186,7 +186,7 @@ async def test_a_file_made_late_gets_every_account(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("span_s", [0.0, -1.0, 59.9, 36 * 86400.0, float("nan")])
 async def test_a_span_out_of_range_is_refused(pop: Pop, span_s: float) -> None:
-    with pytest.raises(ValueError, match="span must be from 60 s"):
+    with pytest.raises(ValueError, match=r"span must be from 60 s to [0-9]+ s \(eip.history\)"):
         await pop.meter.traffic(A, span_s)
 
 
@@ -196,7 +196,7 @@ async def test_a_request_is_answered_by_its_span(pop: Pop) -> None:
     shown = Shown(EipView(eip, EipStatus.UNBIND, PlacementReason.UNBOUND, ""), None)
     assert len((await pop.meter.asked(shown, {"span": "1m"}))["points"]) == 12
     assert len((await pop.meter.asked(shown, {}))["points"]) == 30
-    for query in ({"span": "soon"}, {"span": "1s"}, {"since": "1h"}):
+    for query in ({"span": "soon"}, {"span": "1s"}):
         with pytest.raises(ValueError, match="span"):
             await pop.meter.asked(shown, query)
 
