@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from anycastd.actuators.nft import conntrack, library, reading
+from anycastd.actuators.nft import conntrack, keeper, library, reading
 from anycastd.actuators.nft.channel import Channel
 from anycastd.actuators.nft.table import NftTable
 from anycastd.actuators.nft.transactions import Transactions
@@ -354,7 +354,11 @@ async def test_a_restart_adopts_elements_counters_and_connections(world: nw.Worl
     assert (await asyncio.to_thread(nw.talk, stream)).startswith("r1 ")
 
 
-async def test_a_table_of_another_make_is_replaced_with_all_that_is_in_it(world: nw.World) -> None:
+@pytest.mark.parametrize("at_most", [keeper.NAMED_AT_MOST, 0])
+async def test_a_table_of_another_make_is_replaced_with_all_that_is_in_it(
+    world: nw.World, at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "NAMED_AT_MOST", at_most)
     changes = [change for change in EVERYTHING if change.set not in (NftSet.IDLE4, NftSet.DARK4)]
     async with nw.started(world) as table:
         await nw.apply(table, changes)
@@ -367,6 +371,7 @@ async def test_a_table_of_another_make_is_replaced_with_all_that_is_in_it(world:
     run("ip", "netns", "exec", world.names["pop"], "nft", "-f", "-", text=f"flush ruleset\n{text}")
     async with nw.started(world) as table:
         assert "set more" not in listed(world, "table")
+        assert "daddr @own4" in listed(world, "table"), "the prefixes themselves are named for a moment only"
         assert table.observed.elements is not None
         assert nw.holds(table, changes)
         again = await table.counters()

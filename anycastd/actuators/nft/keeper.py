@@ -13,13 +13,17 @@ from anycastd.model.nft import Count, Key, NftSet, NftSettings
 log = logging.getLogger(__name__)
 
 UNDISTURBED_TRIES = 5
+NAMED_AT_MOST = 200
+"""Prefixes that the rules name one by one while a table is replaced. Each packet is held against all of them, and with
+thousands the transaction takes seconds: then a millisecond's packets are lost instead.
+"""
 
 
 class RulesKeeper:
     """Puts the rules as they should be. Elements, counters and sets that stand are never touched.
 
     Only a table of another make (its comment tells) is replaced, in one transaction with all that was in it, and no
-    packet is lost by it.
+    packet is lost by it (with more than `NAMED_AT_MOST` prefixes those of a millisecond).
     """
 
     def __init__(self, thread: KernelThread, settings: NftSettings) -> None:
@@ -75,6 +79,8 @@ class RulesKeeper:
         contents = [text for name in NftSet if (text := await self._content(name))]
         named = await counting.read_named(self._thread, table)
         own = {name: await self._prefixes(name) for name in (NftSet.OWN4, NftSet.OWN6)}
+        if sum(map(len, own.values())) > NAMED_AT_MOST:
+            own = {}
         await self._thread.nft(rules.replace(self.settings, contents, named, own))
         await self._thread.nft(rules.install(self.settings))
         return 2
