@@ -142,7 +142,7 @@ ALARMS: Mapping[Alarm, Meaning] = {
     Alarm.CONNTRACK_FULL: Meaning(
         "The kernel's table of tracked connections is nearly full, or had no room for a new connection: new "
         "connections to EIPs are then lost.",
-        "Raise `eip.conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md).",
+        "Raise `eip.conntrack_max`; `tracking: stateless` for an EIP under attack (docs/eips.md#stateless).",
     ),
     Alarm.CONNTRACK_SIZE: Meaning(
         "Connection tracking is not as `eip.conntrack_max` and `eip.conntrack_liberal` want it (the subject is the "

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.lab
 SEED = NftSettings().seed
 MODES = ("routed", "dnat", "masquerade")
 IPPROTO_ICMPV6 = 58
+CLOSED_PORT = 9
 IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, PMTU_DO, IP_MTU, IPV6_MTU = 10, 23, 2, 14, 24
 
 
@@ -402,6 +403,25 @@ async def test_an_icmp_error_of_a_known_connection_reaches_its_backend(
     listener = error_listeners(world, version)[1]
     send_error(world, version, to, icmp_error(version, to, client, 24500, nw.ECHO_PORT))
     assert await asyncio.to_thread(heard_error, listener, version, nw.ECHO_PORT)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("mode", [*MODES, "stateless"])
+async def test_an_icmp_error_of_the_backend_reaches_the_client(
+    world: nw.World, table: NftTable, version: int, mode: str
+) -> None:
+    to, real = world.fresh(version), mode if mode != "stateless" else "routed"
+    more = [nw.put("free", version, to)] if mode == "stateless" else []
+    await nw.apply(table, [*nw.path(1, real), *nw.pool(3, nw.mark_of(1, real)), *nw.bound(to, 3), *more])
+    sender = world.socket("cli", socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    # a socket is told only of errors about what it sent to where it is connected
+    sender.connect((str(to), CLOSED_PORT))
+    sender.send(b"x")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.to_thread(sender.recv, 100)
+    # there the address is a route only, and such a host sends errors of IPv6 from an address of its own
+    by_itself = version == 6 and real == "routed"
+    assert (await counted(table, NftSet(f"out{version}"), to)).packets == (0 if by_itself else 1)
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -1,6 +1,7 @@
 """The constant rules of the table, in the words of nft(8): an EIP is elements of sets and maps, never a rule.
 
-Every packet to a prefix of ours that is not delivered ends in a counter: of an element, or one that has a name.
+Every packet to a prefix of ours that these rules do not let through ends in a counter: of an element, or one that has a
+name. What is lost before them (a full table of connections) or behind them (in routing) is counted by the kernel.
 """
 
 from __future__ import annotations
