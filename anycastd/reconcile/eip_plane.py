@@ -260,7 +260,8 @@ class EipPlane:
         pool = entry.pool
         if pool is not None and pool not in known:
             known[pool] = self._pools.is_there(pool, observed)
-        status = status_of(entry.eip, entry.elements, observed, pool is None or known[pool])
+        is_there = pool is None or (known[pool] and self._own.is_there(entry.eip.address, observed))
+        status = status_of(entry.eip, entry.elements, observed, is_there)
         return view_of(entry.eip, pool, status)
 
     def paths(self) -> Mapping[int, Path]:

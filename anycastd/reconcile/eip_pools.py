@@ -13,7 +13,7 @@ from anycastd.model.address import Address, RegionName
 from anycastd.model.decision import TunnelOrder
 from anycastd.model.eip import Binding, FlushConnections, Mode, Path, Placement, PlacementReason, Spread
 from anycastd.model.health import Health, HealthView
-from anycastd.model.nft import REGION_MASK, Elements
+from anycastd.model.nft import REGION_MASK, Elements, NftSet
 from anycastd.model.operator import Drained
 from anycastd.model.topology import Config
 from anycastd.policy.elements import PoolKey, Wanted, of_pool, pool_key, pool_numbering
@@ -208,7 +208,10 @@ class EipPools:
         return not outlook.suspect and _is_bad(outlook, path)
 
     def is_there(self, pool: Pool, observed: Elements) -> bool:
-        """Return whether the elements of a pool and of the paths that it uses are in the kernel."""
+        """Return whether the elements of a pool and of the paths that it uses are in the kernel, and alone count."""
+        if pool.number in observed.get(NftSet.POOL, {}) and (NftSet.POOL, pool.number) not in pool.elements:
+            # it is looked at before the buckets
+            return False
         used = [known for known, path in zip(pool.known, pool.paths, strict=True) if path and pool.uses(path)]
         wanted = (pool.elements, *(self.paths.elements(known) for known in used if known))
         return all(are_there(one, observed) for one in wanted)

@@ -9,8 +9,8 @@ from anycastd.reconcile.eip_pool import Pool
 from anycastd.reconcile.wanted import are_there
 
 
-def status_of(eip: Eip, wanted: Wanted, observed: Elements, pool_is_there: bool) -> EipStatus:
-    """Return the status of an EIP whose elements are `wanted`; those of its pool and paths are looked at before.
+def status_of(eip: Eip, wanted: Wanted, observed: Elements, way_is_there: bool) -> EipStatus:
+    """Return the status of an EIP whose elements are `wanted`; those of prefix, pool and paths are looked at before.
 
     BIND, UNBIND and OFFLINING say that the kernel holds what is wanted of the EIP, and nothing else of it.
     """
@@ -18,7 +18,7 @@ def status_of(eip: Eip, wanted: Wanted, observed: Elements, pool_is_there: bool)
     stale = any(address in observed.get(name, {}) and (name, address) not in wanted for name in CHOSEN[address.version])
     there = not stale and are_there(wanted, observed)
     if (eips, address) in wanted:
-        return EipStatus.BIND if there and pool_is_there else EipStatus.BINDING
+        return EipStatus.BIND if there and way_is_there else EipStatus.BINDING
     if address in observed.get(eips, {}):
         return EipStatus.UNBINDING
     if eip.released_unix_s is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from anycastd.model.address import Address, Prefix
+from anycastd.model.nft import Elements
 from anycastd.model.topology import PrefixSpec, PrefixTimers
-from anycastd.policy.elements import of_prefixes
+from anycastd.policy.elements import SETS, of_prefixes
 from anycastd.reconcile.wanted import WantedElements
 
 
@@ -18,15 +19,21 @@ class OwnPrefixes:
         self._configured: Mapping[Prefix, PrefixSpec] = {}
         self._until_s: dict[Prefix, float] = {}
         self._ours: frozenset[Prefix] = frozenset()
-        self._networks: dict[tuple[int, int], set[int]] = {}
+        self._networks: dict[tuple[int, int], dict[int, Prefix]] = {}
 
     def __contains__(self, address: Address) -> bool:
+        return next(self._around(address), None) is not None
+
+    def _around(self, address: Address) -> Iterator[Prefix]:
         number, bits = int(address), address.max_prefixlen
-        return any(
-            number >> (bits - length) in networks
-            for (version, length), networks in self._networks.items()
-            if version == address.version
-        )
+        for (version, length), networks in self._networks.items():
+            if version == address.version and (found := networks.get(number >> (bits - length))) is not None:
+                yield found
+
+    def is_there(self, address: Address, observed: Elements) -> bool:
+        """Return whether the kernel takes the packets of an address for ours."""
+        there = observed.get(SETS[address.version].own, {})
+        return any(prefix in there for prefix in self._around(address))
 
     def configure(self, prefixes: Mapping[Prefix, PrefixSpec], now_s: float) -> bool:
         """Take the configured prefixes; return whether other addresses are ours than before."""
@@ -55,7 +62,7 @@ class OwnPrefixes:
         self._ours, self._networks = ours, {}
         for prefix in ours:
             network = int(prefix.network_address) >> (prefix.max_prefixlen - prefix.prefixlen)
-            self._networks.setdefault((prefix.version, prefix.prefixlen), set()).add(network)
+            self._networks.setdefault((prefix.version, prefix.prefixlen), {})[network] = prefix
         return True
 
     def next_s(self) -> float | None:

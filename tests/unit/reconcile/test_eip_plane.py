@@ -111,7 +111,7 @@ def test_a_change_half_done_is_not_done() -> None:
     for change in changes:
         assert bench.view().status is not S.BIND
         apply(bench.there, (change,))
-        if change.set is NftSet.EIP4:
+        if change.set is NftSet.OWN4:
             break
     assert bench.view().status is S.BIND
     bench.plane.put(eip(1, BOTH, bandwidth=Bandwidth(in_bps=16_000_000)), 1.0)
@@ -170,6 +170,43 @@ def test_what_is_taken_from_an_eip_is_done_only_when_the_kernel_has_it_no_more(
     assert bench.view().status is (S.CREATING if binding is None else S.BINDING)
     bench.settle()
     assert (bench.view().status, ONE in bench.there[gone]) == (settled, False)
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, {EU: 50}), ({EU: 50}, {}), ({EU: 50}, {EU: 25})])
+def test_it_is_bound_as_told_only_when_its_packets_go_there(
+    before: dict[RegionName, int], after: dict[RegionName, int]
+) -> None:
+    bench = Bench()
+    bench.plane.put(eip(1, BOTH), 1.0)
+    bench.plane.set_dials(before, 1.0)
+    bench.settle()
+    bench.plane.set_dials(after, 2.0)
+    wanted = ways(tables(bench.plane.wanted), ONE)
+    told = []
+    for change in bench.plane.changes(observed(bench.there)):
+        told.append(bench.view().status)
+        assert told[-1] is S.BINDING or ways(bench.there, ONE) == wanted, change
+        apply(bench.there, (change,))
+    assert told[0] is S.BINDING
+    assert (bench.view().status, ways(bench.there, ONE)) == (S.BIND, wanted)
+
+
+def test_an_eip_of_a_prefix_that_the_kernel_does_not_have_yet_is_not_bound() -> None:
+    bench = Bench()
+    bench.settle()
+    spec, address = PrefixSpec(prefix=ip_network("198.51.100.0/24")), ip_address("198.51.100.1")
+    bench.plane.configure(replace(CONFIG, prefixes={**CONFIG.prefixes, spec.prefix: spec}), view_of({}), 2.0)
+    bench.plane.put(eip("198.51.100.1", BOTH), 2.0)
+
+    def status() -> EipStatus:
+        view = bench.plane.view(address, observed(bench.there))
+        assert view is not None
+        return view.status
+
+    for change in bench.plane.changes(observed(bench.there)):
+        apply(bench.there, (change,))
+        assert (status() is S.BIND) is (ways(bench.there, address) is not None), change
+    assert status() is S.BIND
 
 
 def test_a_blocked_eip_carries_nothing_and_says_so() -> None:

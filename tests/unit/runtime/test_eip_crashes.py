@@ -160,7 +160,7 @@ class Crashes(RuleBasedStateMachine):
     def restart(self) -> None:
         self.run(self.world.restart())
 
-    @rule(takes=st.none() | st.integers(0, 3))
+    @rule(takes=st.none() | st.integers(0, 3) | st.integers(60, 72))
     def hold(self, takes: int | None) -> None:
         """Let the kernel take only so many changes at a time, or all of them again; a restart lets all of them."""
         self.world.plane.hold(takes)
