@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anycastd.model.eip import EipStatus
-from anycastd.model.nft import DropElement
+from anycastd.model.nft import DropElement, NftSet
 from anycastd.policy import elements, paths
 from anycastd.reconcile.eip_plane import EipPlane
+from anycastd.resources.tasks import SETTLED
 from tests.property.eip_histories import (
     ADDRESSES,
     ANYTHING,
@@ -141,6 +142,39 @@ def test_who_has_a_way_before_and_after_has_one_of_them_at_every_step(before: li
                 now = ways(there, address)
                 assert now is not None, (address, change)
                 assert _legs(now) <= _legs(was) | _legs(will_be), (address, change)
+
+
+@given(STEPS, STEPS)
+@SOME
+def test_what_is_told_as_done_is_done_at_every_step(before: list[Step], after: list[Step]) -> None:
+    told_truly(before, after)
+
+
+@pytest.mark.slow
+@given(STEPS, STEPS)
+@MANY
+def test_what_is_told_as_done_is_done_at_every_step_of_many(before: list[Step], after: list[Step]) -> None:
+    told_truly(before, after)
+
+
+def told_truly(before: list[Step], after: list[Step]) -> None:
+    """Whatever part of the changes the kernel has: a status that ends a task says that it has all of the EIP."""
+    history, there = History(), tables()
+    for step in before:
+        history.take(step)
+    converged(history.plane, there)
+    for step in after:
+        history.take(step)
+    wanted = history.plane.wanted
+    for change in history.plane.changes(observed(there)):
+        for view in history.plane.views(observed(there)):
+            address = view.eip.address
+            # one that is dropped is nobody's task
+            if view.status in SETTLED and history.plane.knows(address):
+                held = {name: there[name][address] for name in NftSet if address in there[name]}
+                assert held == {name: wanted[name][address] for name in NftSet if address in wanted[name]}
+                assert ways(there, address) == ways(wanted, address), (view, change)
+        apply(there, (change,))
 
 
 def _legs(them: frozenset[Way]) -> set[object]:
