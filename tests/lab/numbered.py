@@ -32,6 +32,13 @@ class Flow:
         times = [at_s for _, at_s in self.lost if begin_s <= at_s < end_s]
         return len(times), (max(times) - min(times)) * 1000 if times else 0.0
 
+    def all_lost(self, begin_s: float, end_s: float) -> int:
+        """Return how many were sent within a span, none of which may have come back."""
+        numbers = [number for number, at_s in self.lost if begin_s <= at_s < end_s]
+        assert numbers, self.sent
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), "some came back"
+        return len(numbers)
+
 
 @dataclass
 class Numbered:
@@ -58,6 +65,15 @@ class Numbered:
         """Wait until so many more have come back."""
         begun = self.back()
         wait_until(f"{count} datagrams more", 30, lambda: self.back() >= begun + count)
+
+    def go_on(self, tenths: int = 3) -> None:
+        """Wait until more were sent for so many tenths of a second, whether or not any comes back."""
+
+        def lines() -> int:
+            return self.path.read_text(encoding="utf-8").count("\n")
+
+        begun = lines()
+        wait_until("datagrams are sent", 30, lambda: lines() > begun + tenths)
 
     def whole(self) -> int:
         """Return how many were sent, all of which must have come back, once.

@@ -11,7 +11,7 @@ from tests.lab.eip_count import totals, watch, watched
 from tests.lab.eip_stage import BOTH, Answers, Stage
 from tests.lab.fleet import NORMAL
 from tests.lab.measured import Measured, Row
-from tests.lab.numbered import Flow, numbered
+from tests.lab.numbered import numbered
 from tests.lab.topology_facts import PREFIX_A4, PREFIX_A6, SITES, make_backend
 from tests.wait import wait_until
 
@@ -61,14 +61,6 @@ def alarms(stage: Stage) -> set[str]:
     return {one["alarm"] for one in stage.get("/v1/status")["alarms"]}
 
 
-def all_lost(flow: Flow, begin_s: float, end_s: float) -> int:
-    """Return how many were sent in a span, none of which may have come back."""
-    numbers = [number for number, at_s in flow.lost if begin_s <= at_s < end_s]
-    assert numbers
-    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "some came back"
-    return len(numbers)
-
-
 def test_with_all_backends_ill_packets_go_to_the_least_bad_or_are_dropped_and_counted(
     stage: Stage, measured: Measured
 ) -> None:
@@ -89,6 +81,7 @@ def test_with_all_backends_ill_packets_go_to_the_least_bad_or_are_dropped_and_co
             wait_until("dropped", 5, lambda a=address: totals(stage, a)["in no_path"][0] > 0)  # type: ignore[misc]
         begin_s = time.monotonic()
         numbers.more(200)
+        numbers.go_on()
         end_s = time.monotonic()
         state = {(pop, prefix): stage.world.table()[pop, prefix] for pop in SITES for prefix in (PREFIX_A4, PREFIX_A6)}
         assert set(state.values()) == {NORMAL}, state
@@ -101,7 +94,7 @@ def test_with_all_backends_ill_packets_go_to_the_least_bad_or_are_dropped_and_co
         flow = numbers.flows[address]
         wait_until("each packet that came is counted", 15, partial(is_counted, stage, address))
         assert (
-            all_lost(flow, begin_s, end_s) <= len(flow.lost) <= totals(stage, address)["in no_path"][0] + numbers.unable
+            flow.all_lost(begin_s, end_s) <= len(flow.lost) <= totals(stage, address)["in no_path"][0] + numbers.unable
         )
     make_backend(stage.lab, "eu-b1", "normal")
     wait_until("they are delivered again", 15, partial(goes_to, stage, {one: {"eu/b1"} for one in dropped}))

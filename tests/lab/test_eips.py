@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import partial
 
 import pytest
 
 from tests.lab.eip_load import loaded
 from tests.lab.eip_stage import BOTH, MODES, POP, USER, USER_AT, Answers, Maps, Stage, cleaned, echo_requests
+from tests.lab.numbered import numbered
 from tests.lab.topology_facts import make_backend
 from tests.wait import wait_until
 
@@ -52,9 +54,8 @@ def test_each_mode_shows_the_backend_the_client_it_says(stage: Stage, mode: str,
 
 
 def test_weight_zero_gets_nothing_while_another_is_well(stage: Stage) -> None:
-    address = stage.allocate(4)
-    stage.bind(address, "eu/b1:0", "eu/b2:1")
-    assert stage.ask(address, count=100, every_ms=2).all_ok().by() == {"eu/b2": 100}
+    eips = [stage.bound(version, "eu/b1:0", "eu/b2:1") for version in BOTH]
+    assert stage.ask(*eips, count=100, every_ms=2).all_ok().by() == {"eu/b2": 200}
 
 
 def test_the_dial_moves_its_share_to_the_next_region(stage: Stage) -> None:
@@ -89,25 +90,25 @@ def is_near(stage: Stage, eips: list[str], percent: int) -> bool:
 
 
 def test_the_dial_is_honoured_in_failover(stage: Stage) -> None:
-    address = stage.allocate(4)
-    stage.bind(address, "eu/b1", "eu/b2", "us/b1")
+    eips = [stage.bound(version, "eu/b1", "eu/b2", "us/b1") for version in BOTH]
     stage.world.undo.append(partial(reset_dials, stage))
     stage.cli("region", "dial", "eu", "50")
     stage.world.hurt(
         lambda: make_backend(stage.lab, "eu-b1", "refuse"), lambda: make_backend(stage.lab, "eu-b1", "normal")
     )
-    wait_until("eu/b1 is left", 5, lambda: "eu/b1" not in stage.ask(address, count=60).all_ok().by())
+    wait_until("eu/b1 is left", 5, lambda: "eu/b1" not in stage.ask(*eips, count=60).all_ok().by())
     maps = stage.maps()
-    first = maps.ports({address: 50}, "eu")
-    got = stage.ask(address, count=500, every_ms=2, options=("--from-port", str(first))).all_ok()
+    first = maps.ports(dict.fromkeys(eips, 50), "eu")
+    got = stage.ask(*eips, count=500, every_ms=2, options=("--from-port", str(first))).all_ok()
     assert goes_as_hashed(got, maps)
-    assert set(got.by()) == {"eu/b2", "us/b1"}
-    assert got.share("eu") == pytest.approx(50, abs=5)
+    for address in eips:
+        assert set(got.of(address).by()) == {"eu/b2", "us/b1"}
+        assert got.of(address).share("eu") == pytest.approx(50, abs=5)
     stage.cli("region", "dial", "us", "0")
-    wait_until("us is drained", 5, lambda: stage.ask(address, count=30).all_ok().by() == {"eu/b2": 30})
+    wait_until("us is drained", 5, lambda: stage.ask(*eips, count=30).all_ok().by() == {"eu/b2": 60})
     make_backend(stage.lab, "eu-b2", "refuse")
     stage.world.undo.append(lambda: make_backend(stage.lab, "eu-b2", "normal"))
-    wait_until("the drained region is the last resort", 5, lambda: stage.ask(address).all_ok().by() == {"us/b1": 10})
+    wait_until("the drained region is the last resort", 5, lambda: stage.ask(*eips).all_ok().by() == {"us/b1": 20})
 
 
 @pytest.mark.parametrize("version", BOTH)
@@ -167,11 +168,21 @@ def test_ping_is_answered_by_whom_it_should_be(stage: Stage, version: int) -> No
 
 
 def test_a_blocked_eip_carries_nothing_and_its_connections_stop(stage: Stage) -> None:
-    address = stage.bound(4, "eu/b1")
-    stage.cli("eip", "modify", address, "--block", "abuse")
-    assert not any(one.ok for one in stage.ask(address, count=2, options=("--timeout-ms", "300")).rows)
-    stage.cli("eip", "modify", address, "--unblock")
-    stage.ask(address).all_ok()
+    eips = [stage.bound(version, "eu/b1", mode=mode) for version in BOTH for mode in MODES]
+    with numbered(stage, *eips) as numbers:
+        for address in eips:
+            stage.cli("eip", "modify", address, "--block", "abuse")
+        begin_s = time.monotonic()
+        assert not any(one.ok for one in stage.ask(*eips, count=2, options=("--timeout-ms", "300")).rows)
+        numbers.go_on()
+        end_s = time.monotonic()
+        for address in eips:
+            stage.cli("eip", "modify", address, "--unblock")
+        numbers.more(50 * len(eips))
+    for flow in numbers.flows.values():
+        # each second one is of a connection that stood before
+        assert flow.all_lost(begin_s, end_s) > 2
+    stage.ask(*eips).all_ok()
 
 
 @pytest.mark.parametrize("version", BOTH)
