@@ -32,7 +32,7 @@ MODES = ("routed", "dnat", "masquerade")
 BOTH = (4, 6)
 PORTS = itertools.count(20_000, 500)
 """Each chosen range of ports is used once: a backend that sees the client's address knows a connection by it."""
-NUMBERS = itertools.count(20)
+NUMBERS = {version: itertools.count(20) for version in BOTH}
 """A released EIP is kept for a day, so that each test takes addresses of its own."""
 
 
@@ -116,7 +116,7 @@ class Stage:
 
     def fresh(self, version: int) -> str:
         """Return an address of prefix A that no test has used."""
-        number = next(NUMBERS)
+        number = next(NUMBERS[version])
         assert number < 250, "the prefix has no more addresses: make the tests use fewer"
         return f"203.0.113.{number}" if version == 4 else f"2001:db8:113::{number:x}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -84,6 +85,50 @@ def test_an_underlay_without_carrier_is_left_and_connections_go_on(stage: Stage,
         what = f"IPv{6 if ':' in address else 4}: to the twin, connections go on"
         measured.add(row(load, address, "EIP: underlay without carrier", what, moved_ms))
         assert load.gap_ms(address) < BUSY * 1500
+
+
+CONFIGURATION = "/etc/anycastd/anycastd.yaml"
+
+
+def reload_with(stage: Stage, change: Callable[[str], str]) -> None:
+    """Let the POP read a changed configuration until the end of the test."""
+    text = stage.lab.exec(POP, "cat", CONFIGURATION, check=True).stdout
+    changed = change(text)
+    assert changed != text
+    stage.lab.exec(POP, "tee", "/run/changed.yaml", text=changed, check=True)
+    stage.lab.exec(POP, "mount", "--bind", "/run/changed.yaml", CONFIGURATION, check=True)
+
+    def back() -> None:
+        stage.lab.exec(POP, "umount", CONFIGURATION, check=True)
+        stage.status_of("POST", "/v1/reload")
+
+    stage.world.undo.append(back)
+    status, said = stage.status_of("POST", "/v1/reload")
+    assert status == 200, said
+
+
+def test_without_a_return_path_masqueraded_connections_are_reset_at_a_change_of_tunnel_and_no_others(
+    stage: Stage, measured: Measured
+) -> None:
+    hidden, shown = ([stage.bound(version, "eu/b1", mode=mode) for version in BOTH] for mode in ("masquerade", "dnat"))
+    reload_with(stage, lambda text: text.replace("    return_path: gateway\n", "", 1))
+    with loaded(stage, hidden, [*hidden, *shown]) as load:
+        present = best_of(stage)
+        # a family may have the other tunnel
+        moves = [stage.world.path_device(POP, prefix) == present for prefix in (PREFIX_A4, PREFIX_A6)]
+        set_link = partial(stage.lab.exec, POP, "ip", "link", "set", present)
+        stage.world.hurt(partial(set_link, "down", check=True), partial(set_link, "up"))
+        wait_until("the other tunnel", 3, lambda: stage.world.path_device(POP, PREFIX_A6) not in (present, None))
+        load.more()
+    for address in shown:
+        load.kept.of(address).all_ok()
+    for address, moved in zip(hidden, moves, strict=True):
+        ends = [one.error for one in load.kept.of(address).rows if not one.ok]
+        assert set(ends) <= {"ConnectionResetError", "IncompleteReadError"}, ends
+        assert ends or not moved, address
+        assert Answers(load.fresh.of(address).rows[-20:]).all_ok()
+    fault = "EIP: tunnel device down, `return_path: address`"
+    measured.add(row(load, hidden[0], fault, "masqueraded connections are reset, others go on"))
 
 
 def kill_server(stage: Stage, node: str) -> None:
