@@ -90,7 +90,8 @@ class Unforwarded(NamedTuple):
     """Packets that the kernel's routing of one family did not pass on, of all that the machine routes; since it began.
 
     `expired`: their TTL or hop limit was at its end (with them what has a broken header). `too_big`: larger than the
-    way on, and not to be divided. `no_route`. Who sent them was told by ICMP, as far as its rates allow.
+    way on, and not to be divided. `no_route`: nothing leads there. Who sent them was told by ICMP, as
+    far as its rates allow.
     """
 
     expired: int = 0

@@ -486,6 +486,16 @@ async def test_a_packet_at_the_end_of_its_way_is_told_by_routing(
 
 
 @pytest.mark.parametrize("version", [4, 6])
+async def test_a_packet_to_nowhere_is_told_by_routing(world: nw.World, version: int) -> None:
+    nowhere = "192.88.98.9" if version == 4 else "2001:db8:ffff::9"
+    sender = world.socket("cli", socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    before = world.inside("pop", unforwarded)[version]
+    sender.sendto(b"x", (nowhere, nw.ECHO_PORT))
+    wanted = before._replace(no_route=before.no_route + 1)
+    await nw.until("counted", 2, lambda: world.inside("pop", unforwarded)[version] == wanted)
+
+
+@pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("mode", [*MODES, "stateless"])
 async def test_fragments_reach_the_backend(world: nw.World, table: NftTable, version: int, mode: str) -> None:
     to = world.fresh(version)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from anycastd.model.traffic import Unforwarded
 
-ROUTING4, ROUTING6 = Path("/proc/thread-self/net/snmp"), Path("/proc/thread-self/net/snmp6")
+ROUTING4 = Path("/proc/thread-self/net/snmp"), Path("/proc/thread-self/net/netstat")
+ROUTING6 = (Path("/proc/thread-self/net/snmp6"),)
 DEVICES, SOFTIRQS = Path("/proc/net/dev"), Path("/proc/net/softnet_stat")
 _DROPPED = 3
 """Of the numbers of a device: received bytes, packets, errors, dropped (no buffer, or no time)."""
@@ -50,28 +51,38 @@ def softirq_drops(text: str) -> int:
 def unforwarded() -> dict[int, Unforwarded]:
     """Return what routing did not pass on in this network namespace, by IP version, as far as it can be read."""
     found = {}
-    for version, path, read_in in ((4, ROUTING4, unforwarded4), (6, ROUTING6, unforwarded6)):
+    for version, paths, read_in in ((4, ROUTING4, unforwarded4), (6, ROUTING6, unforwarded6)):
         try:
-            found[version] = read_in(path.read_text(encoding="ascii"))
+            found[version] = read_in("".join(path.read_text(encoding="ascii") for path in paths))
         except (OSError, KeyError, ValueError):
             continue
     return found
 
 
 def unforwarded4(text: str) -> Unforwarded:
-    """Return what the text of /proc/net/snmp says of IPv4 (ip_forward.c: TTL InHdrErrors, DF FragFails).
+    """Return what the texts of /proc/net/snmp and netstat say of IPv4; KeyError or ValueError if not as expected.
 
-    KeyError or ValueError if it is not as expected.
+    TTL: InHdrErrors; DF: FragFails; no route: IpExt InNoRoutes, in which a packet that met an `unreachable` or
+    `blackhole` route is not (seen on Linux 6.18; OutNoRoutes is of what the machine itself sends).
     """
-    names, numbers = (line.split()[1:] for line in text.splitlines() if line.startswith("Ip:"))
-    return _counted(dict(zip(names, map(int, numbers), strict=True)), "FragFails", "OutNoRoutes")
+    found = _table(text, "Ip:") | _table(text, "IpExt:")
+    return _counted(found, "FragFails")
 
 
 def unforwarded6(text: str) -> Unforwarded:
-    """Return what the text of /proc/net/snmp6 says (ip6_output.c: hop limit InHdrErrors, size InTooBigErrors)."""
+    """Return what the text of /proc/net/snmp6 says: hop limit InHdrErrors, size InTooBigErrors, no route InNoRoutes.
+
+    In the last an `unreachable` route counts, a `blackhole` does not (seen on Linux 6.18).
+    """
     found = {name: int(number) for name, number in (line.split() for line in text.splitlines()) if name[:3] == "Ip6"}
-    return _counted({name[3:]: number for name, number in found.items()}, "InTooBigErrors", "InNoRoutes")
+    return _counted({name[3:]: number for name, number in found.items()}, "InTooBigErrors")
 
 
-def _counted(counters: Mapping[str, int], too_big: str, no_route: str) -> Unforwarded:
-    return Unforwarded(counters["InHdrErrors"], counters[too_big], counters[no_route])
+def _table(text: str, head: str) -> dict[str, int]:
+    """Return a table of two lines, names and numbers."""
+    names, numbers = (line.split()[1:] for line in text.splitlines() if line.startswith(head))
+    return dict(zip(names, map(int, numbers), strict=True))
+
+
+def _counted(counters: Mapping[str, int], too_big: str) -> Unforwarded:
+    return Unforwarded(counters["InHdrErrors"], counters[too_big], counters["InNoRoutes"])

@@ -110,7 +110,8 @@ def test_this_kernel_can_be_read() -> None:
 
 def test_what_routing_did_not_pass_on_from_the_kernel_s_texts() -> None:
     head = "Ip: Forwarding DefaultTTL InHdrErrors OutNoRoutes FragFails\n"
-    assert unforwarded4(f"{head}Ip: 1 64 3 4 5\nIcmp: InMsgs\nIcmp: 9\n") == (3, 5, 4)
+    extended = "TcpExt: SyncookiesSent\nTcpExt: 8\nIpExt: InNoRoutes InTruncatedPkts\nIpExt: 4 9\n"
+    assert unforwarded4(f"{head}Ip: 1 64 3 7 5\nIcmp: InMsgs\nIcmp: 9\n{extended}") == (3, 5, 4)
     text = "Ip6InHdrErrors \t3\nIp6InTooBigErrors\t5\nIp6InNoRoutes\t4\nIcmp6InMsgs\t9\n"
     assert unforwarded6(text) == (3, 5, 4)
     with pytest.raises(KeyError):
