@@ -271,9 +271,9 @@ class Maps:
         return BACKEND_OF[self.address[mark]]
 
 
-def wait_whole(lab: Lab, deadline_s: float = 20.0) -> None:
-    """Wait until the daemon says that all of its work is in place, and sees every backend well by every tunnel."""
-    path = f"/proc/{lab.pid(POP)}/root/run/anycastd/api.sock"
+def wait_whole(lab: Lab, deadline_s: float = 20.0, pop: str = POP) -> None:
+    """Wait until a POP's daemon says that all of its work is in place, and sees every backend well by every tunnel."""
+    path = f"/proc/{lab.pid(pop)}/root/run/anycastd/api.sock"
 
     def whole() -> bool:
         try:
@@ -286,7 +286,7 @@ def wait_whole(lab: Lab, deadline_s: float = 20.0) -> None:
         assert not ill, ill
         return True
 
-    wait_until("the POP is whole", deadline_s, whole)
+    wait_until(f"{pop} is whole", deadline_s, whole)
 
 
 def on_stage(world: Fleet) -> Iterator[Stage]:
